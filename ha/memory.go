@@ -1,0 +1,116 @@
+package ha
+
+import (
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
+)
+
+// Memory is everything that one turn leaves for the next. It is lost when the
+// agent restarts, and a zero Memory is always a safe beginning.
+type Memory struct {
+	// Leader is who held the leader key last, and what it had published.
+	Leader cluster.Member `json:"leader,omitzero"`
+	// Members are those last seen while somebody led.
+	Members []cluster.Member `json:"members,omitempty"`
+	// LeaderlessSince is when the key was first seen absent.
+	LeaderlessSince boot.Instant `json:"leaderless_since,omitempty"`
+	// RaceAsked is when the current round of questions to the peers began.
+	RaceAsked boot.Instant `json:"race_asked,omitempty"`
+	// VetoSince is since when a peer that says it is a primary holds up the race.
+	VetoSince boot.Instant `json:"veto_since,omitempty"`
+	// Promised: the receiver was stopped for a race and must stay so until a
+	// leader is seen.
+	Promised bool `json:"promised,omitempty"`
+	// Eligible and WhyNot are this member's word on itself, published to peers.
+	Eligible bool   `json:"eligible,omitempty"`
+	WhyNot   string `json:"why_not,omitempty"`
+
+	// Led is the session under which this member was last a running primary:
+	// only then may a crashed primary be started in place.
+	Led string `json:"led,omitempty"`
+	// CrashedSince is when the primary was first seen down under this lease.
+	CrashedSince boot.Instant `json:"crashed_since,omitempty"`
+	// StartFailures counts failed starts of the primary since CrashedSince, and
+	// FailureSeq is the task that was counted last.
+	StartFailures int `json:"start_failures,omitempty"`
+	FailureSeq    int `json:"failure_seq,omitempty"`
+
+	// Handing is a clean stop under way to hand the lease over.
+	Handing Handing `json:"handing,omitzero"`
+	// HandoverSeen is when the handover of HandoverVersion was first seen.
+	HandoverSeen    boot.Instant    `json:"handover_seen,omitempty"`
+	HandoverVersion cluster.Version `json:"handover_version,omitempty"`
+	// Released is when this member last gave the leader key up by itself.
+	Released boot.Instant `json:"released,omitempty"`
+
+	// OwnerSeen: an owner of the bootstrap claim in version OwnerVersion was seen.
+	OwnerSeen    bool            `json:"owner_seen,omitempty"`
+	OwnerVersion cluster.Version `json:"owner_version,omitempty"`
+	// Claimed is the session under which this member claimed the bootstrap.
+	Claimed string `json:"claimed,omitempty"`
+
+	// RewindFailures counts rewinds that failed since the last success.
+	RewindFailures int `json:"rewind_failures,omitempty"`
+
+	// SyncSince is since when the names in force are in force, for the planner.
+	SyncSince boot.Instant `json:"sync_since,omitempty"`
+}
+
+// HandingWhy says what a clean stop of the primary is for.
+type HandingWhy string
+
+// The reasons to hand the lease over.
+const (
+	HandingSwitchover HandingWhy = "switchover"
+	HandingStop       HandingWhy = "stop"
+)
+
+// Handing is the progress of handing the lease over: the candidates are asked,
+// the server is stopped, a candidate is seen to have the last record, the key
+// goes.
+type Handing struct {
+	Why       HandingWhy      `json:"why,omitempty"`
+	Candidate string          `json:"candidate,omitempty"` // empty: any
+	Request   cluster.Version `json:"request,omitempty"`   // version of the failover key that asked
+	// Asynchronous: a person asked for a failover to this candidate by name,
+	// synchronous or not.
+	Asynchronous bool         `json:"asynchronous,omitempty"`
+	Asked        boot.Instant `json:"asked,omitempty"`   // when candidates were asked before the stop
+	Stopped      boot.Instant `json:"stopped,omitempty"` // when the stop was ordered
+	Down         boot.Instant `json:"down,omitempty"`    // when the server was first seen down
+}
+
+// Situation says what is the case, apart from what to do about it.
+type Situation string
+
+// The situations.
+const (
+	SituationStarting    Situation = "starting"     // nothing is known yet
+	SituationNoStore     Situation = "dcs-lost"     // the store does not answer
+	SituationNoCluster   Situation = "no-cluster"   // nothing was ever initialised
+	SituationJoining     Situation = "joining"      // no data here yet
+	SituationLeaderless  Situation = "leaderless"   // nobody holds the lease
+	SituationLeading     Situation = "leading"      // this member holds the lease
+	SituationFollowing   Situation = "following"    // another member holds the lease
+	SituationLeaseLost   Situation = "lease-lost"   // writable without a lease
+	SituationHandingOver Situation = "handing-over" // giving the lease to another
+	SituationStopping    Situation = "stopping"     // the agent ends
+	SituationForeign     Situation = "foreign-data" // the data belong to another cluster
+)
+
+// Decision is what one turn came to.
+type Decision struct {
+	Situation Situation `json:"situation"`
+	Rule      RuleID    `json:"rule"`
+	// Why is one sentence for a person, with the numbers that mattered.
+	Why     string   `json:"why"`
+	Actions []Action `json:"actions,omitempty"`
+	Memory  Memory   `json:"memory"`
+	// WakeAfter: look again no later than this.
+	WakeAfter time.Duration `json:"wake_after"`
+}
+
+// RuleID is the stable name of a rule: seen in journals, logs and metrics.
+type RuleID string

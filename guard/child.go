@@ -1,0 +1,252 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/internal/clock"
+)
+
+// SocketFD is the descriptor on which a guard finds its end of the socket pair.
+const SocketFD = 3
+
+const (
+	// proofWait is how long one attempt to kill may take before it is reported
+	// as failed; the attempts go on for ever.
+	proofWait = time.Second
+	// goneCheck is how often an orphaned guard looks whether the fast shutdown
+	// that it asked for is complete.
+	goneCheck = 100 * time.Millisecond
+)
+
+// Main is the life of a guard process for the server in dataDir. It returns
+// when the agent's end of the socket is closed and nothing is left to guard.
+func Main(dataDir string) error {
+	// Priorities are per thread: the one that polls must be the one that kills.
+	runtime.LockOSThread()
+	// What is meant for a terminal's foreground, or for the agent by a service
+	// manager that signals the whole group, must not end the guard.
+	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
+	k, err := newKiller(dataDir, clock.Real{})
+	if err != nil {
+		return err
+	}
+	defer k.close()
+	timer, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("guard: create a timer on CLOCK_BOOTTIME: %w", err)
+	}
+	defer unix.Close(timer)
+	if err := unix.SetNonblock(SocketFD, true); err != nil {
+		return fmt.Errorf("guard: descriptor %d: %w (the guard is started by the agent, not by hand)", SocketFD, err)
+	}
+	unix.CloseOnExec(SocketFD)
+	c := &child{killer: k, clock: clock.Real{}, sock: SocketFD, timer: timer}
+	if _, err := k.find(); err != nil { // touches the code and memory that the kill needs
+		return err
+	}
+	got := harden()
+	c.say(message{kind: kindReady, flags: got.flags(), text: got.Refused})
+	return c.run()
+}
+
+// child is the state of a guard process; one goroutine owns it.
+type child struct {
+	killer      *killer
+	clock       clock.Clock
+	sock, timer int
+	in, out     [maxMessage]byte
+
+	armed      bool
+	soft, hard boot.Instant
+	orphan     bool // the agent's end is closed
+	asked      bool // an orphan has asked for a fast shutdown
+}
+
+// run handles words and deadlines until there is nothing left to guard.
+func (c *child) run() error {
+	for {
+		// Socket first, clock second: a word that arrived while this process
+		// could not run was still sent in time.
+		c.listen()
+		wake := c.act()
+		if c.orphan && !c.armed {
+			return nil
+		}
+		if err := c.wait(wake); err != nil {
+			return err
+		}
+	}
+}
+
+// listen takes all words that have arrived.
+func (c *child) listen() {
+	for !c.orphan {
+		n, err := unix.Read(c.sock, c.in[:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			return
+		case err != nil || n == 0:
+			c.orphan = true
+			return
+		}
+		m, err := decode(c.in[:n])
+		if err != nil {
+			continue // not acknowledged: the agent must not rely on it
+		}
+		c.hear(m)
+	}
+}
+
+// hear obeys one word and acknowledges it.
+func (c *child) hear(m message) {
+	switch m.kind {
+	case kindArm:
+		if !c.armed {
+			c.killer.pin()
+		}
+		c.armed, c.soft, c.hard = true, boot.Instant(m.a), boot.Instant(m.b)
+		if c.clock.Now() >= c.hard {
+			return // too late: act fences, and says so instead of an acknowledgement
+		}
+	case kindDisarm:
+		c.armed, c.soft, c.hard = false, 0, 0
+	default:
+		return
+	}
+	c.say(message{kind: kindAck, nonce: m.nonce})
+}
+
+// act does what the clock demands and returns when to look again; zero is
+// never.
+func (c *child) act() boot.Instant {
+	if !c.armed {
+		return 0
+	}
+	now := c.clock.Now()
+	if now >= c.hard {
+		c.fence()
+		return 0
+	}
+	if !c.orphan {
+		return c.hard
+	}
+	if now < c.soft {
+		return c.soft
+	}
+	if !c.asked {
+		c.asked = true
+		_ = placeStandbySignal(c.killer.dir)
+		_, _ = c.killer.signalRoots(unix.SIGINT)
+	}
+	if alive, err := c.killer.signalRoots(0); err == nil && alive == 0 {
+		c.armed = false
+		return 0
+	}
+	return min(now.Add(goneCheck), c.hard)
+}
+
+// wait sleeps until a word arrives or wake is reached.
+func (c *child) wait(wake boot.Instant) error {
+	// A zero time disarms the timer.
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wake))}
+	if err := unix.TimerfdSettime(c.timer, unix.TFD_TIMER_ABSTIME, &spec, nil); err != nil {
+		return fmt.Errorf("guard: set timer: %w", err)
+	}
+	fds := [2]unix.PollFd{{Fd: int32(c.timer), Events: unix.POLLIN}, {Fd: int32(c.sock), Events: unix.POLLIN}}
+	n := 2
+	if c.orphan {
+		n = 1
+	}
+	if _, err := unix.Poll(fds[:n], -1); err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("guard: poll: %w", err)
+	}
+	return nil
+}
+
+// fence kills the server, for as long as it takes, and reports the proof.
+func (c *child) fence() {
+	began := c.clock.Now()
+	var proof Proof
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), proofWait)
+		p, err := c.killer.kill(ctx)
+		cancel()
+		proof.Processes += p.Processes
+		proof.Dying = p.Dying
+		if err == nil {
+			break
+		}
+		c.report(proof, err)
+		time.Sleep(50 * time.Millisecond)
+	}
+	proof.Began, proof.Took = began, c.clock.Now().Sub(began)
+	c.armed, c.soft, c.hard = false, 0, 0
+	err := placeStandbySignal(c.killer.dir)
+	// Somebody may have started the server between the proof and the file.
+	if alive, ferr := c.killer.signalRoots(0); ferr == nil && alive > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), proofWait)
+		p, _ := c.killer.kill(ctx)
+		cancel()
+		proof.Processes += p.Processes
+	}
+	c.say(message{kind: kindFenced, flags: 1, count: uint32(proof.Processes), dying: uint32(proof.Dying),
+		a: int64(proof.Began), b: int64(proof.Took), text: errText(err)})
+	// Last of all: the reader of standard error may be the stopped agent.
+	fmt.Fprintf(os.Stderr, "guard: the lease of the server in %s ended: killed %d processes in %s\n",
+		c.killer.dir, proof.Processes, proof.Took.Round(time.Microsecond))
+}
+
+// report says that an attempt gave no proof.
+func (c *child) report(p Proof, err error) {
+	c.say(message{kind: kindFenced, count: uint32(p.Processes), a: int64(p.Began), b: int64(p.Took), text: errText(err)})
+}
+
+// say sends a message. A full or closed socket is the agent's concern: it acts
+// on what is missing.
+func (c *child) say(m message) {
+	if !c.orphan {
+		_ = unix.Sendto(c.sock, m.encode(c.out[:]), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
+	}
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// placeStandbySignal makes the next start of the server come up read-only. The
+// file belongs to the directory's owner; an existing one is left alone.
+func placeStandbySignal(dataDir string) error {
+	st, err := os.Stat(dataDir)
+	if err != nil {
+		return fmt.Errorf("place standby.signal: %w", err)
+	}
+	path := filepath.Join(dataDir, "standby.signal")
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("place %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		_ = unix.Fchown(fd, int(sys.Uid), int(sys.Gid))
+	}
+	return nil
+}

@@ -1,0 +1,319 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/ha/fence"
+	"github.com/matriarch-ha/matriarch/internal/clock"
+)
+
+const (
+	// startWait bounds how long a new guard may take to report that it is ready.
+	startWait = 5 * time.Second
+	// ackWait is how long a guard may take to acknowledge a word (G2).
+	ackWait = time.Second
+)
+
+// The reasons why a guard cannot be relied on.
+var (
+	ErrEnded  = errors.New("the guard process has ended; start another")
+	ErrNoAck  = errors.New("the guard did not acknowledge within 1s; kill it and start another")
+	ErrFenced = errors.New("the guard has killed the server: the deadline had passed")
+)
+
+// Options say how a guard is started.
+type Options struct {
+	// Executable and Args start this binary's guard: Args must lead to
+	// Main(DataDir). Executable defaults to the running binary.
+	Executable string
+	Args       []string
+	// Env is the child's whole environment. The agent's is not inherited: it may
+	// hold passwords.
+	Env     []string
+	DataDir string
+	Logger  *slog.Logger // nil discards
+	Clock   clock.Clock  // nil is the real one
+	Stderr  *os.File     // nil is the agent's own
+}
+
+// State is a copy of what is known about a guard.
+type State struct {
+	PID     int
+	Running bool
+	// Armed is the hard deadline that was acknowledged last; zero when disarmed.
+	Armed boot.Instant
+	Abilities
+	// Fences counts the completed fences; Proof is the last one.
+	Fences int
+	Proof  Proof
+	// Err is what went wrong last with a fence: no proof yet, or no standby.signal.
+	Err string
+}
+
+// Client is the agent's end of a running guard. Its methods may be called from
+// several goroutines.
+type Client struct {
+	cmd     *exec.Cmd
+	conn    *net.UnixConn
+	log     *slog.Logger
+	clock   clock.Clock
+	done    chan struct{}
+	ready   chan struct{}
+	changed chan struct{}
+
+	word sync.Mutex // one word at a time on the socket
+
+	mu      sync.Mutex
+	state   State
+	nonce   uint64
+	waiting uint64       // nonce whose acknowledgement is awaited, 0 for none
+	arming  boot.Instant // what the awaited acknowledgement makes of State.Armed
+	answer  chan error
+	out     [maxMessage]byte // owned by word
+}
+
+// Start starts a guard and returns when it is ready. ctx bounds the start only.
+func Start(ctx context.Context, o Options) (*Client, error) {
+	if o.Executable == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("guard: find the running binary: %w", err)
+		}
+		o.Executable = exe
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Real{}
+	}
+	if o.Stderr == nil {
+		o.Stderr = os.Stderr
+	}
+	conn, theirs, err := socketPair()
+	if err != nil {
+		return nil, fmt.Errorf("guard: make socket pair: %w", err)
+	}
+	defer theirs.Close()
+	cmd := exec.Command(o.Executable, o.Args...)
+	// Two threads of Go are plenty, and each costs memory.
+	cmd.Env = append([]string{"GOMAXPROCS=2"}, o.Env...)
+	cmd.Dir = "/"
+	cmd.Stderr = o.Stderr
+	cmd.ExtraFiles = []*os.File{theirs} // becomes SocketFD
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("guard: start %s: %w", o.Executable, err)
+	}
+	c := &Client{cmd: cmd, conn: conn, log: o.Logger, clock: o.Clock,
+		done: make(chan struct{}), ready: make(chan struct{}), changed: make(chan struct{}, 1),
+		state: State{PID: cmd.Process.Pid, Running: true}}
+	go c.listen()
+	return c.awaitReady(ctx)
+}
+
+func (c *Client) awaitReady(ctx context.Context) (*Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	select {
+	case <-c.ready:
+		return c, nil
+	case <-c.done:
+		return nil, fmt.Errorf("guard: process %d ended at once: %s", c.cmd.Process.Pid, c.cmd.ProcessState)
+	case <-ctx.Done():
+		c.Kill()
+		return nil, fmt.Errorf("guard: process %d did not get ready: %w", c.cmd.Process.Pid, ctx.Err())
+	}
+}
+
+// socketPair returns the agent's end as a connection, the guard's as a file.
+func socketPair() (*net.UnixConn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "guard"), os.NewFile(uintptr(fds[1]), "guard child")
+	defer ours.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// listen reads the guard's words until its end, then collects the process.
+func (c *Client) listen() {
+	defer close(c.done)
+	buf := make([]byte, maxMessage)
+	for {
+		n, err := c.conn.Read(buf)
+		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				c.log.Warn("guard's socket failed", "error", err)
+			}
+			break
+		}
+		m, err := decode(buf[:n])
+		if err != nil {
+			c.log.Warn("guard's word not understood", "error", err)
+			continue
+		}
+		c.hear(m)
+	}
+	err := c.cmd.Wait()
+	c.mu.Lock()
+	c.state.Running, c.state.Armed = false, 0
+	c.settle(ErrEnded)
+	c.mu.Unlock()
+	c.signal()
+	c.log.Debug("guard ended", "pid", c.cmd.Process.Pid, "error", err)
+}
+
+func (c *Client) hear(m message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch m.kind {
+	case kindReady:
+		c.state.Abilities = abilities(m.flags, m.text)
+		select {
+		case <-c.ready:
+		default:
+			close(c.ready)
+		}
+	case kindAck:
+		if m.nonce == c.waiting {
+			c.state.Armed = c.arming
+			c.settle(nil)
+		}
+	case kindFenced:
+		c.state.Err = m.text
+		if m.flags&1 != 0 {
+			c.state.Fences++
+			c.state.Armed = 0
+			c.state.Proof = Proof{Processes: int(m.count), Dying: int(m.dying), Began: boot.Instant(m.a), Took: time.Duration(m.b)}
+			c.settle(ErrFenced)
+		}
+		c.signal()
+	}
+}
+
+// settle answers the waiting word; c.mu is held.
+func (c *Client) settle(err error) {
+	if c.waiting != 0 {
+		c.waiting = 0
+		c.answer <- err
+	}
+}
+
+func (c *Client) signal() {
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Arm hands the guard new deadlines and returns when it has acknowledged them.
+// After an error the guard may or may not have heard.
+func (c *Client) Arm(ctx context.Context, d fence.Deadlines) error {
+	if err := c.tell(ctx, message{kind: kindArm, a: int64(d.Soft), b: int64(d.Hard)}, d.Hard); err != nil {
+		return fmt.Errorf("arm the guard: %w", err)
+	}
+	return nil
+}
+
+// Disarm tells the guard that the server is certainly not a writer, or that
+// nobody wants it fenced (pause).
+func (c *Client) Disarm(ctx context.Context) error {
+	if err := c.tell(ctx, message{kind: kindDisarm}, 0); err != nil {
+		return fmt.Errorf("disarm the guard: %w", err)
+	}
+	return nil
+}
+
+// tell sends a word and waits for its acknowledgement; armed is the state that
+// it leads to.
+func (c *Client) tell(ctx context.Context, m message, armed boot.Instant) error {
+	c.word.Lock()
+	defer c.word.Unlock()
+	ctx, cancel := context.WithTimeoutCause(ctx, ackWait, ErrNoAck)
+	defer cancel()
+	answer := make(chan error, 1)
+	c.mu.Lock()
+	if !c.state.Running {
+		c.mu.Unlock()
+		return ErrEnded
+	}
+	c.nonce++
+	m.nonce = c.nonce
+	c.waiting, c.arming, c.answer = m.nonce, armed, answer
+	c.mu.Unlock()
+
+	deadline, _ := ctx.Deadline()
+	err := c.conn.SetWriteDeadline(deadline)
+	if err == nil {
+		_, err = c.conn.Write(m.encode(c.out[:]))
+	}
+	if err == nil {
+		select {
+		case err = <-answer:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = 0
+	return err
+}
+
+// State returns a copy of what is known.
+func (c *Client) State() State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// Done is closed when the guard process has ended.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Changed has a value after a fence or the guard's end; several events may
+// share one value.
+func (c *Client) Changed() <-chan struct{} { return c.changed }
+
+// Close closes the agent's end. A disarmed guard ends, and Close waits for
+// that; an armed one goes on alone and stops the server at its deadlines.
+func (c *Client) Close() error {
+	armed := !c.State().Armed.IsZero()
+	err := c.conn.Close()
+	if armed {
+		return err
+	}
+	select {
+	case <-c.done:
+	case <-time.After(startWait):
+		err = errors.Join(err, fmt.Errorf("guard: disarmed process %d does not end", c.cmd.Process.Pid))
+	}
+	return err
+}
+
+// Kill ends the guard process at once, so that its deadline does not stop the
+// server: only for one that does not answer, right before another is started.
+func (c *Client) Kill() {
+	_ = c.cmd.Process.Kill() // already gone is as good
+	<-c.done
+}

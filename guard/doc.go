@@ -1,0 +1,47 @@
+// Package guard stops a PostgreSQL server whose leader lease can no longer be
+// proven, also when the agent that should do so is dead, stopped or starved.
+//
+// The guard is a small child process of the agent: the same binary, started
+// with a hidden subcommand that calls Main. Over a socket pair the agent hands
+// it the deadlines of each confirmed renewal (Client.Arm) and continues only
+// after the guard has acknowledged them. When the hard deadline passes without
+// a newer one, the guard kills every process of the server.
+//
+// How data passes:
+//
+//	agent ── arm {nonce, soft, hard} ─► guard      deadlines on CLOCK_BOOTTIME
+//	      ── disarm {nonce} ──────────►            the server is not a writer
+//	      ◄─ ready, ack {nonce} ───────
+//	      ◄─ fenced {proof} ───────────
+//
+// When the agent's end of the socket closes, nobody can extend the lease any
+// more. A disarmed guard then ends. An armed one lets the server work for as
+// long as the lease certainly lives, asks for a fast shutdown at the soft
+// deadline and kills what is left at the hard one.
+//
+// What counts as the server: every process whose executable is postgres and
+// whose working directory is the data directory, and postgres children of such
+// a process. PostgreSQL changes into its data directory at the start, and all
+// that it forks inherit that, so the rule also finds backends that outlived
+// their postmaster, needs no postmaster.pid, and is never misled by a stale
+// one. A shell that stands in the data directory is left alone.
+//
+// What counts as dead: a process that is gone, a zombie, exiting, or has
+// SIGKILL pending. The kernel lets none of these run another instruction of
+// the program, even if a broken disk keeps them in uninterruptible sleep.
+//
+// Invariants:
+//
+//   - An armed guard acts on the clock and its last acknowledged deadline alone;
+//     nothing but a newer word of the agent prevents the kill.
+//   - A word that was sent in time but read late is still obeyed: after each wake
+//     the socket is read first, the clock second.
+//   - The path to the kill needs no disk, no memory that may have been paged out
+//     (where locking is permitted), and no answer from anybody.
+//   - standby.signal is placed after every fence, so that whoever starts the
+//     server next gets a read-only one.
+//
+// What it may not do: read the configuration, talk to the store, or decide
+// anything. A server in its own cgroup could be killed with one write to
+// cgroup.kill; killer.kill is the place for it.
+package guard

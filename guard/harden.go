@@ -1,0 +1,104 @@
+package guard
+
+import (
+	"errors"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Abilities says which protections a guard was granted.
+type Abilities struct {
+	Locked       bool // its memory stays in RAM
+	Realtime     bool // runs before every ordinary process of the host
+	Nice         bool // highest ordinary priority (when Realtime is false)
+	OOMProtected bool // is spared when the host runs out of memory
+	// Refused tells what was refused and the remedy; empty when nothing was.
+	Refused string
+}
+
+const (
+	flagLocked = 1 << iota
+	flagRealtime
+	flagNice
+	flagOOM
+)
+
+func (a Abilities) flags() (f uint16) {
+	for _, x := range []struct {
+		set bool
+		bit uint16
+	}{{a.Locked, flagLocked}, {a.Realtime, flagRealtime}, {a.Nice, flagNice}, {a.OOMProtected, flagOOM}} {
+		if x.set {
+			f |= x.bit
+		}
+	}
+	return f
+}
+
+func abilities(f uint16, refused string) Abilities {
+	return Abilities{f&flagLocked != 0, f&flagRealtime != 0, f&flagNice != 0, f&flagOOM != 0, refused}
+}
+
+// heapLimit is when the garbage collector would run after all. A guard
+// allocates a few hundred kilobytes per fence and almost nothing otherwise.
+const heapLimit = 32 << 20
+
+// harden takes what protection the host grants to this process and thread.
+func harden() Abilities {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(heapLimit)
+	var a Abilities
+	var refused []string
+	if err := lockMemory(); err != nil {
+		refused = append(refused, "lock memory: "+err.Error()+" (set LimitMEMLOCK=infinity)")
+	} else {
+		a.Locked = true
+	}
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Priority: 1}
+	if err := unix.SchedSetAttr(0, &attr, 0); err == nil {
+		a.Realtime = true
+	} else if err = unix.Setpriority(unix.PRIO_PROCESS, 0, -20); err == nil {
+		a.Nice = true
+	} else {
+		refused = append(refused, "raise priority: "+err.Error()+" (set LimitNICE=-20)")
+	}
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0); err == nil {
+		a.OOMProtected = true
+	} else {
+		refused = append(refused, "oom_score_adj: "+errors.Unwrap(err).Error()+" (set OOMScoreAdjust=-1000)")
+	}
+	a.Refused = strings.Join(refused, "; ")
+	return a
+}
+
+// lockMemory keeps what was or will be touched in RAM. Without MCL_ONFAULT the
+// whole address space that the Go runtime reserves would be filled.
+//
+// Where the limit is finite, a later mapping of the runtime could fail and end
+// the process, which is worse than a page fault: nothing is locked then.
+func lockMemory() error {
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited); err != nil {
+		var have unix.Rlimit
+		if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &have) != nil || have.Cur != unix.RLIM_INFINITY {
+			if !mayLockAll() {
+				return err
+			}
+		}
+	}
+	return unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
+}
+
+// mayLockAll reports whether this process holds CAP_IPC_LOCK, to which the
+// limit does not apply.
+func mayLockAll() bool {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &data[0]); err != nil {
+		return false
+	}
+	return data[0].Effective&(1<<unix.CAP_IPC_LOCK) != 0
+}

@@ -1,0 +1,36 @@
+// Package lease keeps this member's session in the store and, while it leads,
+// the leader lease, apart from the agent's loop: a turn that is stuck on a slow
+// query or disk never costs the lease.
+//
+// A Keeper opens a session, renews it, and computes from each confirmation the
+// deadlines until when this member may write (ha/fence). While it leads it
+// hands every new deadline to the guard, and sends no renewal before the guard
+// acknowledged the previous one: whatever dies, at most one renewal lies
+// between a death and its consequence.
+//
+// How data passes:
+//
+//	agent ── Take, Release, Observed, PutOwned, SetGuard ─► Keeper ─► dcs.Session
+//	agent ◄─ State, Changed, Context ────────────────────── Keeper ─► Guard
+//
+// Terms. Held: the leader key was taken under the current session and nothing
+// has been heard since that says otherwise. Live: held, and the soft deadline
+// is ahead; only then may the server write. At the soft deadline the Keeper
+// cancels Context and signals Changed, and the agent stops the server. At the
+// hard deadline the lease is lost.
+//
+// Invariants:
+//
+//   - The leader key is created, never replaced, and is ours by session only,
+//     never by the name in it.
+//   - A lost lease is never released: while a writing server might be left, only
+//     the store's own expiry may give the key to another. The session of a lost
+//     lease is abandoned, neither renewed nor ended.
+//   - What is unknown is read again before anything is concluded. A key that
+//     turns up under our session although nobody was told that it is ours is
+//     deleted.
+//   - Confirmations may arrive late and out of order; the newest sent counts.
+//
+// What it may not do: decide whether to lead, stop or promote a server, or
+// start a guard. Begin with Keeper.
+package lease

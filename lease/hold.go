@@ -1,0 +1,355 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/ha/fence"
+)
+
+// Take creates the leader key under the current session and arms the guard.
+// Only after it returned without error may the server be promoted. It is
+// idempotent: a lease that is held already is success.
+//
+// dcs.ErrConflict means that another holds the key. After dcs.ErrUnknown the
+// key may turn up as ours later; the Keeper deletes it then, unless another
+// Take succeeds first.
+func (k *Keeper) Take(ctx context.Context) (cluster.Version, error) {
+	if err := acquire(ctx, k.role); err != nil {
+		return "", fmt.Errorf("take the leader lease: %w", err)
+	}
+	defer func() { <-k.role }()
+	v, err := k.take(ctx)
+	if err != nil {
+		return "", fmt.Errorf("take the leader lease: %w", err)
+	}
+	return v, nil
+}
+
+func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
+	k.mu.Lock()
+	now := k.o.Clock.Now()
+	k.expire(now)
+	s := k.session
+	switch {
+	case k.held:
+		defer k.mu.Unlock()
+		return k.version, nil
+	case s == nil:
+		k.mu.Unlock()
+		return "", fmt.Errorf("%w: %w", ErrNoSession, dcs.ErrUnavailable)
+	case !k.deadlines.Live(now):
+		k.mu.Unlock()
+		return "", fmt.Errorf("session %s was not confirmed in time: %w", s.ID(), dcs.ErrUnavailable)
+	}
+	k.taking = true
+	k.mu.Unlock()
+	defer func() {
+		k.mu.Lock()
+		k.taking = false
+		k.mu.Unlock()
+	}()
+
+	v, err := k.create(ctx, s)
+	if err != nil {
+		k.mu.Lock()
+		k.refused = errors.Is(err, dcs.ErrConflict)
+		k.mu.Unlock()
+		if errors.Is(err, dcs.ErrSessionGone) {
+			k.gone(s, err)
+		}
+		return "", err
+	}
+	if err := k.hold(ctx, s, v); err != nil {
+		return "", err
+	}
+	return v, nil
+}
+
+// create puts the leader key. When the answer is lost, or says that the key
+// exists, the key may be ours by this or an earlier attempt: look.
+func (k *Keeper) create(ctx context.Context, s dcs.Session) (cluster.Version, error) {
+	v, err := s.Put(ctx, leaderKey, k.o.Member, dcs.Absent())
+	if err == nil || !(errors.Is(err, dcs.ErrUnknown) || errors.Is(err, dcs.ErrConflict)) {
+		return v, err
+	}
+	kv, lerr := k.look(ctx)
+	switch {
+	case lerr == nil && kv.Session == s.ID():
+		return kv.Version, nil
+	case lerr == nil && kv.Session != "":
+		// Another holds it, so our create cannot have happened, nor can it later.
+		return "", fmt.Errorf("key %s is under session %s: %w", leaderKey, kv.Session, dcs.ErrConflict)
+	}
+	return "", err
+}
+
+// look reads the leader key, linearizably. When ctx has ended it still gets one
+// short attempt: what is unknown is worth a read.
+func (k *Keeper) look(ctx context.Context) (dcs.KV, error) {
+	if ctx.Err() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.attempt())
+	defer cancel()
+	snap, err := k.o.Store.Load(ctx)
+	if err != nil {
+		return dcs.KV{}, err
+	}
+	for _, kv := range snap.Keys {
+		if kv.Key == leaderKey {
+			return kv, nil
+		}
+	}
+	return dcs.KV{}, nil
+}
+
+// hold makes the created key a holding, with the guard armed; otherwise the key
+// is given back.
+func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) error {
+	k.mu.Lock()
+	if k.session != s {
+		k.mu.Unlock()
+		return fmt.Errorf("session %s was lost meanwhile: %w", s.ID(), dcs.ErrSessionGone)
+	}
+	k.held, k.version, k.refused = true, v, false
+	k.holding++
+	k.unclaimed, k.suspect, k.softTold = false, false, false
+	k.seenStore, k.seenRev, k.armed = "", 0, 0
+	k.ctx, k.cancel = context.WithCancelCause(context.Background())
+	k.mu.Unlock()
+	poke(k.watch)
+
+	err := k.armGuard(ctx)
+	if st := k.State(); err == nil && !st.Live(k.o.Clock.Now()) {
+		err = ErrSoft
+	}
+	if err == nil {
+		poke(k.changed)
+		poke(k.kick)
+		k.o.Logger.Info("leader lease taken", "lease", s.ID())
+		return nil
+	}
+	if rerr := k.release(ctx); rerr != nil {
+		err = errors.Join(err, rerr)
+	}
+	return err
+}
+
+// Release gives the leader key up by session and disarms the guard. The caller
+// promises that the server is certainly not a writer and will not become one.
+//
+// After an error the key may still exist; it then vanishes with its session,
+// which is not renewed any more.
+func (k *Keeper) Release(ctx context.Context) error {
+	if err := acquire(ctx, k.role); err != nil {
+		return fmt.Errorf("release the leader lease: %w", err)
+	}
+	defer func() { <-k.role }()
+	return k.release(ctx)
+}
+
+func (k *Keeper) release(ctx context.Context) error {
+	k.mu.Lock()
+	s := k.session
+	k.lose(ErrReleased)
+	k.mu.Unlock()
+	// First of all: a guard that stayed armed would kill a replica.
+	if err := k.Disarm(ctx); err != nil {
+		k.o.Logger.Warn("guard was not disarmed", "error", err)
+	}
+	if s == nil {
+		return nil
+	}
+	err := s.Delete(ctx, leaderKey)
+	if err == nil || errors.Is(err, dcs.ErrConflict) {
+		return nil // gone, or another's
+	}
+	if errors.Is(err, dcs.ErrSessionGone) {
+		k.gone(s, err)
+		return nil
+	}
+	if kv, lerr := k.look(ctx); lerr == nil && kv.Session != s.ID() {
+		return nil
+	}
+	// Only the session's end is certain to take the key along.
+	k.mu.Lock()
+	if k.session == s {
+		k.abandon()
+	}
+	k.mu.Unlock()
+	if eerr := s.End(ctx); eerr != nil {
+		return fmt.Errorf("release the leader lease: key %s of session %s vanishes when the session runs out: %w",
+			leaderKey, s.ID(), errors.Join(err, eerr))
+	}
+	return nil
+}
+
+// Disarm tells the guard that the server is certainly not a writer. While the
+// lease is held it refuses: use Release, or SetGuard(nil) for a pause.
+func (k *Keeper) Disarm(ctx context.Context) error {
+	if err := acquire(ctx, k.arm); err != nil {
+		return err
+	}
+	defer func() { <-k.arm }()
+	k.mu.Lock()
+	g, held := k.guard, k.held
+	k.mu.Unlock()
+	if held {
+		return errors.New("disarm the guard: the leader lease is held; release it first")
+	}
+	if g == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), guardWait)
+	defer cancel()
+	err := g.Disarm(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil {
+		k.guardError = err.Error()
+		return err
+	}
+	k.armed, k.guardError = 0, ""
+	return nil
+}
+
+// Extend lets the held lease last until d although the store is silent: proven
+// by other means (failsafe mode). It returns when the guard has acknowledged.
+func (k *Keeper) Extend(ctx context.Context, d fence.Deadlines) error {
+	k.mu.Lock()
+	now := k.o.Clock.Now()
+	k.expire(now)
+	if !k.held {
+		k.mu.Unlock()
+		return fmt.Errorf("extend the leader lease: %w", ErrNotHeld)
+	}
+	k.extended = furthest(k.extended, d)
+	k.revive(now)
+	k.mu.Unlock()
+	return k.armGuard(ctx)
+}
+
+// guarded reports whether the guard has acknowledged the newest deadlines, and
+// hands them over if not.
+func (k *Keeper) guarded(ctx context.Context) bool {
+	k.mu.Lock()
+	ok := !k.held || k.guard == nil || k.armed == furthest(k.deadlines, k.extended).Hard
+	k.mu.Unlock()
+	return ok || k.armGuard(ctx) == nil
+}
+
+// armGuard hands the newest deadlines of a held lease to the guard.
+func (k *Keeper) armGuard(ctx context.Context) error {
+	if err := acquire(ctx, k.arm); err != nil {
+		return err
+	}
+	defer func() { <-k.arm }()
+	k.mu.Lock()
+	k.expire(k.o.Clock.Now())
+	g, gen, held, d := k.guard, k.guardGen, k.held, furthest(k.deadlines, k.extended)
+	k.mu.Unlock()
+	if !held {
+		return ErrNotHeld
+	}
+	if g == nil {
+		return nil
+	}
+	actx, cancel := context.WithTimeout(ctx, guardWait)
+	defer cancel()
+	err := g.Arm(actx, d)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.guardGen != gen {
+		return errors.Join(err, errors.New("the guard was replaced meanwhile"))
+	}
+	if err != nil {
+		if k.guardError == "" {
+			k.o.Logger.Error("guard does not answer: no renewal is sent until one does", "error", err)
+			poke(k.changed)
+		}
+		k.guardError = err.Error()
+		return err
+	}
+	if k.guardError != "" {
+		poke(k.changed)
+	}
+	k.armed, k.guardError = d.Hard, ""
+	return nil
+}
+
+// Observed tells the Keeper what a view of the cluster says about the leader
+// key. The agent calls it for every new view.
+func (k *Keeper) Observed(v cluster.View) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.session == nil {
+		return
+	}
+	ours := v.Leader.Held() && v.Leader.Session == k.session.ID()
+	switch {
+	case ours && k.held:
+		k.seenStore, k.seenRev = v.StoreID, max(k.seenRev, v.Revision)
+	case ours && !k.taking:
+		k.unclaimed = true
+		poke(k.kick)
+	case k.held && k.seenRev > 0 && v.StoreID == k.seenStore && v.Revision > k.seenRev:
+		k.refused = true
+		k.lose(ErrTaken)
+	case k.held:
+		// The view may be older than our take: only a fresh reading tells.
+		k.suspect = true
+		poke(k.kick)
+	}
+}
+
+// verify reads the leader key again after a view that contradicts the holding.
+func (k *Keeper) verify(ctx context.Context) error {
+	k.mu.Lock()
+	s, holding := k.session, k.holding
+	k.mu.Unlock()
+	kv, err := k.look(ctx)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.held || k.holding != holding {
+		return nil
+	}
+	k.suspect = false
+	if kv.Session != s.ID() {
+		k.refused = true
+		k.lose(ErrTaken)
+	}
+	return nil
+}
+
+// drop deletes a leader key that is under our session although nobody was told
+// that it is ours: the answer of a take or release was lost. Otherwise the
+// renewals would keep a key that nobody uses.
+func (k *Keeper) drop(ctx context.Context) {
+	select {
+	case k.role <- struct{}{}:
+		defer func() { <-k.role }()
+	default:
+		return // a take or release is at work and settles it
+	}
+	k.mu.Lock()
+	s, unclaimed := k.session, k.unclaimed && !k.held
+	k.unclaimed = false
+	k.mu.Unlock()
+	if s == nil || !unclaimed {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.attempt())
+	defer cancel()
+	if err := s.Delete(ctx, leaderKey); err != nil && !errors.Is(err, dcs.ErrConflict) {
+		k.mu.Lock()
+		k.unclaimed = k.session == s
+		k.mu.Unlock()
+	}
+}

@@ -1,0 +1,305 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/ha/fence"
+)
+
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = time.Second
+	// shortestAttempt is what a call to the store is given at least, longestOpen
+	// what opening a session is given at most.
+	shortestAttempt = 250 * time.Millisecond
+	longestOpen     = 5 * time.Second
+	// longestSleep bounds each sleep: Go's timers stand still while the host is
+	// suspended, the deadlines do not.
+	longestSleep = time.Second
+	// guardWait is how long a guard may take to acknowledge.
+	guardWait = time.Second
+)
+
+// turns is what Run's goroutine alone knows.
+type turns struct {
+	next  boot.Instant  // when the next renewal is due
+	retry time.Duration // the last pause after a failure, 0 after a success
+}
+
+func (t *turns) failed() time.Duration {
+	t.retry = min(max(2*t.retry, firstRetry), lastRetry)
+	return t.retry
+}
+
+// Run keeps the session until ctx ends or Close is called. It leaves session,
+// leader key and guard as they are.
+func (k *Keeper) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	defer close(done)
+	k.mu.Lock()
+	if k.closed || k.stop != nil {
+		k.mu.Unlock()
+		return fmt.Errorf("run: %w or running already", ErrClosed)
+	}
+	k.stop, k.stopped = cancel, done
+	k.mu.Unlock()
+
+	var wg sync.WaitGroup
+	wg.Go(func() { k.watchDeadlines(ctx) })
+	defer wg.Wait()
+	defer cancel(nil)
+	var t turns
+	for ctx.Err() == nil {
+		sleep(ctx, k.turn(ctx, &t), k.kick)
+	}
+	return context.Cause(ctx)
+}
+
+// Close stops Run and waits for it. With end it also ends the session, and so
+// gives up all its keys at once: only when the server is certainly no writer.
+// Without it the session runs out by itself.
+func (k *Keeper) Close(ctx context.Context, end bool) error {
+	k.mu.Lock()
+	k.closed = true
+	stop, stopped := k.stop, k.stopped
+	k.mu.Unlock()
+	if stop != nil {
+		stop(ErrClosed)
+		select {
+		case <-stopped:
+		case <-ctx.Done():
+			return fmt.Errorf("close the lease keeper: %w", context.Cause(ctx))
+		}
+	}
+	if !end {
+		return nil
+	}
+	k.mu.Lock()
+	s := k.session
+	k.lose(ErrClosed)
+	k.abandon()
+	k.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if err := s.End(ctx); err != nil && !errors.Is(err, dcs.ErrSessionGone) {
+		return fmt.Errorf("end session %s: %w", s.ID(), err)
+	}
+	return nil
+}
+
+// sleep waits for d, a wake-up, or the end of ctx.
+func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(min(d, longestSleep))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-wake:
+	case <-ctx.Done():
+	}
+}
+
+// watchDeadlines applies the deadlines on time, also while a call to the store
+// or the guard hangs.
+func (k *Keeper) watchDeadlines(ctx context.Context) {
+	for ctx.Err() == nil {
+		k.mu.Lock()
+		now := k.o.Clock.Now()
+		k.expire(now)
+		wait := longestSleep
+		if k.held {
+			d := furthest(k.deadlines, k.extended)
+			wait = d.Hard.Sub(now)
+			if now < d.Soft {
+				wait = d.Soft.Sub(now)
+			}
+		}
+		k.mu.Unlock()
+		sleep(ctx, max(wait, time.Millisecond), k.watch)
+	}
+}
+
+// turn does the most urgent thing and returns how long nothing is due.
+func (k *Keeper) turn(ctx context.Context, t *turns) time.Duration {
+	k.mu.Lock()
+	k.expire(k.o.Clock.Now())
+	s, held, suspect, unclaimed := k.session, k.held, k.suspect, k.unclaimed
+	stale := s != nil && !held && !k.taking && k.openTTL != k.o.TTL()
+	k.mu.Unlock()
+	switch {
+	case s == nil || stale:
+		if err := k.open(ctx, t); err != nil {
+			k.failed("open a session", err)
+			if s == nil {
+				return t.failed()
+			}
+			// The old session must not suffer from a store that opens no new one.
+		}
+	case held && !k.guarded(ctx):
+		return t.failed()
+	case held && suspect:
+		if err := k.verify(ctx); err != nil {
+			k.failed("read the leader key again", err)
+			// Renewing goes on: not knowing is no reason to lose the lease.
+		}
+	case unclaimed:
+		k.drop(ctx)
+	}
+	if s = k.Session(); s == nil {
+		return 0
+	}
+	now := k.o.Clock.Now()
+	if now < t.next {
+		return t.next.Sub(now)
+	}
+	if err := k.renew(ctx, s, t); err != nil {
+		if errors.Is(err, dcs.ErrSessionGone) {
+			k.o.Logger.Warn("session with the store is over", "lease", s.ID())
+			k.gone(s, err)
+			t.retry = 0
+			return 0
+		}
+		k.failed("renew the session", err)
+		return t.failed()
+	}
+	return k.after(ctx, s, t)
+}
+
+// after does what follows a successful renewal.
+func (k *Keeper) after(ctx context.Context, s dcs.Session, t *turns) time.Duration {
+	t.retry = 0
+	k.endReplaced(ctx)
+	if k.State().Held && !k.guarded(ctx) {
+		return t.failed()
+	}
+	return t.next.Sub(k.o.Clock.Now())
+}
+
+// failed records a failure of the store and logs it when it is a new one.
+func (k *Keeper) failed(what string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.lastError == "" {
+		k.o.Logger.Warn("store does not serve the lease", "action", what, "error", err)
+	}
+	k.lastError = err.Error()
+}
+
+// open opens a session and makes it the current one.
+func (k *Keeper) open(ctx context.Context, t *turns) error {
+	// A take in progress must not lose its session under its feet.
+	select {
+	case k.role <- struct{}{}:
+		defer func() { <-k.role }()
+	default:
+		return nil
+	}
+	ttl := k.o.TTL()
+	ctx, cancel := context.WithTimeout(ctx, min(max(ttl/3, shortestAttempt), longestOpen))
+	defer cancel()
+	s, err := k.o.Store.Open(ctx, ttl)
+	if err != nil {
+		return err
+	}
+	c := s.Opened()
+	if c.Granted < ttl {
+		k.o.Logger.Warn("store grants a shorter lease than ttl; the shorter one counts everywhere",
+			"lease", s.ID(), "granted", c.Granted, "ttl", ttl)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.replaced, k.session, k.openTTL = k.session, s, ttl
+	k.deadlines, k.unclaimed = fence.Deadlines{}, false
+	k.confirm(s, c)
+	t.next, t.retry = c.Sent.Add(k.interval(c.Granted)), 0
+	poke(k.changed)
+	return nil
+}
+
+// interval returns the time between renewals.
+func (k *Keeper) interval(granted time.Duration) time.Duration {
+	return max(min(k.o.Interval(), granted/3), time.Millisecond)
+}
+
+// endReplaced ends the session that a changed ttl made obsolete. A renewal lies
+// between, time for the agent to write its keys again under the new one.
+func (k *Keeper) endReplaced(ctx context.Context) {
+	k.mu.Lock()
+	s := k.replaced
+	k.replaced = nil
+	k.mu.Unlock()
+	if s == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastRetry)
+	defer cancel()
+	if err := s.End(ctx); err != nil {
+		k.o.Logger.Debug("former session runs out by itself", "lease", s.ID(), "error", err)
+	}
+}
+
+// renew renews the session once.
+func (k *Keeper) renew(ctx context.Context, s dcs.Session, t *turns) error {
+	ctx, cancel := context.WithTimeout(ctx, k.attempt())
+	defer cancel()
+	c, err := s.Renew(ctx)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.confirm(s, c)
+	t.next = c.Sent.Add(k.interval(c.Granted))
+	return nil
+}
+
+// attempt returns how long one call may take: a third of the life that is left,
+// so that two more attempts fit in.
+func (k *Keeper) attempt() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	left := k.deadlines.Soft.Sub(k.o.Clock.Now()) / 3
+	return max(min(left, k.granted/3), shortestAttempt)
+}
+
+// confirm takes the store's word for session s; k.mu is held.
+func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
+	if k.session != s {
+		return // abandoned meanwhile: its word counts no more
+	}
+	now := k.o.Clock.Now()
+	b := k.o.Budget
+	b.StoreSlack = s.Slack()
+	k.deadlines = k.deadlines.Later(fence.Compute(c.Sent, c.Granted, b))
+	k.granted, k.confirmed = c.Granted, now
+	if k.lastError != "" {
+		k.o.Logger.Info("store serves the lease again", "lease", s.ID())
+		k.lastError = ""
+		poke(k.changed)
+	}
+	k.revive(now)
+}
+
+// revive makes a holding live again whose soft deadline had passed before a
+// newer proof came; k.mu is held.
+func (k *Keeper) revive(now boot.Instant) {
+	if k.held && furthest(k.deadlines, k.extended).Live(now) {
+		if k.softTold {
+			k.softTold = false
+			k.ctx, k.cancel = context.WithCancelCause(context.Background())
+			poke(k.changed)
+		}
+	}
+	poke(k.watch)
+}

@@ -1,0 +1,4 @@
+package probe
+
+// Conn is one connection.
+type Conn struct{}

@@ -1,0 +1,184 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/postgres/conf"
+	"github.com/matriarch-ha/matriarch/postgres/control"
+	"github.com/matriarch-ha/matriarch/postgres/postmaster"
+	"github.com/matriarch-ha/matriarch/postgres/probe"
+	"github.com/matriarch-ha/matriarch/postgres/runas"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// Server is the local PostgreSQL server. Observe may be called while an action
+// runs; of the actions one runs at a time, except Stop, which may interrupt.
+type Server struct {
+	opt  Options
+	log  *slog.Logger
+	user runas.User
+
+	// task is held by actions that change files or the process.
+	task sync.Mutex
+
+	mu       sync.Mutex // guards what follows
+	cfg      Config
+	recovery recoveryState
+	syncMine bool   // synchronous_standby_names is managed
+	syncText string // its value while managed
+	proc     *postmaster.Process
+	startErr string
+	describe map[string]conf.Setting
+	identity map[wal.Timeline]cluster.TimelineIdentity
+	cache    observed
+	bad      map[string]string // settings refused by the server program, with the reason
+
+	probeMu sync.Mutex
+	heart   *probe.Conn
+
+	events chan Event
+	done   chan struct{}
+	wg     sync.WaitGroup
+}
+
+// recoveryState is the upstream as it stands in postgresql.conf.
+type recoveryState struct {
+	conninfo string
+	slot     string
+}
+
+// observed keeps what is expensive to find and changes rarely.
+type observed struct {
+	controlKey  string
+	control     control.Data
+	stoppedKey  string
+	stopped     wal.Position
+	stoppedHist wal.History
+	bestTL      wal.Timeline
+	bestPID     int
+}
+
+// Event tells that the postmaster ended.
+type Event struct {
+	PID  int
+	Exit string // how our own child ended; empty for an adopted one
+}
+
+// New prepares the server's handle; it starts nothing and connects to nothing.
+// A postmaster that runs already is found and watched.
+func New(opt Options) (*Server, error) {
+	if opt.Name == "" || opt.DataDir == "" {
+		return nil, errors.New("postgres: member name and data directory are required")
+	}
+	if !filepath.IsAbs(opt.DataDir) {
+		return nil, errors.New("postgres: data_dir " + opt.DataDir + " is not absolute")
+	}
+	opt = withDefaults(opt)
+	user, err := runas.For(opt.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		opt: opt, log: opt.Logger, user: user,
+		identity: map[wal.Timeline]cluster.TimelineIdentity{},
+		bad:      map[string]string{},
+		events:   make(chan Event, 1),
+		done:     make(chan struct{}),
+	}
+	if err := user.MkdirAll(opt.StateDir, 0o700); err != nil {
+		return nil, err
+	}
+	s.loadIdentities()
+	s.adoptFiles()
+	s.process()
+	return s, nil
+}
+
+func withDefaults(opt Options) Options {
+	opt.DataDir = filepath.Clean(opt.DataDir)
+	set := func(p *string, def string) {
+		if *p == "" {
+			*p = def
+		}
+	}
+	set(&opt.ConfigDir, opt.DataDir)
+	set(&opt.StateDir, opt.DataDir+".matriarch")
+	set(&opt.Database, "postgres")
+	set(&opt.ConfigBaseName, "postgresql")
+	set(&opt.ServerLog, filepath.Join(opt.StateDir, "postgres.log"))
+	set(&opt.PgPass, filepath.Join(opt.StateDir, "pgpass"))
+	if opt.Port == 0 {
+		opt.Port = 5432
+	}
+	if len(opt.ListenHosts) == 0 {
+		opt.ListenHosts = []string{"localhost"}
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Clock == nil {
+		opt.Clock = clock.Real{}
+	}
+	opt.ListenHosts = trimAll(opt.ListenHosts)
+	return opt
+}
+
+func trimAll(in []string) []string {
+	out := make([]string, 0, len(in))
+	for _, s := range in {
+		out = append(out, strings.TrimSpace(s))
+	}
+	return out
+}
+
+// Close stops watching and closes connections; it leaves the server running.
+func (s *Server) Close() {
+	s.mu.Lock()
+	select {
+	case <-s.done:
+	default:
+		close(s.done)
+	}
+	s.mu.Unlock()
+	s.probeMu.Lock()
+	s.dropHeart()
+	s.probeMu.Unlock()
+	s.wg.Wait()
+}
+
+// Events tells, at once, when the postmaster ends. The channel holds one event;
+// it is never closed.
+func (s *Server) Events() <-chan Event { return s.events }
+
+// SetConfig gives the settings for the next start or ApplyConfig.
+func (s *Server) SetConfig(c Config) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg = c
+}
+
+// config returns the settings.
+func (s *Server) config() Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg
+}
+
+// say reports progress and logs at debug.
+func (s *Server) say(p Progress, text string) {
+	if p != nil {
+		p(text)
+	}
+	s.log.Debug("postgres", "progress", text)
+}
+
+// bounded returns a context that survives the caller's end, for the last steps
+// of an action that must not be left half-done.
+func bounded(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // Memory is everything that one turn leaves for the next. It is lost when the
@@ -30,8 +31,10 @@ type Memory struct {
 	// Led is the session under which this member was last a running primary:
 	// only then may a crashed primary be started in place.
 	Led string `json:"led,omitempty"`
-	// CrashedSince is when the primary was first seen down under this lease.
+	// CrashedSince is when the primary was first seen down under this lease, and
+	// CrashAsked when peers were asked whether one could take over.
 	CrashedSince boot.Instant `json:"crashed_since,omitempty"`
+	CrashAsked   boot.Instant `json:"crash_asked,omitempty"`
 	// StartFailures counts failed starts of the primary since CrashedSince, and
 	// FailureSeq is the task that was counted last.
 	StartFailures int `json:"start_failures,omitempty"`
@@ -54,8 +57,23 @@ type Memory struct {
 	// RewindFailures counts rewinds that failed since the last success.
 	RewindFailures int `json:"rewind_failures,omitempty"`
 
-	// SyncSince is since when the names in force are in force, for the planner.
+	// SyncNames are the synchronous names last seen in force, SyncSince since
+	// when, and SyncMark a flushed position read a while later: see syncrep.
+	SyncNames []string     `json:"sync_names,omitempty"`
 	SyncSince boot.Instant `json:"sync_since,omitempty"`
+	SyncMark  wal.LSN      `json:"sync_mark,omitempty"`
+
+	// SlotsSeen says when each member's slot was last wanted, so that it outlives
+	// a short absence.
+	SlotsSeen []SlotSeen `json:"slots_seen,omitempty"`
+	// BackoffUntil: do not race before, after promotions that failed.
+	BackoffUntil boot.Instant `json:"backoff_until,omitempty"`
+}
+
+// SlotSeen is when a member's slot was last wanted.
+type SlotSeen struct {
+	Name string       `json:"name"`
+	At   boot.Instant `json:"at"`
 }
 
 // HandingWhy says what a clean stop of the primary is for.

@@ -1,32 +1,102 @@
 package ha
 
-// The rules, in order of precedence: the first whose condition holds answers.
-// See rules table below.
-
 // The names of the rules.
 const (
 	LeaseLost        RuleID = "lease-lost"
+	TaskRunning      RuleID = "task-running"
+	ReleaseOnStop    RuleID = "release-on-stop"
+	HandOver         RuleID = "hand-over"
 	StoreUnknown     RuleID = "store-unknown"
 	ForeignData      RuleID = "foreign-data"
-	TaskRunning      RuleID = "task-running"
-	PausedRule       RuleID = "paused"
+	Paused           RuleID = "paused"
 	UnfinishedData   RuleID = "unfinished-bootstrap"
-	BootstrapRule    RuleID = "bootstrap"
+	BootstrapCluster RuleID = "bootstrap"
 	WaitForBootstrap RuleID = "wait-for-bootstrap"
+	CloneData        RuleID = "clone"
+	NoData           RuleID = "no-data"
 	AdoptData        RuleID = "adopt-data"
-	CloneRule        RuleID = "clone"
-	HandOver         RuleID = "hand-over"
-	ReleaseOnStop    RuleID = "release-on-stop"
-	SwitchoverAway   RuleID = "switchover-away"
 	CrashedPrimary   RuleID = "crashed-primary"
+	SwitchoverAway   RuleID = "switchover-away"
 	Lead             RuleID = "lead"
-	PromoteRule      RuleID = "promote"
+	TakeOver         RuleID = "promote"
 	Diverged         RuleID = "diverged"
 	CrashedReplica   RuleID = "crashed-replica"
 	Race             RuleID = "race"
-	FollowRule       RuleID = "follow"
+	FollowLeader     RuleID = "follow"
 	Idle             RuleID = "idle"
 )
 
-// Decide says what this member should do about what it sees.
-func Decide(o Observation, m Memory) Decision { return Decision{Rule: Idle, Memory: m} }
+// rule is a row of the table: its name, what it is about, and the function that
+// answers, or says that it does not apply.
+type rule struct {
+	id    RuleID
+	about string
+	try   func(*turn) bool
+}
+
+// rules is the policy: the first rule that answers decides, so the order says
+// what matters more.
+var rules = []rule{
+	// Safety first: whatever else is the case, nothing writes without a lease.
+	{LeaseLost, "writable without a live lease: stop, or fence", (*turn).leaseLost},
+	// A long action owns the server; nothing below may touch it meanwhile.
+	{TaskRunning, "a long action owns the server: wait for it", (*turn).taskRunning},
+	// A person's word to stop, and a handover that has begun, are finished even
+	// when the store is away: both only ever make the server stop.
+	{HandOver, "a clean handover is under way: stop, see a successor caught up, release", (*turn).handOver},
+	{ReleaseOnStop, "the agent is told to stop: settle the server, give the lease up, end", (*turn).releaseOnStop},
+	{StoreUnknown, "the store does not answer: keep what is, start nothing new", (*turn).storeUnknown},
+	// From here on the view is current.
+	{ForeignData, "the data belong to another cluster: refuse", (*turn).foreignData},
+	{Paused, "a person paused the cluster: keep the lease, change nothing", (*turn).paused},
+	// Getting data.
+	{UnfinishedData, "a bootstrap of ours was not accepted yet: finish it or set it aside", (*turn).unfinishedData},
+	{BootstrapCluster, "nothing was ever initialised: claim it and make the database", (*turn).bootstrap},
+	{WaitForBootstrap, "another member makes the database: wait", (*turn).waitForBootstrap},
+	{CloneData, "no data here and somebody leads: copy them", (*turn).clone},
+	{NoData, "no data here and nobody to copy from: wait", (*turn).noData},
+	{AdoptData, "data here but the store knows no cluster: register the primary's", (*turn).adoptData},
+	// Leading.
+	{CrashedPrimary, "the leader's server is down: start it in place, or give the lease up", (*turn).crashedPrimary},
+	{SwitchoverAway, "a person wants another leader: find one that can, then hand over", (*turn).switchoverAway},
+	{Lead, "this member leads: do the leader's duties", (*turn).lead},
+	{TakeOver, "this member won the lease: claim a timeline and promote", (*turn).takeOver},
+	// Following. Divergence comes before anything that would start or feed.
+	{Diverged, "the server has what the leader never had: stop it, rewind or re-clone", (*turn).diverged},
+	{CrashedReplica, "the server is down: start it as a standby", (*turn).crashedReplica},
+	{Race, "nobody leads: promise, ask, and take the lease if this member is best", (*turn).race},
+	{FollowLeader, "the standby follows the wrong server or none: point it at the leader", (*turn).follow},
+	{Idle, "all is well", (*turn).idle},
+}
+
+// Decide says what this member should do about what it sees. It is total and
+// pure: the same input always gives the same decision.
+func Decide(o Observation, m Memory) Decision {
+	t := &turn{o: o, m: m, view: o.Store.View}
+	t.remember()
+	for _, r := range rules {
+		if r.try(t) {
+			t.d.Rule, t.d.Memory = r.id, t.m
+			return t.d
+		}
+	}
+	panic("unreachable: the last rule always answers")
+}
+
+// RuleIDs lists the rules in order of precedence, for metrics and checks.
+func RuleIDs() []RuleID {
+	var out []RuleID
+	for _, r := range rules {
+		out = append(out, r.id)
+	}
+	return out
+}
+
+// Table renders the rule table, one line per rule, for the documents.
+func Table() string {
+	var s string
+	for i, r := range rules {
+		s += sentence("| %d | `%s` | %s |\n", i+1, r.id, r.about)
+	}
+	return s
+}

@@ -1,0 +1,130 @@
+// Package election says who may lead and who is the better candidate, and why
+// each other is not: the words it returns are shown to people.
+//
+// It is pure. It judges what it is told; whether a position was promised (the
+// WAL receiver stopped) is the caller's concern.
+package election
+
+import (
+	"fmt"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// Standing is what a member brings to the race.
+type Standing struct {
+	Name     string
+	Tags     cluster.Tags
+	Position wal.Position
+	Identity cluster.TimelineIdentity
+	History  wal.History // ancestors of Position.Timeline, by its own files
+}
+
+// Ground is what the cluster demands of its next leader.
+type Ground struct {
+	History   cluster.History
+	Timelines cluster.Timelines
+	Sync      cluster.SyncState
+	// Optime is the last position the leader published; a candidate may be at
+	// most MaxLag bytes behind it.
+	Optime wal.LSN
+	MaxLag uint64
+	// Handover binds when the last leader stopped cleanly: exactly its last
+	// record is demanded, and no lag is allowed.
+	Handover      cluster.Handover
+	CheckTimeline bool
+}
+
+// WhyNot says why s may not lead, and nothing when it may.
+func WhyNot(s Standing, g Ground) string {
+	switch {
+	case !s.Tags.MayLead():
+		return "its tags say nofailover"
+	case !s.Position.Known():
+		return "its WAL position is not known"
+	}
+	if why := DivergedFrom(s, g); why != "" {
+		return why
+	}
+	if g.CheckTimeline && s.Position.Timeline < g.History.Timeline() {
+		return fmt.Sprintf("it is on timeline %d and the cluster on %d", s.Position.Timeline, g.History.Timeline())
+	}
+	if g.Sync.Active() && !g.Sync.Holds(s.Name) {
+		return "it is not a synchronous standby and may lack acknowledged commits"
+	}
+	if g.Handover.Present() {
+		if s.Position.LSN < g.Handover.LSN {
+			return fmt.Sprintf("%s stopped cleanly at %s and it has only %s", g.Handover.Leader, g.Handover.LSN, s.Position.LSN)
+		}
+		return ""
+	}
+	if lag := g.Optime.Sub(s.Position.LSN); lag > g.MaxLag {
+		return fmt.Sprintf("it is %d bytes behind the last known position of the leader, more than the %d allowed", lag, g.MaxLag)
+	}
+	return ""
+}
+
+// DivergedFrom says why s cannot be on the cluster's line of descent, and
+// nothing when it is, or when that cannot be known.
+func DivergedFrom(s Standing, g Ground) string {
+	d := Descent{Timeline: g.History.Timeline(), History: g.History.WAL(), Claims: g.Timelines}
+	if d.Timeline == 0 {
+		d.Timeline = s.Position.Timeline // no history published: only identities can speak
+	}
+	if _, ok := s.History.SwitchOf(d.Timeline); ok && s.Position.Timeline > d.Timeline {
+		// Its leader promoted and was lost before it could publish the switch:
+		// the member continues the published line.
+		d.Timeline = s.Position.Timeline
+	}
+	return d.WhyDiverged(s)
+}
+
+// Descent is a line of descent: a timeline, its ancestors, and what is known of
+// the branches' identities.
+type Descent struct {
+	Timeline wal.Timeline
+	History  wal.History
+	Claims   cluster.Timelines
+}
+
+// WhyDiverged says why the member's log is not part of the descent, and nothing
+// when it is or when the position is unknown.
+func (d Descent) WhyDiverged(s Standing) string {
+	if !s.Position.Known() {
+		return ""
+	}
+	if c, ok := d.Claims.Claim(s.Position.Timeline); ok && c.Identity.Conflicts(s.Identity) {
+		return fmt.Sprintf("it is on another timeline %d than the cluster's: that one left its parent at %s (checksum %08x), its own at %s (checksum %08x)",
+			s.Position.Timeline, c.Identity.Switch, c.Identity.CRC, s.Identity.Switch, s.Identity.CRC)
+	}
+	if d.History.Place(s.Position, d.Timeline) == wal.Diverged {
+		if at, ok := d.History.SwitchOf(s.Position.Timeline); ok {
+			return fmt.Sprintf("it has WAL up to %s on timeline %d, which the cluster left at %s", s.Position.LSN, s.Position.Timeline, at)
+		}
+		return fmt.Sprintf("its timeline %d is no ancestor of the cluster's timeline %d", s.Position.Timeline, d.Timeline)
+	}
+	for _, line := range s.History {
+		if at, ok := d.History.SwitchOf(line.Timeline); ok && at != line.LSN {
+			return fmt.Sprintf("it left timeline %d at %s and the cluster at %s", line.Timeline, line.LSN, at)
+		}
+	}
+	return ""
+}
+
+// Ahead reports whether a is the better candidate of two that both may lead:
+// the later position, then the higher failover priority, then the name, so that
+// two members never both think themselves best.
+func Ahead(a, b Standing) bool {
+	if a.Position.Timeline != b.Position.Timeline {
+		// On one line of descent a later timeline begins where the earlier ended.
+		return a.Position.Timeline > b.Position.Timeline
+	}
+	if a.Position.LSN != b.Position.LSN {
+		return a.Position.LSN > b.Position.LSN
+	}
+	if pa, pb := a.Tags.FailoverPriorityOr1(), b.Tags.FailoverPriorityOr1(); pa != pb {
+		return pa > pb
+	}
+	return a.Name < b.Name
+}

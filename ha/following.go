@@ -1,0 +1,162 @@
+package ha
+
+import (
+	"github.com/matriarch-ha/matriarch/ha/election"
+)
+
+// diverged: what the server has is not part of the leader's line. It is stopped
+// first, so that it does not serve rows the cluster never had; then it is
+// rewound, or copied anew where a rewind cannot work and the settings allow it.
+// The directory is always kept aside, never deleted.
+func (t *turn) diverged() bool {
+	if !t.leaderIsOther() || t.o.Server.Dir != DirPresent || t.view.Leader.Name == t.o.Self.Name {
+		return false
+	}
+	why, sameNumber := t.whyDiverged()
+	if why == "" {
+		return false
+	}
+	if !t.stopped() {
+		return t.answer(SituationFollowing, why+": stopping it before anything else", Action{Kind: Stop})
+	}
+	up := t.leaderUpstream()
+	lead, _ := t.view.LeaderMember()
+	set := t.o.Settings
+	rewindable := set.UsePgRewind && (t.o.Server.CanRewind || t.o.Server.Rewinding) && !sameNumber
+	switch {
+	case up.IsZero():
+		return t.answer(SituationFollowing, why+"; waiting for the leader's address")
+	case rewindable && t.m.RewindFailures == 0 && lead.CheckpointPending:
+		t.wake(soon)
+		return t.answer(SituationFollowing, why+"; waiting for the leader's first checkpoint before rewinding")
+	case rewindable && t.m.RewindFailures == 0:
+		return t.answer(SituationFollowing, why+": rewinding it to "+up.Name, Action{Kind: Rewind, Upstream: up})
+	case set.RecloneOnDivergence, set.RecloneOnRewindFailure && t.m.RewindFailures > 0:
+		return t.reclone(why, up)
+	case rewindable && t.since(t.o.Task.Last.At) >= backoff:
+		return t.answer(SituationFollowing, why+sentence(": rewinding it again after %d failures", t.m.RewindFailures), Action{Kind: Rewind, Upstream: up})
+	default:
+		t.wake(backoff)
+		return t.answer(SituationFollowing, why+t.whyStuck(sameNumber))
+	}
+}
+
+// reclone copies the leader's data in place of diverged ones.
+func (t *turn) reclone(why string, up Upstream) bool {
+	last := t.o.Task.Last
+	if last.Kind == Clone && last.Error != "" && t.since(last.At) < roundLength {
+		t.wake(roundLength)
+		return t.answer(SituationFollowing, why+"; the last copy failed and will be tried again: "+last.Error)
+	}
+	return t.answer(SituationFollowing, why+": copying the data of "+up.Name+" anew, keeping these aside", Action{Kind: Clone, Upstream: up})
+}
+
+func (t *turn) whyStuck(sameNumber bool) string {
+	switch {
+	case sameNumber:
+		return "; pg_rewind cannot tell two timelines of one number apart, and copying anew is not allowed: " +
+			"set remove_data_directory_on_diverged_timelines, or reinitialise this member"
+	case !t.o.Settings.UsePgRewind:
+		return "; postgresql.use_pg_rewind is off and copying anew is not allowed: " +
+			"set use_pg_rewind or remove_data_directory_on_diverged_timelines, or reinitialise this member"
+	case !t.o.Server.CanRewind:
+		return "; pg_rewind cannot be used (it needs wal_log_hints or data checksums) and copying anew is not allowed: " +
+			"set remove_data_directory_on_diverged_timelines, or reinitialise this member"
+	default:
+		return sentence("; pg_rewind failed %d times (%s): it will be tried again; to copy anew set remove_data_directory_on_rewind_failure",
+			t.m.RewindFailures, t.o.Task.Last.Error)
+	}
+}
+
+// whyDiverged says why the server cannot follow the leader, and whether that is
+// because two branches bear one number, which pg_rewind cannot see.
+func (t *turn) whyDiverged() (why string, sameNumber bool) {
+	if t.o.Server.Rewinding {
+		return "a pg_rewind began here and did not finish", false
+	}
+	d, ok := t.leaderDescent()
+	if !ok {
+		return "", false
+	}
+	st := t.standing()
+	why = d.WhyDiverged(st)
+	if why == "" {
+		return "", false
+	}
+	if c, ok := d.Claims.Claim(st.Position.Timeline); ok && c.Identity.Conflicts(st.Identity) {
+		sameNumber = true
+	}
+	return "the server cannot follow " + t.view.Leader.Name + ": " + why, sameNumber
+}
+
+// crashedReplica: the server is down and nothing forbids it to run as a
+// standby: of the leader, once its line is known to contain ours, or of nobody,
+// to take part in a race.
+func (t *turn) crashedReplica() bool {
+	s := t.o.Server
+	if t.live() || !t.stopped() || s.Dir != DirPresent || s.Rewinding || t.view.Leader.Name == t.o.Self.Name {
+		return false
+	}
+	if t.o.Lease.Held {
+		t.wake(soon)
+		return t.answer(SituationLeading, "the lease could not be confirmed and the server is down: waiting until it is confirmed or lost")
+	}
+	last := t.o.Task.Last
+	if last.Kind == StartReplica && last.Error != "" && t.since(last.At) < roundLength {
+		t.wake(roundLength)
+		return t.answer(t.situation(), "the server did not start as a standby and will be tried again: "+last.Error)
+	}
+	if t.leaderIsOther() {
+		if _, known := t.leaderDescent(); !known {
+			t.wake(soon)
+			return t.answer(SituationFollowing, sentence("%s leads but has not published its timeline yet: the server here stays down until it is known that it may follow", t.view.Leader.Name))
+		}
+		if !s.Position.Known() {
+			t.wake(soon)
+			return t.answer(SituationFollowing, "the end of the server's WAL is not known yet"+lastError(s))
+		}
+		up := t.upstream()
+		return t.answer(SituationFollowing, sentence("starting the server as a standby of %s", orNobody(up)), Action{Kind: StartReplica, Upstream: up})
+	}
+	if why := election.DivergedFrom(t.standing(), t.ground()); why != "" {
+		return t.answer(SituationLeaderless, "the server stays down until there is a leader to rewind to: "+why)
+	}
+	if left := successorWait - t.since(t.m.Released); left > 0 && !t.o.Settings.Paused {
+		t.wake(left)
+		return t.answer(SituationLeaderless, "gave the lease up; waiting for the successor")
+	}
+	return t.answer(SituationLeaderless, "starting the server read-only, without an upstream, to take part in the race", Action{Kind: StartReplica})
+}
+
+// follow: the standby runs and its upstream is not the right one.
+func (t *turn) follow() bool {
+	s := t.o.Server
+	if !t.leaderIsOther() || !t.running(ServerStandby) || t.view.Leader.Name == t.o.Self.Name {
+		return false
+	}
+	var acts []Action
+	if s.RewindUnproven && s.Streaming {
+		acts = append(acts, Action{Kind: AcceptRewind})
+	}
+	up := t.upstream()
+	if up.Addr() != s.Upstream {
+		if _, known := t.leaderDescent(); !known {
+			t.wake(soon)
+			return t.answer(SituationFollowing, sentence("%s leads but has not published its timeline yet", t.view.Leader.Name))
+		}
+		t.wake(roundLength)
+		return t.answer(SituationFollowing, "pointing the standby at "+orNobody(up), append(acts, Action{Kind: Follow, Upstream: up})...)
+	}
+	acts = append(acts, t.standbySlots()...)
+	if len(acts) == 0 {
+		return false
+	}
+	return t.answer(SituationFollowing, sentence("following the leader %s", t.view.Leader.Name), acts...)
+}
+
+func orNobody(u Upstream) string {
+	if u.IsZero() {
+		return "nobody"
+	}
+	return sentence("%s (%s)", u.Name, u.Addr())
+}

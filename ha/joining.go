@@ -1,0 +1,169 @@
+package ha
+
+import "github.com/matriarch-ha/matriarch/cluster"
+
+// unfinishedData: the directory holds a database that our own bootstrap made.
+// It becomes the cluster's when the lease is ours and initialize says so; if
+// another member was faster, or the claim is no longer ours, it is set aside
+// (never deleted) and this member starts over as one without data.
+func (t *turn) unfinishedData() bool {
+	s, init := t.o.Server, t.view.Initialize
+	if s.Dir != DirUnfinished {
+		return false
+	}
+	t.wake(soon)
+	switch {
+	case init.SystemID != "" && init.SystemID == s.SystemID:
+		return t.answer(SituationJoining, "the cluster was initialised with this database", Action{Kind: AcceptBootstrap})
+	case !t.ownsClaim():
+		return t.answer(SituationJoining, "the bootstrap in the data directory was never accepted and its claim is gone: setting it aside",
+			Action{Kind: DiscardBootstrap})
+	case !t.stopped():
+		return t.answer(SituationJoining, "the new database still runs privately: stopping it", Action{Kind: Stop})
+	case t.leaderIsOther():
+		return t.answer(SituationJoining, sentence("%s leads although this member owns the bootstrap claim: setting the new database aside", t.view.Leader.Name),
+			Action{Kind: DiscardBootstrap})
+	case s.SystemID == "":
+		return t.answer(SituationJoining, "the new database is incomplete: setting it aside", Action{Kind: DiscardBootstrap})
+	}
+	var acts []Action
+	if !t.live() {
+		acts = append(acts, Action{Kind: TakeLeader, Session: t.o.Lease.Session})
+	}
+	// The lease first: whoever has it alone may say which database the cluster is.
+	acts = append(acts,
+		Action{Kind: WriteConfig, Session: t.o.Lease.Session},
+		Action{Kind: WriteInitialize, Session: t.o.Lease.Session, Version: init.Version, SystemID: s.SystemID},
+		Action{Kind: AcceptBootstrap})
+	t.m.Led = t.o.Lease.Session
+	return t.answer(SituationLeading, "the new database is made: taking the lease and registering it", acts...)
+}
+
+// ownsClaim: the bootstrap claim is this session's.
+func (t *turn) ownsClaim() bool {
+	init := t.view.Initialize
+	return init.Present && init.SystemID == "" && init.Owner == t.o.Self.Name &&
+		t.m.Claimed != "" && t.m.Claimed == t.o.Lease.Session
+}
+
+// bootstrap: exactly one member makes the database, however many start
+// together, since the claim is created only if absent.
+func (t *turn) bootstrap() bool {
+	init := t.view.Initialize
+	if t.o.Server.Dir != DirEmpty || init.SystemID != "" || t.view.Leader.Held() {
+		return false
+	}
+	switch {
+	case t.ownsClaim():
+		t.wake(soon)
+		return t.answer(SituationNoCluster, "making the database of a new cluster", Action{Kind: Bootstrap})
+	case init.Present && init.Owner == "" && t.m.OwnerSeen && !t.anyTrace():
+		// Seen and gone: its session ended, and nothing of it was registered.
+		t.wake(soon)
+		return t.answer(SituationNoCluster, "the member that was making the database is gone: releasing its claim",
+			Action{Kind: ReleaseInitialize, Version: init.Version})
+	case init.Present || !t.o.Self.CanBootstrap || t.o.Lease.Session == "" || t.anyTrace():
+		return false
+	}
+	t.m.Claimed = t.o.Lease.Session
+	t.wake(soon)
+	return t.answer(SituationNoCluster, "no cluster was ever initialised here: claiming the bootstrap",
+		Action{Kind: ClaimInitialize, Session: t.o.Lease.Session})
+}
+
+// anyTrace: something in the store shows that a database existed already.
+func (t *turn) anyTrace() bool {
+	for _, m := range t.view.Members {
+		if m.Name != t.o.Self.Name && (m.Running() || m.Timeline > 0) {
+			return true
+		}
+	}
+	return len(t.view.History.Lines) > 0 || t.view.Status.Optime != 0
+}
+
+func (t *turn) waitForBootstrap() bool {
+	init := t.view.Initialize
+	if t.o.Server.Dir != DirEmpty || !init.Present || init.SystemID != "" || t.view.Leader.Held() {
+		return false
+	}
+	who := init.Owner
+	if who == "" {
+		who = "a member without a visible claim (if none is at work, remove the key initialize by a person's decision)"
+	}
+	return t.answer(SituationNoCluster, "waiting while the database is made by "+who)
+}
+
+// clone copies the leader's data, or those of a running replica that offers
+// itself.
+func (t *turn) clone() bool {
+	if t.o.Server.Dir != DirEmpty || !t.leaderIsOther() {
+		return false
+	}
+	src := t.cloneSource()
+	if src.IsZero() {
+		t.wake(roundLength)
+		return t.answer(SituationJoining, sentence("waiting until the leader %s runs as primary to clone from it", t.view.Leader.Name))
+	}
+	if t.o.Task.Last.Kind == Clone && t.o.Task.Last.Error != "" && t.since(t.o.Task.Last.At) < roundLength {
+		t.wake(roundLength)
+		return t.answer(SituationJoining, "the last copy failed and will be tried again: "+t.o.Task.Last.Error)
+	}
+	return t.answer(SituationJoining, "copying the data of "+src.Name, Action{Kind: Clone, Upstream: src})
+}
+
+func (t *turn) cloneSource() Upstream {
+	lead, ok := t.view.LeaderMember()
+	if !ok || !lead.Running() || lead.Role != cluster.RolePrimary {
+		return Upstream{}
+	}
+	for _, m := range t.view.Members {
+		if m.Tags.CloneFrom && m.Running() && m.Name != t.o.Self.Name && m.Name != lead.Name && m.ReplicationState == "streaming" {
+			return upstreamOf(m)
+		}
+	}
+	return t.leaderUpstream()
+}
+
+func (t *turn) noData() bool {
+	s := t.o.Server
+	switch {
+	case s.Dir == DirInaccessible:
+		t.wake(roundLength)
+		return t.answer(SituationJoining, "the data directory cannot be used"+lastError(s))
+	case s.Dir == DirPresent:
+		return false
+	case t.o.Lease.Held:
+		t.wake(soon)
+		return t.answer(SituationJoining, "holds the lease without data: giving it up", Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
+	case t.view.Initialize.SystemID == "" && !t.view.Leader.Held() && t.anyTrace():
+		t.wake(roundLength)
+		return t.answer(SituationJoining, "waiting: other members have data although the store knows no cluster; one of them must register first")
+	case t.view.Initialize.SystemID == "" && !t.o.Self.CanBootstrap:
+		return t.answer(SituationNoCluster, "waiting for another member to make the database: this one has no bootstrap section or may not lead")
+	default:
+		t.wake(roundLength)
+		return t.answer(SituationJoining, "no data here and nobody leads: waiting for a leader to clone from")
+	}
+}
+
+// adoptData: an existing server joins a store that knows no cluster. Only what
+// was a primary may say which database the cluster is; the write is refused if
+// another did so first.
+func (t *turn) adoptData() bool {
+	s, init := t.o.Server, t.view.Initialize
+	if s.Dir != DirPresent || init.SystemID != "" || t.view.Leader.Held() || s.SystemID == "" {
+		return false
+	}
+	if s.Role != ServerPrimary {
+		t.wake(roundLength)
+		return t.answer(SituationNoCluster, "the store knows no cluster and the server here was a standby: start the former primary's member first")
+	}
+	if init.Present && init.Owner != "" {
+		return t.answer(SituationNoCluster, sentence("%s is making a new database in this store, but there are data here: nothing is changed; "+
+			"if the data here are wanted, stop that member", init.Owner))
+	}
+	t.wake(soon)
+	return t.answer(SituationNoCluster, sentence("the store knows no cluster: registering the database system %s found here", s.SystemID),
+		Action{Kind: WriteInitialize, Session: t.o.Lease.Session, Version: init.Version, SystemID: s.SystemID},
+		Action{Kind: WriteConfig, Session: t.o.Lease.Session})
+}

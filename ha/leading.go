@@ -1,0 +1,201 @@
+package ha
+
+import (
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha/election"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// maxStarts is how often a crashed primary is started in place before another
+// member is asked to take over.
+const maxStarts = 2
+
+// crashedPrimary: this member led a running primary under this very lease, and
+// its server is down. Starting it in place loses nothing and needs no new
+// timeline. Without having led under this lease, starting writable would skip
+// the race, so the lease is given up instead.
+func (t *turn) crashedPrimary() bool {
+	s := t.o.Server
+	if !t.live() || !t.stopped() || s.Dir != DirPresent {
+		return false
+	}
+	release := Action{Kind: ReleaseLeader, Session: t.o.Lease.Session}
+	switch {
+	case s.Rewinding || s.RewindUnproven:
+		return t.answer(SituationLeading, "holds the lease with a half rewound server: giving it up", release)
+	case t.m.Led != t.o.Lease.Session:
+		t.wake(soon)
+		return t.answer(SituationLeading, "holds the lease but its server went down before it was promoted: giving it up", release)
+	}
+	if t.m.CrashedSince.IsZero() {
+		t.m.CrashedSince = t.o.Now
+	}
+	down, limit := t.since(t.m.CrashedSince), t.o.Settings.PrimaryStartTimeout
+	if limit > 0 && down < limit && t.m.StartFailures < maxStarts {
+		return t.answer(SituationLeading, sentence("the primary is down%s: starting it in place, attempt %d", lastError(s), t.m.StartFailures+1),
+			Action{Kind: StartPrimary, Session: t.o.Lease.Session})
+	}
+	return t.replaceCrashed(release, down)
+}
+
+// replaceCrashed asks the others whether one of them can take over; if none
+// can, trying again here is all that is left.
+func (t *turn) replaceCrashed(release Action, down time.Duration) bool {
+	cands := t.successors(Handing{})
+	if t.m.CrashAsked.IsZero() || t.since(t.m.CrashAsked) > roundLength {
+		t.m.CrashAsked = t.o.Now
+		t.wake(peerWait)
+		return t.answer(SituationLeading, sentence("the primary has been down for %s and %d starts failed: asking who can take over", down, t.m.StartFailures),
+			Action{Kind: AskPeers, Names: names(cands)})
+	}
+	good, open := t.goodCandidates(cands, t.m.CrashAsked, t.view.Status.Optime)
+	switch {
+	case len(good) > 0:
+		t.m.Released = t.o.Now
+		return t.answer(SituationLeading, sentence("the primary could not be started in place for %s%s: giving the lease up; %v can take over", down, lastError(t.o.Server), good), release)
+	case open && t.since(t.m.CrashAsked) < peerWait:
+		t.wake(soon)
+		return t.answer(SituationLeading, "waiting for the others' word on who can take over")
+	default:
+		t.m.CrashAsked = 0
+		return t.answer(SituationLeading, sentence("the primary is down%s and nobody else can take over: starting it in place again", lastError(t.o.Server)),
+			Action{Kind: StartPrimary, Session: t.o.Lease.Session})
+	}
+}
+
+// goodCandidates are those that answered since the instant and could take over
+// from a leader whose position is end. open: somebody has not answered yet.
+func (t *turn) goodCandidates(cands []cluster.Member, since boot.Instant, end wal.LSN) (good []string, open bool) {
+	for _, m := range cands {
+		p, ok, waiting := t.word(m.Name, since)
+		open = open || waiting
+		if ok && p.InRecovery && !p.WatchdogFailed && p.Tags.MayLead() && p.Position.Known() &&
+			end.Sub(p.Position.LSN) <= t.o.Settings.MaxLagOnFailover {
+			good = append(good, m.Name)
+		}
+	}
+	return good, open
+}
+
+// switchoverAway: a person wants another leader. The candidates are asked
+// before the server is touched, and a request that cannot be met is cleared at
+// once, which reports it as refused.
+func (t *turn) switchoverAway() bool {
+	f := t.view.Failover
+	if !t.live() || !t.running(ServerPrimary) || !f.Requested() {
+		return false
+	}
+	if why := t.refusal(f); why != "" {
+		return t.refuse(why)
+	}
+	h := Handing{Why: HandingSwitchover, Candidate: f.Candidate, Request: f.Version, Asynchronous: f.Leader == ""}
+	cands := t.successors(h)
+	if len(cands) == 0 {
+		return t.refuse("no member may take over: it would have to be known, allowed to lead" + t.andSync())
+	}
+	if t.m.Handing.Request != f.Version || t.m.Handing.Asked.IsZero() {
+		h.Asked = t.o.Now
+		t.m.Handing = h
+		t.wake(askWait)
+		return t.answer(SituationHandingOver, sentence("a switchover was asked for: asking %v whether they can take over", names(cands)),
+			Action{Kind: AskPeers, Names: names(cands)})
+	}
+	good, open := t.goodCandidates(cands, t.m.Handing.Asked, t.o.Server.Position.LSN)
+	switch {
+	case len(good) > 0:
+		h.Asked = t.m.Handing.Asked
+		return t.beginHanding(h, sentence("a switchover was asked for and %v can take over: stopping the primary cleanly", good))
+	case open && t.since(t.m.Handing.Asked) < askWait:
+		t.wake(soon)
+		return t.answer(SituationHandingOver, sentence("waiting for the word of %v", names(cands)))
+	default:
+		return t.refuse(sentence("none of %v answered that it can take over with at most %d bytes of lag", names(cands), t.o.Settings.MaxLagOnFailover))
+	}
+}
+
+func (t *turn) andSync() string {
+	if t.view.Sync.Active() {
+		return ", and a synchronous standby"
+	}
+	return ""
+}
+
+// refusal says why a request makes no sense for this leader.
+func (t *turn) refusal(f cluster.Failover) string {
+	me := t.o.Self.Name
+	switch {
+	case f.ScheduledAt != "":
+		return "scheduled switchovers are not supported yet"
+	case f.Leader != "" && f.Leader != me:
+		return sentence("the request names %s as the leader, but %s leads", f.Leader, me)
+	case f.Candidate == me:
+		return me + " leads already"
+	case t.o.Settings.Paused && f.Candidate == "":
+		return "while paused a switchover needs a named candidate"
+	}
+	return ""
+}
+
+func (t *turn) refuse(why string) bool {
+	t.m.Handing = Handing{}
+	t.wake(soon)
+	return t.answer(SituationLeading, "clearing the request for another leader: "+why,
+		Action{Kind: ClearFailover, Version: t.view.Failover.Version, Why: why})
+}
+
+// lead: this member leads a running primary: one rule, then its duties.
+func (t *turn) lead() bool {
+	if !t.live() || !t.running(ServerPrimary) {
+		return false
+	}
+	t.m.Handing = Handing{}
+	t.d.WakeAfter = t.o.Settings.LoopWait
+	acts := t.duties()
+	return t.answer(SituationLeading, sentence("leads on timeline %d", t.o.Server.Position.Timeline), acts...)
+}
+
+// takeOver: the lease is ours and the server still a standby. The order binds:
+// the sync key first (from here on only this member may lead), then the number
+// of the timeline, then the promotion.
+func (t *turn) takeOver() bool {
+	if !t.live() || !t.running(ServerStandby) {
+		return false
+	}
+	release := Action{Kind: ReleaseLeader, Session: t.o.Lease.Session}
+	switch {
+	case t.m.StartFailures >= maxStarts:
+		t.m.StartFailures, t.m.BackoffUntil = 0, t.o.Now.Add(backoff)
+		return t.answer(SituationLeading, sentence("the promotion failed %d times (%s): giving the lease up", maxStarts, t.o.Task.Last.Error), release)
+	case !t.o.Guard.Ready():
+		t.wake(soon)
+		return t.answer(SituationLeading, "won the lease; waiting for the guard, without which nothing may write")
+	case election.DivergedFrom(t.standing(), t.ground()) != "":
+		return t.answer(SituationLeading, "won the lease, but "+election.DivergedFrom(t.standing(), t.ground())+": giving it up", release)
+	case t.view.Sync.Active() && !t.view.Sync.Holds(t.o.Self.Name) && !t.forced():
+		return t.answer(SituationLeading, "won the lease, but the synchronous standby is another by now: giving it up", release)
+	}
+	next := max(t.o.Server.Position.Timeline, t.view.Timelines.Highest(), t.view.History.Timeline()) + 1
+	var acts []Action
+	if t.o.Server.Receiver || t.o.Server.Upstream != "" {
+		acts = append(acts, Action{Kind: StopReceiver})
+	}
+	if t.view.Sync.Active() || t.o.Settings.SyncMode == cluster.SyncOn {
+		acts = append(acts, Action{Kind: WriteSync, Session: t.o.Lease.Session, Version: t.view.Sync.Version,
+			Sync: cluster.SyncState{Leader: t.o.Self.Name}})
+	}
+	acts = append(acts,
+		Action{Kind: ClaimTimeline, Session: t.o.Lease.Session, Version: t.view.Timelines.Version,
+			Claim: cluster.TimelineClaim{Timeline: next, Winner: t.o.Self.Name}},
+		Action{Kind: Promote, Session: t.o.Lease.Session, Timeline: next})
+	return t.answer(SituationLeading, sentence("won the lease at %s: promoting to timeline %d", endOf(t.o.Server.Position), next), acts...)
+}
+
+// forced: a person named this member in a failover (not a switchover), knowing
+// that it may lack commits.
+func (t *turn) forced() bool {
+	f := t.view.Failover
+	return f.Candidate == t.o.Self.Name && f.Leader == ""
+}

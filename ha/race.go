@@ -1,0 +1,160 @@
+package ha
+
+import (
+	"slices"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha/election"
+)
+
+// race: nobody leads. Every member stops its WAL receiver first and leaves it
+// so until it sees a leader: from then on its position is a promise not to
+// confirm the old primary's commits. Then it asks the others, and takes the
+// lease if nobody is better. The store lets only one succeed.
+func (t *turn) race() bool {
+	if !t.leaderless() || !t.running(ServerStandby) || t.o.Settings.Paused && t.view.Failover.Candidate == "" {
+		return false
+	}
+	if t.o.Server.Receiver || t.o.Server.Upstream != "" {
+		t.wake(soon)
+		return t.answer(SituationLeaderless, "the leader key is gone: stopping the WAL receiver, so that the position given in the race stays true", Action{Kind: StopReceiver})
+	}
+	t.m.Promised = true
+	if t.o.Lease.Session == "" {
+		t.wake(soon)
+		return t.answer(SituationLeaderless, "nobody leads; no session in the store yet to race with")
+	}
+	if f := t.view.Failover; f.Candidate == t.o.Self.Name {
+		if why := t.whyNotByHand(f); why == "" {
+			return t.take("a person named this member as the next leader")
+		}
+	}
+	if t.m.WhyNot != "" {
+		t.wake(roundLength)
+		return t.answer(SituationLeaderless, "nobody leads; this member may not: "+t.m.WhyNot)
+	}
+	return t.contest()
+}
+
+// whyNotByHand is whyNot for a candidate named by a person: neither lag nor
+// tags hold it back, and a failover (not a switchover) may name an asynchronous
+// standby. Divergence, unreplayed WAL and a restored store still do.
+func (t *turn) whyNotByHand(f cluster.Failover) string {
+	st, g := t.standing(), t.ground()
+	switch {
+	case !st.Position.Known() || !t.o.Server.ReplayDone || t.o.Server.RewindUnproven:
+		return "its position is not known"
+	case !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.o.Settings.TTL:
+		return "the store was replaced"
+	case f.Leader != "" && g.Sync.Active() && !g.Sync.Holds(st.Name):
+		return "it is not a synchronous standby"
+	case f.Leader != "" && g.Handover.Present() && st.Position.LSN < g.Handover.LSN:
+		return "it has not received the last record of the former leader"
+	}
+	return election.DivergedFrom(st, g)
+}
+
+// take asks the store for the lease. The promotion follows when it is ours.
+func (t *turn) take(why string) bool {
+	t.wake(soon)
+	return t.answer(SituationLeaderless, sentence("%s, at %s: taking the lease", why, endOf(t.o.Server.Position)),
+		Action{Kind: TakeLeader, Session: t.o.Lease.Session})
+}
+
+// contest asks the rivals and compares.
+func (t *turn) contest() bool {
+	rivals := t.rivals()
+	if len(rivals) == 0 {
+		return t.take("nobody else could lead")
+	}
+	if t.m.RaceAsked.IsZero() || t.since(t.m.RaceAsked) >= roundLength {
+		t.m.RaceAsked = t.o.Now
+		t.wake(soon)
+		return t.answer(SituationLeaderless, sentence("nobody leads: asking %v for their positions", names(rivals)),
+			Action{Kind: AskPeers, Names: names(rivals)})
+	}
+	late := t.since(t.m.RaceAsked) >= peerWait
+	var again []string
+	waiting := false
+	for _, r := range rivals {
+		p, answered, open := t.word(r.Name, t.m.RaceAsked)
+		switch {
+		case open && !late:
+			waiting = true
+		case !answered:
+			// Unreachable: it does not count; the store arbitrates.
+		case !p.InRecovery:
+			if held := t.heldUpBy(r); held {
+				return true
+			}
+		case !p.Voting && r.Matriarch != "" && !late:
+			// It has not noticed yet that nobody leads: its position is no promise.
+			again, waiting = append(again, r.Name), true
+		case t.beatenBy(p):
+			t.wakeAt(t.m.RaceAsked.Add(roundLength))
+			return t.answer(SituationLeaderless, sentence("nobody leads; %s is the better candidate (%s, here %s)", r.Name, endOf(p.Position), endOf(t.o.Server.Position)))
+		}
+	}
+	if waiting {
+		t.wakeAt(t.m.RaceAsked.Add(peerWait))
+		var acts []Action
+		if len(again) > 0 {
+			t.wake(soon / 4)
+			acts = append(acts, Action{Kind: AskPeers, Names: again})
+		}
+		return t.answer(SituationLeaderless, "nobody leads; waiting for the others' positions", acts...)
+	}
+	return t.take("nobody that answered is better")
+}
+
+// rivals are the members whose word counts. The former leader's does not when
+// its own guard or its clean stop proves that it does not write any more, nor
+// do members that could never win.
+func (t *turn) rivals() []cluster.Member {
+	return slices.DeleteFunc(t.others(), func(m cluster.Member) bool {
+		former := m.Name == t.m.Leader.Name
+		switch {
+		case t.view.Failover.Candidate == m.Name && t.since(t.m.LeaderlessSince) < successorWait:
+			return false
+		case !m.Tags.MayLead():
+			return true
+		case t.view.Sync.Active() && !t.view.Sync.Holds(m.Name):
+			return true
+		case m.Name == t.view.Handover.Leader && t.since(t.m.HandoverSeen) < successorWait:
+			return true
+		default:
+			_, present := t.view.Member(m.Name)
+			return former && m.Guarded && !present
+		}
+	})
+}
+
+// beatenBy reports whether the peer is the better candidate. A candidate that a
+// person named is better for a while, whatever its position.
+func (t *turn) beatenBy(p Peer) bool {
+	if p.EligibleKnown && !p.Eligible || !p.Position.Known() || p.WatchdogFailed {
+		return false
+	}
+	if t.view.Failover.Candidate == p.Name && t.since(t.m.LeaderlessSince) < successorWait {
+		return true
+	}
+	rival := election.Standing{Name: p.Name, Tags: p.Tags, Position: p.Position}
+	if !p.EligibleKnown && election.WhyNot(rival, t.ground()) != "" {
+		return false
+	}
+	return election.Ahead(rival, t.standing())
+}
+
+// heldUpBy: a member says that its server accepts writes. One with a guard is
+// being stopped; one without may go on for as long as it likes, so after a full
+// ttl the race goes on, saying so.
+func (t *turn) heldUpBy(m cluster.Member) bool {
+	if t.m.VetoSince.IsZero() {
+		t.m.VetoSince = t.o.Now
+	}
+	if t.since(t.m.VetoSince) >= t.o.Settings.TTL {
+		return false
+	}
+	t.wakeAt(t.m.RaceAsked.Add(roundLength))
+	return t.answer(SituationLeaderless, sentence("nobody leads, but %s still says that it is a primary: waiting up to %s", m.Name, t.o.Settings.TTL-t.since(t.m.VetoSince)))
+}

@@ -1,0 +1,165 @@
+package ha
+
+// leaseLost: the server writes, or is about to, and no live lease allows it.
+// A lease that was refused is fenced at once. One that merely could not be
+// confirmed until its soft deadline is given a clean stop, since nobody else
+// can hold the lease before the hard deadline, at which the guard kills.
+func (t *turn) leaseLost() bool {
+	if !t.writable() || t.live() || t.o.Settings.Paused {
+		return false
+	}
+	l := t.o.Lease
+	if !l.Held {
+		t.wake(soon)
+		return t.answer(SituationLeaseLost, "the server accepts writes and this member does not hold the lease: fencing it", Action{Kind: Fence})
+	}
+	if t.o.Now >= l.Deadlines.Hard {
+		t.wake(soon)
+		return t.answer(SituationLeaseLost, "the lease has not been confirmed and its hard deadline has passed: fencing the server", Action{Kind: Fence})
+	}
+	t.wakeAt(l.Deadlines.Hard)
+	left := l.Deadlines.Hard.Sub(t.o.Now)
+	switch t.o.Task.Kind {
+	case Stop:
+		return t.answer(SituationLeaseLost, sentence("stopping: the lease could not be confirmed in time; the guard kills in %s", left))
+	case "", Checkpoint:
+		return t.answer(SituationLeaseLost,
+			sentence("the lease could not be confirmed in time (%s): stopping the server cleanly, %s before the guard kills it", l.LastError, left),
+			Action{Kind: Stop})
+	default:
+		return t.answer(SituationLeaseLost,
+			sentence("the lease could not be confirmed in time (%s) while the server was in a %s: fencing it", l.LastError, t.o.Task.Kind),
+			Action{Kind: Fence})
+	}
+}
+
+// taskRunning: one long action at a time owns the server. A checkpoint does not
+// own it. An agent that must end does not wait for a copy.
+func (t *turn) taskRunning() bool {
+	task := t.o.Task
+	if task.Kind == "" || task.Kind == Checkpoint {
+		return false
+	}
+	what := string(task.Kind)
+	if task.Progress != "" {
+		what += ": " + task.Progress
+	}
+	if t.o.Stopping && (task.Kind == Clone || task.Kind == Rewind || task.Kind == Bootstrap || task.Kind == StartReplica) {
+		t.wake(soon)
+		return t.answer(SituationStopping, "the agent is stopping and cancels what is in progress, "+what, Action{Kind: CancelTask})
+	}
+	return t.answer(t.situation(), "in progress: "+what)
+}
+
+// situation names the case when a rule has no more special word for it.
+func (t *turn) situation() Situation {
+	switch {
+	case t.o.Stopping:
+		return SituationStopping
+	case t.m.Handing.Why != "":
+		return SituationHandingOver
+	case t.live():
+		return SituationLeading
+	case !t.o.Store.Known || !t.o.Store.Reachable:
+		return SituationNoStore
+	case t.o.Server.Dir == DirEmpty:
+		return SituationJoining
+	case t.leaderIsOther():
+		return SituationFollowing
+	default:
+		return SituationLeaderless
+	}
+}
+
+// storeUnknown: what was read may be old. A leader goes on while its lease
+// lasts (and is stopped by lease-lost after it); a replica goes on streaming.
+// Nothing is started that another view could forbid: a stopped server stays
+// stopped, since it may have diverged from a leader that cannot be seen.
+func (t *turn) storeUnknown() bool {
+	st := t.o.Store
+	if st.Known && st.Reachable {
+		return false
+	}
+	if t.live() && t.stopped() && t.o.Server.Dir == DirPresent && !t.o.Server.Rewinding && t.m.Led == t.o.Lease.Session {
+		return t.answer(SituationNoStore, "the store does not answer but the lease lasts: starting the crashed primary in place",
+			Action{Kind: StartPrimary, Session: t.o.Lease.Session})
+	}
+	switch {
+	case !st.Known:
+		return t.answer(SituationNoStore, "waiting for the store: "+st.LastError)
+	case t.live():
+		t.wakeAt(t.o.Lease.Deadlines.Soft)
+		return t.answer(SituationNoStore, sentence("the store does not answer (%s); this member leads for another %s", st.LastError, t.o.Lease.Deadlines.Soft.Sub(t.o.Now)))
+	default:
+		return t.answer(SituationNoStore, sentence("the store does not answer (%s); nothing is changed", st.LastError))
+	}
+}
+
+// foreignData: a directory of another cluster must neither serve here nor be
+// touched.
+func (t *turn) foreignData() bool {
+	s, want := t.o.Server, t.view.Initialize.SystemID
+	if s.Dir != DirPresent || s.SystemID == "" || want == "" || s.SystemID == want || t.o.Settings.Paused {
+		return false
+	}
+	why := sentence("the data directory belongs to the database system %s, but this cluster is %s. "+
+		"Nothing was changed. Point postgresql.data_dir at the right directory, or move this one away to have it cloned", s.SystemID, want)
+	return t.answer(SituationForeign, why, Action{Kind: Exit, Code: 1, Why: why})
+}
+
+// paused: the lease is kept, a primary keeps running with or without it, and
+// nothing is started, stopped, promoted or followed. A switchover to a named
+// candidate is still carried out.
+func (t *turn) paused() bool {
+	if !t.o.Settings.Paused {
+		return false
+	}
+	held := t.o.Lease.Held
+	switch {
+	case held && !t.running(ServerPrimary) && !(t.view.Failover.Candidate == t.o.Self.Name):
+		return t.answer(SituationLeading, "paused: the server is no running primary, so the lease is given up",
+			Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
+	case t.leaderless() && t.running(ServerPrimary) && t.sameSystem():
+		return t.answer(SituationLeaderless, "paused: the running primary takes the free lease",
+			Action{Kind: TakeLeader, Session: t.o.Lease.Session})
+	case t.view.Failover.Candidate != "" && (held || t.leaderless()):
+		return false // a person's request to a named candidate goes on below
+	case held:
+		return t.lead()
+	default:
+		return t.answer(t.situation(), "paused: nothing is changed")
+	}
+}
+
+func (t *turn) sameSystem() bool {
+	id := t.view.Initialize.SystemID
+	return id == "" || id == t.o.Server.SystemID
+}
+
+// idle always answers.
+func (t *turn) idle() bool {
+	s := t.o.Server
+	switch {
+	case t.leaderIsOther() && t.view.Leader.Name == t.o.Self.Name:
+		t.wake(roundLength)
+		return t.answer(SituationFollowing, "the leader key bears this member's name under another session; waiting until it expires")
+	case t.leaderIsOther() && t.running(ServerStandby) && s.Streaming:
+		return t.answer(SituationFollowing, sentence("following the leader %s", t.view.Leader.Name))
+	case t.leaderIsOther() && t.running(ServerStandby):
+		t.wake(roundLength)
+		return t.answer(SituationFollowing, sentence("follows %s but does not stream yet%s", t.view.Leader.Name, lastError(s)))
+	case t.live():
+		t.wake(roundLength)
+		return t.answer(SituationLeading, sentence("holds the lease; the server is %s%s", s.Process, lastError(s)))
+	default:
+		t.wake(roundLength)
+		return t.answer(t.situation(), sentence("waiting; the server is %s%s", s.Process, lastError(s)))
+	}
+}
+
+func lastError(s Server) string {
+	if s.LastError == "" {
+		return ""
+	}
+	return ": " + s.LastError
+}

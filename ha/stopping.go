@@ -1,0 +1,141 @@
+package ha
+
+import (
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+)
+
+// beginHanding orders the clean stop that a handover begins with. The standbys
+// named in the action are those that should get the last record before the
+// server is gone.
+func (t *turn) beginHanding(h Handing, why string) bool {
+	h.Stopped = t.o.Now
+	t.m.Handing = h
+	return t.answer(SituationHandingOver, why, Action{Kind: Stop, Names: names(t.successors(h))})
+}
+
+// successors are the members that may take over in this handover.
+func (t *turn) successors(h Handing) []cluster.Member {
+	var out []cluster.Member
+	for _, m := range t.view.Members {
+		switch {
+		case m.Name == t.o.Self.Name, m.APIURL == "", !m.Tags.MayLead():
+		case h.Candidate != "" && m.Name != h.Candidate:
+		case t.view.Sync.Active() && !h.Asynchronous && !t.view.Sync.HasStandby(m.Name):
+		default:
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// handOver carries a handover through once the stop was ordered: wait until the
+// server is down, until a successor has the shutdown checkpoint, then release
+// with that position recorded, so that nobody who lacks it may race.
+func (t *turn) handOver() bool {
+	h := &t.m.Handing
+	if h.Stopped.IsZero() {
+		return false
+	}
+	s := t.o.Server
+	switch {
+	case !t.o.Lease.Held || !t.live():
+		// The lease went meanwhile; the ordinary rules know what to do.
+		*h = Handing{}
+		return false
+	case !t.stopped():
+		return t.stopFailed()
+	case !s.Clean || !s.Position.Known():
+		return t.handoverFailed("the server did not shut down cleanly" + lastError(s))
+	}
+	if h.Down.IsZero() {
+		h.Down = t.o.Now
+	}
+	var have, ask []string
+	open := false
+	for _, m := range t.successors(*h) {
+		p, ok, _ := t.word(m.Name, h.Down)
+		if ok && p.Position.Timeline == s.Position.Timeline && p.Position.LSN >= s.Position.LSN {
+			have = append(have, m.Name)
+			continue
+		}
+		open = true
+		ask = append(ask, m.Name)
+	}
+	if len(have) > 0 {
+		return t.releaseWith(have)
+	}
+	if !open || t.since(h.Down) >= handoverWait || !t.o.Store.Reachable {
+		if h.Why == HandingStop {
+			return t.releaseWith(nil)
+		}
+		return t.handoverFailed(sentence("nobody had received the last record at %s after %s", s.Position.LSN, handoverWait))
+	}
+	t.wake(50 * time.Millisecond)
+	return t.answer(SituationHandingOver, sentence("the server stopped cleanly at %s; waiting until a successor has that", s.Position.LSN),
+		Action{Kind: AskPeers, Names: ask})
+}
+
+// releaseWith gives the lease up and records what the next leader must have.
+func (t *turn) releaseWith(have []string) bool {
+	s := t.o.Server
+	why := sentence("the server stopped cleanly at %s; %v has all of it: giving the lease up", s.Position.LSN, have)
+	if len(have) == 0 {
+		why = sentence("the server stopped cleanly at %s and nobody else is known to have all of it; giving the lease up, "+
+			"and for %s nobody without it may lead", s.Position.LSN, t.o.Settings.TTL)
+	}
+	t.m.Handing, t.m.Released = Handing{}, t.o.Now
+	t.wake(soon)
+	return t.answer(SituationHandingOver, why, Action{Kind: ReleaseLeader, Session: t.o.Lease.Session,
+		Handover: cluster.Handover{Leader: t.o.Self.Name, Timeline: s.Position.Timeline, LSN: s.Position.LSN, Members: have}})
+}
+
+// stopFailed: the stop ended and the server still runs.
+func (t *turn) stopFailed() bool {
+	why := "the server did not stop: " + t.o.Task.Last.Error + lastError(t.o.Server)
+	if t.m.Handing.Why == HandingStop {
+		t.wake(soon)
+		return t.answer(SituationHandingOver, why+"; stopping it again", Action{Kind: Stop})
+	}
+	return t.handoverFailed(why)
+}
+
+// handoverFailed ends a switchover that cannot be finished: the request is
+// cleared, which reports it as refused, and the primary goes on (rule
+// crashed-primary starts it in place). A stopping agent has nothing to go on
+// with and gives the lease up as after a crash.
+func (t *turn) handoverFailed(why string) bool {
+	h := t.m.Handing
+	t.m.Handing = Handing{}
+	t.wake(soon)
+	if h.Why == HandingStop {
+		t.m.Released = t.o.Now
+		return t.answer(SituationHandingOver, why+"; giving the lease up", Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
+	}
+	return t.answer(SituationHandingOver, "the switchover failed: "+why,
+		Action{Kind: ClearFailover, Version: t.view.Failover.Version, Why: why})
+}
+
+// releaseOnStop: the agent was told to end.
+func (t *turn) releaseOnStop() bool {
+	if !t.o.Stopping {
+		return false
+	}
+	s := t.o.Server
+	done := Action{Kind: Exit, Code: 0, Why: "stopped on request"}
+	switch {
+	case t.o.Settings.Paused:
+		return t.answer(SituationStopping, "paused: the agent ends and leaves the server as it is", done)
+	case t.stopped() || s.Dir == DirEmpty || s.Dir == DirInaccessible:
+		if t.o.Lease.Held {
+			return t.answer(SituationStopping, "the server is down; giving the lease up and ending",
+				Action{Kind: ReleaseLeader, Session: t.o.Lease.Session}, done)
+		}
+		return t.answer(SituationStopping, "the server is down; ending", done)
+	case t.live() && t.running(ServerPrimary):
+		return t.beginHanding(Handing{Why: HandingStop}, "the agent is told to stop: shutting the primary down cleanly to hand the lease over")
+	default:
+		return t.answer(SituationStopping, "the agent is told to stop: shutting the server down", Action{Kind: Stop})
+	}
+}

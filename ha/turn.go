@@ -1,0 +1,309 @@
+package ha
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha/election"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// How long a turn waits for what usually takes milliseconds. These bound waits;
+// every one of them ends earlier by an event.
+const (
+	soon          = 200 * time.Millisecond
+	peerWait      = time.Second     // for a peer's answer in a race
+	askWait       = 2 * time.Second // for candidates' answers before a switchover
+	roundLength   = 2 * time.Second // a race that was lost is run again after this
+	handoverWait  = 5 * time.Second // for a candidate to get the shutdown checkpoint
+	successorWait = 5 * time.Second // a former leader leaves the race to others this long
+	backoff       = 10 * time.Second
+)
+
+// turn is one call of Decide: the input, the memory being written, and the
+// facts that rules share.
+type turn struct {
+	o    Observation
+	m    Memory
+	view cluster.View
+	d    Decision
+}
+
+// answer fills the decision in and reports that a rule has answered.
+func (t *turn) answer(s Situation, why string, actions ...Action) bool {
+	t.d.Situation, t.d.Why, t.d.Actions = s, why, actions
+	if t.d.WakeAfter == 0 {
+		t.d.WakeAfter = t.o.Settings.LoopWait
+	}
+	return true
+}
+
+// wake asks for another turn within d.
+func (t *turn) wake(d time.Duration) {
+	if t.d.WakeAfter == 0 || d < t.d.WakeAfter {
+		t.d.WakeAfter = max(d, time.Millisecond)
+	}
+}
+
+// wakeAt asks for another turn at the instant.
+func (t *turn) wakeAt(at boot.Instant) { t.wake(at.Sub(t.o.Now)) }
+
+// since is how long ago an instant was; an instant that never was is long ago.
+func (t *turn) since(at boot.Instant) time.Duration {
+	if at.IsZero() {
+		return 1 << 62
+	}
+	return t.o.Now.Sub(at)
+}
+
+// live: this member holds a lease that still lasts.
+func (t *turn) live() bool { return t.o.Lease.Live(t.o.Now) }
+
+// leaderIsOther: the leader key is held, and not by this member's session. A
+// key with this member's name under another session is somebody else's.
+func (t *turn) leaderIsOther() bool {
+	return t.view.Leader.Held() && !(t.o.Lease.Held && t.view.Leader.Session == t.o.Lease.Session)
+}
+
+// leaderless: nobody holds the key, as far as the store says.
+func (t *turn) leaderless() bool { return !t.view.Leader.Held() && !t.o.Lease.Held }
+
+// writable: the server accepts writes, or is on its way to.
+func (t *turn) writable() bool {
+	switch t.o.Task.Kind {
+	case Bootstrap: // nobody can connect to it
+		return false
+	case Promote, StartPrimary:
+		return true
+	}
+	return t.o.Server.Process != ProcessStopped && t.o.Server.Role == ServerPrimary
+}
+
+func (t *turn) running(role ServerRole) bool {
+	return t.o.Server.Process == ProcessRunning && t.o.Server.Role == role
+}
+
+func (t *turn) stopped() bool { return t.o.Server.Process == ProcessStopped }
+
+// standing is this member in a race.
+func (t *turn) standing() election.Standing {
+	return election.Standing{Name: t.o.Self.Name, Tags: t.o.Self.Tags,
+		Position: t.o.Server.Position, Identity: t.o.Server.Identity, History: t.o.Server.History}
+}
+
+// ground is what the cluster demands of its next leader.
+func (t *turn) ground() election.Ground {
+	g := election.Ground{
+		History: t.view.History, Timelines: t.view.Timelines,
+		Optime: t.view.Status.Optime, MaxLag: t.o.Settings.MaxLagOnFailover,
+		CheckTimeline: t.o.Settings.CheckTimeline,
+	}
+	if t.view.Sync.Active() {
+		g.Sync = t.view.Sync
+	}
+	if t.view.Handover.Present() && t.since(t.m.HandoverSeen) < t.o.Settings.TTL {
+		g.Handover = t.view.Handover
+	}
+	return g
+}
+
+// whyNot says why this member could not lead now, and nothing when it could.
+func (t *turn) whyNot() string {
+	s := t.o.Server
+	switch {
+	case s.Dir != DirPresent || s.Rewinding:
+		return "its data directory holds no usable server"
+	case s.RewindUnproven:
+		return "it has not reached consistency since it was rewound"
+	case !t.running(ServerStandby) && !t.running(ServerPrimary):
+		return "its server is not running"
+	case !s.ReplayDone:
+		return "it has not replayed all WAL that it has"
+	case !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.o.Settings.TTL:
+		return "the store is another one than before, or was restored; a lease may still be held elsewhere"
+	case t.o.Now < t.m.BackoffUntil:
+		return "its last promotion failed"
+	}
+	return election.WhyNot(t.standing(), t.ground())
+}
+
+// leaderDescent is the leader's line of descent, and whether what the store
+// says of it is consistent yet: a leader publishes its role, its timeline and
+// the history one after the other.
+func (t *turn) leaderDescent() (election.Descent, bool) {
+	lead, ok := t.view.LeaderMember()
+	tl := t.view.History.Timeline()
+	if tl == 0 && lead.Timeline == 1 {
+		tl = 1 // a cluster on its first timeline has no history
+	}
+	if !ok || lead.Role != cluster.RolePrimary || lead.Timeline == 0 || lead.Timeline != tl {
+		return election.Descent{}, false
+	}
+	return election.Descent{Timeline: tl, History: t.view.History.WAL(), Claims: t.view.Timelines}, true
+}
+
+// upstream is the server this member should follow while another leads.
+func (t *turn) upstream() Upstream {
+	if t.o.Self.Tags.NoStream {
+		return Upstream{}
+	}
+	if from := t.o.Self.Tags.ReplicateFrom; from != "" && from != t.o.Self.Name {
+		if m, ok := t.view.Member(from); ok && m.Running() {
+			return upstreamOf(m)
+		}
+	}
+	return t.leaderUpstream()
+}
+
+func (t *turn) leaderUpstream() Upstream {
+	m, ok := t.view.LeaderMember()
+	if !ok || m.Name == t.o.Self.Name {
+		return Upstream{}
+	}
+	return upstreamOf(m)
+}
+
+func upstreamOf(m cluster.Member) Upstream {
+	host, port := m.HostPort()
+	if host == "" {
+		return Upstream{}
+	}
+	return Upstream{Name: m.Name, Host: host, Port: port}
+}
+
+// others are the members that may be asked: those in the view now, and those
+// last seen while somebody led (their keys may have gone with their leader's).
+func (t *turn) others() []cluster.Member {
+	var out []cluster.Member
+	for _, m := range append(slices.Clone(t.view.Members), t.m.Members...) {
+		if m.Name == t.o.Self.Name || m.APIURL == "" ||
+			slices.ContainsFunc(out, func(o cluster.Member) bool { return o.Name == m.Name }) {
+			continue
+		}
+		out = append(out, m)
+	}
+	slices.SortFunc(out, func(a, b cluster.Member) int { return compare(a.Name, b.Name) })
+	return out
+}
+
+// word returns what a peer answered to a question asked at or after since.
+// open: no answer and no failure yet.
+func (t *turn) word(name string, since boot.Instant) (p Peer, answered, open bool) {
+	for _, p := range t.o.Peers {
+		if p.Name != name {
+			continue
+		}
+		switch {
+		case p.AnswerTo >= since && !p.AnswerTo.IsZero():
+			return p, true, false
+		case p.Asked >= since && p.Error != "":
+			return p, false, false
+		default:
+			return p, false, true
+		}
+	}
+	return Peer{}, false, true
+}
+
+func names(ms []cluster.Member) []string {
+	var out []string
+	for _, m := range ms {
+		out = append(out, m.Name)
+	}
+	return out
+}
+
+func compare(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// remember brings the memory up to date with what is seen, before any rule.
+func (t *turn) remember() {
+	o, m := &t.o, &t.m
+	if o.Store.Known && o.Store.Reachable {
+		t.rememberLeader()
+		if v := t.view.Handover.Version; v != m.HandoverVersion {
+			m.HandoverVersion, m.HandoverSeen = v, 0
+			if t.view.Handover.Present() {
+				m.HandoverSeen = o.Now
+			}
+		}
+		if init := t.view.Initialize; init.Version != m.OwnerVersion {
+			m.OwnerSeen, m.OwnerVersion = init.Owner != "", init.Version
+		} else if init.Owner != "" {
+			m.OwnerSeen = true
+		}
+	}
+	if t.live() && t.running(ServerPrimary) {
+		m.Led, m.CrashedSince, m.CrashAsked, m.StartFailures = o.Lease.Session, 0, 0, 0
+	}
+	t.rememberTask()
+	m.WhyNot = t.whyNot()
+	m.Eligible = m.WhyNot == ""
+}
+
+func (t *turn) rememberLeader() {
+	m := &t.m
+	if !t.view.Leader.Held() {
+		if m.LeaderlessSince.IsZero() {
+			m.LeaderlessSince = t.o.Now
+		}
+		return
+	}
+	if lead, ok := t.view.LeaderMember(); ok {
+		m.Leader = lead
+	} else if m.Leader.Name != t.view.Leader.Name {
+		m.Leader = cluster.Member{Name: t.view.Leader.Name}
+	}
+	m.Members = t.view.Members
+	m.LeaderlessSince, m.RaceAsked, m.VetoSince = 0, 0, 0
+	if t.leaderIsOther() {
+		m.Promised = false
+	}
+}
+
+// rememberTask counts how tasks ended, each end once.
+func (t *turn) rememberTask() {
+	last := t.o.Task.Last
+	if last.Seq == t.m.FailureSeq {
+		return
+	}
+	t.m.FailureSeq = last.Seq
+	failed := last.Error != ""
+	switch last.Kind {
+	case StartPrimary, Promote:
+		if failed {
+			t.m.StartFailures++
+		}
+	case Rewind:
+		if failed {
+			t.m.RewindFailures++
+		} else {
+			t.m.RewindFailures = 0
+		}
+	case Clone:
+		if !failed {
+			t.m.RewindFailures = 0
+		}
+	}
+}
+
+// sentence is fmt.Sprintf under a name that says what it makes.
+func sentence(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+
+// endOf prints a position for people.
+func endOf(p wal.Position) string {
+	if !p.Known() {
+		return "an unknown position"
+	}
+	return sentence("%s on timeline %d", p.LSN, p.Timeline)
+}

@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/route"
+)
+
+// maxCancels bounds the cancel requests under way: each costs connections, and
+// anybody may send one.
+const maxCancels = 64
+
+// cancels knows which backend gave which cancel key.
+type cancels struct {
+	timeout time.Duration
+	slots   chan struct{}
+
+	mu   sync.Mutex
+	keys map[cancelKey]*gate
+}
+
+func newCancels(timeout time.Duration) *cancels {
+	return &cancels{timeout: timeout, slots: make(chan struct{}, maxCancels), keys: map[cancelKey]*gate{}}
+}
+
+func (c *cancels) add(k cancelKey, g *gate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keys[k] = g
+}
+
+func (c *cancels) remove(k cancelKey, g *gate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keys[k] == g {
+		delete(c.keys, k)
+	}
+}
+
+func (c *cancels) find(k cancelKey) *gate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.keys[k]
+}
+
+// cancel passes a cancel request to the backend whose key it repeats. A key
+// that was never seen may belong to an encrypted session: then it goes to the
+// backends that have such sessions, and the others' servers ignore it. A client
+// that is held has no key yet, so its request can hit nobody else.
+func (p *Proxy) cancel(ctx context.Context, a route.Access, pkt packet) {
+	select {
+	case p.cancels.slots <- struct{}{}:
+		defer func() { <-p.cancels.slots }()
+	default:
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cancels.timeout)
+	defer cancel()
+	var targets []*gate
+	if g := p.cancels.find(pkt.cancelKey()); g != nil {
+		targets = []*gate{g}
+	} else {
+		targets = p.table.opaque(a)
+	}
+	var wg sync.WaitGroup
+	for _, g := range targets {
+		wg.Go(func() { sendCancel(ctx, g, pkt.raw) })
+	}
+	wg.Wait()
+}
+
+// sendCancel delivers the request and waits until the server has hung up, which
+// it does after signalling: the client's own wait then means what it means on a
+// direct connection.
+func sendCancel(ctx context.Context, g *gate, raw []byte) {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", g.backend.Addr)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	if t, ok := ctx.Deadline(); ok {
+		c.SetDeadline(t)
+	}
+	if _, err := c.Write(raw); err == nil {
+		io.Copy(io.Discard, io.LimitReader(c, 1))
+	}
+}
+
+// opaque lists the gates of a port that have encrypted sessions.
+func (t *table) opaque(a route.Access) []*gate {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []*gate
+	add := func(g *gate) {
+		if g != nil && g.opaque.Load() > 0 {
+			out = append(out, g)
+		}
+	}
+	add(t.leader)
+	if a == route.ReadOnly {
+		for _, g := range t.replicas {
+			add(g)
+		}
+	}
+	return out
+}

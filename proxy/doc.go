@@ -1,0 +1,26 @@
+// Package proxy is the entrypoint: one port that always leads to the primary,
+// one that is balanced over the replicas.
+//
+// How data passes. The caller feeds views of the cluster; a table keeps the
+// newest view and each member's last word (asked by this package over REST) and
+// derives one permission, the gate, per backend. A client's first packet is
+// read, a gate is taken (or the client is held until there is one), the packet
+// is sent on, and from then an engine copies bytes both ways, passing the gate
+// before every write.
+//
+// What must hold:
+//
+//   - No byte goes to the leader, and none from it to a client, after the
+//     instant its own word reaches to, counted on boot time from before it was
+//     asked. The check stands in front of every write, so that a stopped process
+//     that runs again does not forward what it had read before.
+//   - A gate that was shut stays shut: its sessions end, with 57P01 where the
+//     stream stands between two messages; new ones need a new gate.
+//   - Nothing is answered to a client that is held, so that it can still be
+//     passed on untouched; a hold is bounded in number and in time.
+//
+// It never decides who leads, never reads the store, never ends TLS: bytes of
+// an encrypted session pass unseen.
+//
+// Begin with Proxy, then gate, table and session.
+package proxy

@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// chunkSize is how much one read takes at most. Buffers come from a pool and
+// are held only while they hold bytes: an idle session has none.
+const chunkSize = 32 << 10
+
+// buffers lends chunks.
+type buffers struct{ pool sync.Pool }
+
+func newBuffers() *buffers {
+	return &buffers{sync.Pool{New: func() any { return new([chunkSize]byte) }}}
+}
+
+// pipe copies one direction of a session. It works on raw descriptors, because
+// the gate must be asked before each system call that sends, also before the
+// second half of a write that had to wait: net.TCPConn's own loop would send the
+// rest after a process was stopped, however late.
+type pipe struct {
+	gate    *gate
+	buffers *buffers
+	// sent sees the bytes that went out, in order; nil when nobody looks.
+	sent func([]byte)
+
+	src, dst syscall.RawConn
+	buf      *[chunkSize]byte
+	data     []byte // what remains to be sent
+	err      error
+}
+
+func newPipe(g *gate, b *buffers, src, dst *net.TCPConn, sent func([]byte)) (*pipe, error) {
+	s, err := src.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	d, err := dst.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return &pipe{gate: g, buffers: b, src: s, dst: d, sent: sent}, nil
+}
+
+// run copies until the source ends (nil) or something fails. After errShut
+// nothing more was sent.
+func (p *pipe) run() error {
+	read, write := p.read, p.write // one closure each, not one per chunk
+	for {
+		if err := p.src.Read(read); err != nil {
+			return err
+		}
+		if p.err != nil {
+			if errors.Is(p.err, io.EOF) {
+				return nil
+			}
+			return p.err
+		}
+		err := p.dst.Write(write)
+		p.giveBack()
+		if err = errors.Join(err, p.err); err != nil {
+			return err
+		}
+	}
+}
+
+// send sends b through the gate.
+func (p *pipe) send(b []byte) error {
+	p.data, p.err = b, nil
+	return errors.Join(p.dst.Write(p.write), p.err)
+}
+
+func (p *pipe) giveBack() {
+	if p.buf != nil {
+		p.buffers.pool.Put(p.buf)
+		p.buf = nil
+	}
+}
+
+// read is called when the source may be readable; false waits for it.
+func (p *pipe) read(fd uintptr) bool {
+	p.buf = p.buffers.pool.Get().(*[chunkSize]byte)
+	n, err := ignoringEINTR(unix.Read, int(fd), p.buf[:])
+	switch {
+	case err == unix.EAGAIN:
+		p.giveBack()
+		return false
+	case err != nil:
+		p.giveBack()
+		p.err = err
+	case n == 0:
+		p.giveBack()
+		p.err = io.EOF
+	default:
+		p.data, p.err = p.buf[:n], nil
+	}
+	return true
+}
+
+// write is called when the destination may be writable; false waits for it.
+func (p *pipe) write(fd uintptr) bool {
+	for len(p.data) > 0 {
+		if !p.gate.open() {
+			p.err = errShut
+			return true
+		}
+		n, err := ignoringEINTR(unix.Write, int(fd), p.data)
+		if err == unix.EAGAIN {
+			return false
+		}
+		if err != nil {
+			p.err = err
+			return true
+		}
+		if p.sent != nil {
+			p.sent(p.data[:n])
+		}
+		p.data = p.data[n:]
+	}
+	return true
+}
+
+func ignoringEINTR(f func(int, []byte) (int, error), fd int, b []byte) (int, error) {
+	for {
+		n, err := f(fd, b)
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}

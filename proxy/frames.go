@@ -1,0 +1,72 @@
+package proxy
+
+import "encoding/binary"
+
+// frames follows the messages that went from a server to a client by their
+// headers. It knows whether the stream stands between two messages (only then
+// may the entrypoint speak itself: anywhere else its words would be taken for
+// somebody's data), and it learns the session's cancel key in passing.
+type frames struct {
+	head   [5]byte
+	have   int    // bytes of the head seen
+	remain uint32 // bytes of the body to come
+	lost   bool   // the stream made no sense; nothing is known any more
+
+	started bool // the first ReadyForQuery has passed
+	key     []byte
+	onKey   func(cancelKey)
+}
+
+// maxKey is process id and the longest cancel key.
+const maxKey = 4 + 256
+
+func (f *frames) atBoundary() bool { return !f.lost && f.have == 0 && f.remain == 0 }
+
+// advance takes the next bytes that were sent.
+func (f *frames) advance(b []byte) {
+	for len(b) > 0 && !f.lost {
+		if f.remain > 0 {
+			n := min(uint32(len(b)), f.remain)
+			f.body(b[:n])
+			b, f.remain = b[n:], f.remain-n
+			f.finish()
+			continue
+		}
+		n := copy(f.head[f.have:], b)
+		b, f.have = b[n:], f.have+n
+		if f.have == len(f.head) {
+			f.begin()
+		}
+	}
+}
+
+func (f *frames) begin() {
+	size := binary.BigEndian.Uint32(f.head[1:])
+	if size < 4 || size > 1<<30 {
+		f.lost = true
+		return
+	}
+	f.remain, f.have = size-4, 0
+	f.finish()
+}
+
+// body collects the key; all else passes unread.
+func (f *frames) body(b []byte) {
+	if f.head[0] == 'K' && !f.started && len(f.key)+len(b) <= maxKey {
+		f.key = append(f.key, b...)
+	}
+}
+
+func (f *frames) finish() {
+	if f.remain > 0 || f.started {
+		return
+	}
+	switch f.head[0] {
+	case 'K':
+		if f.onKey != nil && len(f.key) >= 8 {
+			f.onKey(cancelKey(f.key))
+		}
+	case 'Z':
+		f.started = true
+	}
+}

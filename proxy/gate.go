@@ -1,0 +1,53 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/route"
+)
+
+// noDeadline marks the gate to a replica: its own server refuses writes.
+const noDeadline = boot.Instant(math.MaxInt64)
+
+// errShut is why nothing passes a gate any more.
+var errShut = errors.New("the permission to use this backend has ended")
+
+// gate is the permission to exchange bytes with one backend. It is open until
+// its deadline, which the leader's word moves, and shut once and for all by the
+// table; context.Cause(ctx) then says why.
+type gate struct {
+	backend  route.Backend
+	clock    clock.Clock
+	deadline atomic.Int64 // boot.Instant; zero when shut
+	sessions atomic.Int64
+	opaque   atomic.Int64 // sessions whose cancel key is unknown to us
+	served   *atomic.Int64
+
+	ctx  context.Context // ends when the gate is shut
+	shut context.CancelCauseFunc
+}
+
+func newGate(b route.Backend, c clock.Clock, until boot.Instant, served *atomic.Int64) *gate {
+	g := &gate{backend: b, clock: c, served: served}
+	g.ctx, g.shut = context.WithCancelCause(context.Background())
+	g.deadline.Store(int64(until))
+	return g
+}
+
+// open reports whether bytes may pass now. It stands before every write.
+func (g *gate) open() bool {
+	d := boot.Instant(g.deadline.Load())
+	return d == noDeadline || g.clock.Now() < d
+}
+
+// close shuts the gate; only the first reason counts.
+func (g *gate) close(format string, args ...any) {
+	g.deadline.Store(0)
+	g.shut(fmt.Errorf(format, args...))
+}

@@ -1,0 +1,173 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// retryConnect is the pause between two attempts at a backend that is allowed
+// but does not accept connections.
+const retryConnect = 100 * time.Millisecond
+
+var (
+	errStopping = errors.New("the entrypoint is shutting down")
+	errTooMany  = errors.New("too many connections wait for a primary already")
+	errGone     = errors.New("the client hung up")
+)
+
+// noBackend is the end of a hold: nothing became available in time.
+type noBackend struct{ why string }
+
+func (e noBackend) Error() string { return e.why }
+
+// reach finds a backend, connects and sends it the client's packet. As long as
+// that is not possible the client is held: nothing is answered, so that any
+// backend can still serve it.
+func (s *session) reach(ctx context.Context, pkt packet) error {
+	hold, cancel := context.WithTimeoutCause(ctx, s.p.o.HoldTimeout, context.DeadlineExceeded)
+	defer cancel()
+	held := false
+	for {
+		news := s.p.table.news()
+		g, why := s.p.table.take(s.access)
+		var retry <-chan time.Time
+		if g != nil {
+			err := s.connect(hold, g, pkt)
+			if err == nil {
+				return nil
+			}
+			why = err.Error()
+			retry = time.After(retryConnect)
+			if g.ctx.Err() != nil {
+				continue
+			}
+		}
+		if !held {
+			if s.p.held.Add(1) > int64(s.p.o.HoldLimit) {
+				s.p.held.Add(-1)
+				return errTooMany
+			}
+			held = true
+			defer s.p.held.Add(-1)
+			// Nobody waits for StartupTimeout any more but for us.
+			s.client.SetDeadline(time.Time{})
+			var gone context.CancelCauseFunc
+			hold, gone = context.WithCancelCause(hold)
+			defer watchHangup(s.client, func() { gone(errGone) })()
+		}
+		select {
+		case <-news:
+		case <-retry:
+		case <-hold.Done():
+			return holdEnd(ctx, hold, why)
+		}
+	}
+}
+
+// holdEnd says why a hold ended.
+func holdEnd(ctx, hold context.Context, why string) error {
+	switch {
+	case ctx.Err() != nil:
+		return errStopping
+	case errors.Is(context.Cause(hold), errGone):
+		return errGone
+	default:
+		return noBackend{why}
+	}
+}
+
+// connect dials the gate's backend and sends the packet through the gate. On
+// failure the gate is given back.
+func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
+	s.gate = g
+	dial, cancel := context.WithTimeout(ctx, s.p.o.ConnectTimeout)
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	c, err := new(net.Dialer).DialContext(dial, "tcp", g.backend.Addr)
+	if err != nil {
+		s.p.table.refused(g.backend.Member)
+		s.dropServer()
+		return fmt.Errorf("connect to %s at %s: %w", g.backend.Member, g.backend.Addr, err)
+	}
+	s.server = c.(*net.TCPConn)
+	tune(s.server, serverKeepAlive, serverUserTimeout(g))
+	if err := s.send(pkt.raw); err != nil {
+		s.dropServer()
+		return fmt.Errorf("send the startup packet to %s: %w", g.backend.Member, err)
+	}
+	return nil
+}
+
+// watchHangup calls gone when the client closes its connection; data that
+// arrives is left where it is, and ends the watch. The returned function stops
+// it and makes the connection readable again.
+func watchHangup(c *net.TCPConn, gone func()) (stop func()) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		raw.Read(func(fd uintptr) bool {
+			var b [1]byte
+			n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK)
+			if err == unix.EAGAIN || err == unix.EINTR {
+				return false
+			}
+			if err != nil || n == 0 {
+				gone()
+			}
+			return true
+		})
+	}()
+	return func() {
+		c.SetReadDeadline(longPast)
+		<-done
+		c.SetReadDeadline(time.Time{})
+	}
+}
+
+// refuse tells the client why it gets no backend. A client that asked for
+// encryption first is refused that, and told when it goes on in plain text.
+func (s *session) refuse(pkt packet, err error) {
+	if errors.Is(err, errGone) {
+		return
+	}
+	s.p.refusals.Add(1)
+	s.p.o.Logger.Debug("a client is turned away", "client", s.client.RemoteAddr(), "why", err)
+	s.client.SetDeadline(time.Now().Add(lastWords))
+	for round := 0; pkt.kind == packetSSL || pkt.kind == packetGSSENC; round++ {
+		if _, werr := s.client.Write([]byte{'N'}); werr != nil || round == maxRounds {
+			return
+		}
+		var rerr error
+		if pkt, rerr = readPacket(s.client); rerr != nil {
+			return
+		}
+	}
+	if pkt.kind == packetStartup {
+		s.say(s.refusal(err))
+	}
+}
+
+func (s *session) refusal(err error) []byte {
+	var none noBackend
+	switch {
+	case errors.Is(err, errTooMany):
+		return errorResponse(stateTooMany, fmt.Sprintf("the entrypoint already holds %d connections that wait for a primary", s.p.o.HoldLimit),
+			"Try again later, or raise hold_limit.")
+	case errors.Is(err, errStopping):
+		return errorResponse(stateNoPrimary, errStopping.Error(), "Use another entrypoint, or try again.")
+	case errors.As(err, &none):
+		return errorResponse(stateNoPrimary, "the database system has no "+s.wanted()+" at the moment",
+			fmt.Sprintf("The entrypoint waited %s. Last seen: %s.", s.p.o.HoldTimeout, none.why))
+	default:
+		return errorResponse(stateTerminated, "terminating connection: "+err.Error(), "Connect again.")
+	}
+}

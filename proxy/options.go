@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/internal/clock"
+)
+
+// Views feeds the newest view of the cluster: one soon after the call and one
+// after each change. While the store is out of reach it sends nothing; the
+// proxy then goes on by asking the leader alone.
+type Views interface {
+	Watch(ctx context.Context) <-chan cluster.View
+}
+
+// Options configure a Proxy. Zero durations and limits mean the defaults.
+type Options struct {
+	// Listen is the address of the read-write port, ListenReplicas of the
+	// read-only port, Stats of the statistics page: host:port, where host may be
+	// empty or "*" for all addresses. An empty string leaves the port out; at
+	// least one of the first two is needed.
+	Listen         string
+	ListenReplicas string
+	Stats          string
+
+	HoldTimeout    time.Duration // how long a connection may wait for a backend; 30 s
+	HoldLimit      int           // how many may wait at once; 1000
+	ConnectTimeout time.Duration // for one attempt to reach a backend; 4 s
+	StartupTimeout time.Duration // for a client to send its first packets; 60 s, as PostgreSQL's
+	DrainTimeout   time.Duration // how long Run lets sessions end by themselves; 5 s
+
+	MaxLag           uint64        // read-only port: limit of replay lag in bytes; 0 none
+	NoLeaderFallback bool          // read-only port: refuse rather than use the leader
+	AskInterval      time.Duration // the longest interval between two questions to a member; 1 s
+
+	Views Views
+	// HTTP asks the members' REST APIs: TLS and credentials are its transport's
+	// business. Nil means a plain client of our own.
+	HTTP   *http.Client
+	Clock  clock.Clock
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	setDuration(&o.HoldTimeout, 30*time.Second)
+	setDuration(&o.ConnectTimeout, 4*time.Second)
+	setDuration(&o.StartupTimeout, 60*time.Second)
+	setDuration(&o.DrainTimeout, 5*time.Second)
+	setDuration(&o.AskInterval, time.Second)
+	if o.HoldLimit == 0 {
+		o.HoldLimit = 1000
+	}
+	if o.HTTP == nil {
+		// No proxy from the environment: members are asked directly, or not at all.
+		o.HTTP = &http.Client{Transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: o.ConnectTimeout}).DialContext,
+			MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second,
+		}}
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Real{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func setDuration(d *time.Duration, def time.Duration) {
+	if *d == 0 {
+		*d = def
+	}
+}
+
+func (o Options) check() error {
+	var errs []error
+	if o.Listen == "" && o.ListenReplicas == "" {
+		errs = append(errs, errors.New("proxy: neither listen nor listen_replicas is set; set at least one, such as 0.0.0.0:5000"))
+	}
+	if o.Views == nil {
+		errs = append(errs, errors.New("proxy: no source of views"))
+	}
+	for key, a := range map[string]string{"listen": o.Listen, "listen_replicas": o.ListenReplicas, "stats": o.Stats} {
+		if _, _, err := net.SplitHostPort(a); a != "" && err != nil {
+			errs = append(errs, fmt.Errorf("proxy: %s %q: want host:port, such as 0.0.0.0:5000: %w", key, a, err))
+		}
+	}
+	for key, d := range map[string]time.Duration{"hold_timeout": o.HoldTimeout, "connect_timeout": o.ConnectTimeout,
+		"startup timeout": o.StartupTimeout, "drain timeout": o.DrainTimeout, "ask interval": o.AskInterval} {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("proxy: %s %s is negative", key, d))
+		}
+	}
+	if o.HoldLimit < 0 {
+		errs = append(errs, fmt.Errorf("proxy: hold_limit %d is negative", o.HoldLimit))
+	}
+	return errors.Join(errs...)
+}
+
+// listenAddr turns the field's "*:5000" into what net.Listen understands.
+func listenAddr(s string) string {
+	if rest, ok := strings.CutPrefix(s, "*:"); ok {
+		return ":" + rest
+	}
+	return s
+}

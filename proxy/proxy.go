@@ -1,0 +1,197 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/route"
+)
+
+// Proxy is the entrypoint. Make it with New, then Start and Stop, or Run.
+type Proxy struct {
+	o       Options
+	table   *table
+	buffers *buffers
+	cancels *cancels
+
+	ports   []*port
+	stats   *statsServer
+	stop    context.CancelFunc // listeners, held clients and startups end
+	stopAll context.CancelFunc // the table shuts every gate
+	wg      sync.WaitGroup     // everything but the sessions
+	clients sync.WaitGroup     // one per accepted client
+
+	held     atomic.Int64
+	accepted atomic.Int64
+	refusals atomic.Int64
+	broken   atomic.Int64
+}
+
+// port is one listener and what its clients may do.
+type port struct {
+	access route.Access
+	ln     *net.TCPListener
+}
+
+// New checks the options and makes a proxy that does nothing yet.
+func New(o Options) (*Proxy, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	return &Proxy{
+		o: o, table: newTable(o, restAsker{http: o.HTTP, clock: o.Clock}),
+		buffers: newBuffers(), cancels: newCancels(o.ConnectTimeout),
+	}, nil
+}
+
+// Start opens the ports, all or none, and begins to serve. ctx bounds the
+// opening only; Stop ends what was started.
+func (p *Proxy) Start(ctx context.Context) error {
+	if err := p.listen(ctx); err != nil {
+		p.closePorts()
+		return err
+	}
+	serving, stop := context.WithCancel(context.Background())
+	tableCtx, stopAll := context.WithCancel(context.Background())
+	p.stop, p.stopAll = stop, stopAll
+	views := p.o.Views.Watch(tableCtx)
+	p.wg.Go(func() { p.table.run(tableCtx, views) })
+	for _, pt := range p.ports {
+		p.wg.Go(func() { p.accept(serving, pt) })
+	}
+	if p.stats != nil {
+		p.wg.Go(p.stats.run)
+	}
+	return nil
+}
+
+func (p *Proxy) listen(ctx context.Context) error {
+	var errs []error
+	open := func(key, addr string) *net.TCPListener {
+		if addr == "" {
+			return nil
+		}
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", listenAddr(addr))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("proxy: open %s %s: %w", key, addr, err))
+			return nil
+		}
+		return ln.(*net.TCPListener)
+	}
+	if ln := open("listen", p.o.Listen); ln != nil {
+		p.ports = append(p.ports, &port{route.ReadWrite, ln})
+	}
+	if ln := open("listen_replicas", p.o.ListenReplicas); ln != nil {
+		p.ports = append(p.ports, &port{route.ReadOnly, ln})
+	}
+	if ln := open("stats", p.o.Stats); ln != nil {
+		p.stats = newStatsServer(ln, p)
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Proxy) closePorts() {
+	for _, pt := range p.ports {
+		pt.ln.Close()
+	}
+	if p.stats != nil {
+		p.stats.ln.Close()
+	}
+}
+
+// Stop takes no new clients, turns the held ones away, lets sessions end by
+// themselves until ctx ends, ends the rest, and returns when all is over. It
+// reports ctx's error when sessions had to be ended. Stop after a failed or
+// missing Start does nothing.
+func (p *Proxy) Stop(ctx context.Context) error {
+	if p.stop == nil {
+		return nil
+	}
+	for _, pt := range p.ports {
+		pt.ln.Close()
+	}
+	p.stop()
+	done := make(chan struct{})
+	go func() { p.clients.Wait(); close(done) }()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = fmt.Errorf("proxy: sessions were still running when the time to drain was over: %w", ctx.Err())
+	}
+	p.stopAll()
+	<-done // bounded: each session has a second for its last words
+	if p.stats != nil {
+		p.stats.stop()
+	}
+	p.wg.Wait()
+	return err
+}
+
+// Run serves until ctx ends and then stops within DrainTimeout.
+func (p *Proxy) Run(ctx context.Context) error {
+	if err := p.Start(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.o.DrainTimeout)
+	defer cancel()
+	return p.Stop(drain)
+}
+
+// Addr returns the address of the read-write port, nil when there is none.
+func (p *Proxy) Addr() net.Addr { return p.addr(route.ReadWrite) }
+
+// ReplicasAddr returns the address of the read-only port, nil when there is none.
+func (p *Proxy) ReplicasAddr() net.Addr { return p.addr(route.ReadOnly) }
+
+func (p *Proxy) addr(a route.Access) net.Addr {
+	for _, pt := range p.ports {
+		if pt.access == a {
+			return pt.ln.Addr()
+		}
+	}
+	return nil
+}
+
+// StatsAddr returns the address of the statistics page, nil when there is none.
+func (p *Proxy) StatsAddr() net.Addr {
+	if p.stats == nil {
+		return nil
+	}
+	return p.stats.ln.Addr()
+}
+
+// accept serves one port until its listener is closed.
+func (p *Proxy) accept(ctx context.Context, pt *port) {
+	for ctx.Err() == nil {
+		c, err := pt.ln.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of descriptors, most likely: sessions that end will free some.
+			p.o.Logger.Warn("cannot accept a client", "error", err)
+			sleep(ctx, 100*time.Millisecond)
+			continue
+		}
+		p.accepted.Add(1)
+		s := &session{p: p, access: pt.access, client: c}
+		p.clients.Go(func() { s.run(ctx) })
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,234 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/route"
+)
+
+// How long a client may take for the last words said to it, and to hang up.
+const (
+	lastWords  = time.Second
+	afterClose = 5 * time.Second
+)
+
+// maxRounds bounds the encryption requests before the startup packet: SSL and
+// GSSAPI, each refused once.
+const maxRounds = 3
+
+// longPast is a deadline that wakes whoever waits on a connection.
+var longPast = time.Unix(1, 0)
+
+// session is one client and, once it has one, its backend. Its goroutine owns
+// all fields; interrupt only touches the connections.
+type session struct {
+	p      *Proxy
+	access route.Access
+	client *net.TCPConn
+
+	server *net.TCPConn
+	gate   *gate // taken; nil before
+	opaque bool  // encrypted: nothing can be said nor learnt
+	frames frames
+	key    cancelKey
+}
+
+// run serves the client from its first packet to its end. ctx ends when the
+// proxy stops; a session that is forwarded by then goes on.
+func (s *session) run(ctx context.Context) {
+	defer s.client.Close()
+	defer s.leave()
+	tune(s.client, clientKeepAlive, 0)
+	unwatch := context.AfterFunc(ctx, func() { s.client.SetDeadline(longPast) })
+	defer unwatch()
+	s.client.SetDeadline(time.Now().Add(s.p.o.StartupTimeout))
+	if !s.negotiate(ctx) {
+		return
+	}
+	unwatch()
+	s.client.SetDeadline(time.Time{})
+	s.forward()
+}
+
+// negotiate brings the session to where both sides only exchange bytes; false
+// when it is over before.
+func (s *session) negotiate(ctx context.Context) bool {
+	for round := 0; round < maxRounds; round++ {
+		pkt, err := readPacket(s.client)
+		if err != nil {
+			s.badStart(err)
+			return false
+		}
+		if pkt.kind == packetCancel {
+			s.leave()
+			s.p.cancel(ctx, s.access, pkt)
+			return false
+		}
+		if err := s.pass(ctx, pkt); err != nil {
+			s.refuse(pkt, err)
+			return false
+		}
+		if pkt.kind != packetSSL && pkt.kind != packetGSSENC {
+			s.opaque = pkt.kind == packetDirectTLS
+			return true
+		}
+		answer, err := s.relayAnswer()
+		if err != nil {
+			return false
+		}
+		if answer != 'N' {
+			s.opaque = true
+			return true
+		}
+	}
+	s.badStart(fmt.Errorf("more than %d requests for encryption", maxRounds-1))
+	return false
+}
+
+// pass sends a packet to the backend, finding one first if need be.
+func (s *session) pass(ctx context.Context, pkt packet) error {
+	if s.server == nil {
+		return s.reach(ctx, pkt)
+	}
+	return s.send(pkt.raw)
+}
+
+func (s *session) send(b []byte) error {
+	pipe, err := newPipe(s.gate, s.p.buffers, s.client, s.server, nil)
+	if err != nil {
+		return err
+	}
+	return pipe.send(b)
+}
+
+// relayAnswer passes on the one byte that answers a request for encryption.
+func (s *session) relayAnswer() (byte, error) {
+	var b [1]byte
+	s.server.SetReadDeadline(time.Now().Add(s.p.o.ConnectTimeout))
+	if _, err := io.ReadFull(s.server, b[:]); err != nil {
+		return 0, fmt.Errorf("read the answer to a request for encryption: %w", err)
+	}
+	s.server.SetReadDeadline(time.Time{})
+	if !s.gate.open() {
+		return 0, errShut
+	}
+	_, err := s.client.Write(b[:])
+	return b[0], err
+}
+
+// forward copies both ways until the session ends.
+func (s *session) forward() {
+	s.gate.served.Add(1)
+	var sent func([]byte)
+	if s.opaque {
+		s.gate.opaque.Add(1)
+		defer s.gate.opaque.Add(-1)
+	} else {
+		s.frames.onKey = func(k cancelKey) { s.key = k; s.p.cancels.add(k, s.gate) }
+		sent = s.frames.advance
+	}
+	down, err := newPipe(s.gate, s.p.buffers, s.server, s.client, sent)
+	if err != nil {
+		return
+	}
+	up, err := newPipe(s.gate, s.p.buffers, s.client, s.server, nil)
+	if err != nil {
+		return
+	}
+	unwatch := context.AfterFunc(s.gate.ctx, s.interrupt)
+	defer unwatch()
+	upDone := make(chan error, 1)
+	go func() { upDone <- s.half(up, s.server) }()
+	err = s.half(down, s.client)
+	if err == nil {
+		// The server has ended the session; the client need only hang up.
+		s.client.SetReadDeadline(time.Now().Add(afterClose))
+	}
+	err = errors.Join(err, <-upDone)
+	if s.gate.ctx.Err() != nil || errors.Is(err, errShut) {
+		s.breakOff()
+	}
+}
+
+// half copies one direction. Its end is passed on as the end of that direction
+// only; its failure ends the other one too.
+func (s *session) half(p *pipe, dst *net.TCPConn) error {
+	err := p.run()
+	if err == nil {
+		err = dst.CloseWrite()
+	}
+	if err != nil {
+		s.interrupt()
+	}
+	return err
+}
+
+// interrupt wakes both directions. Deadlines are set, not the connections
+// closed, so that last words can still be said.
+func (s *session) interrupt() {
+	s.client.SetDeadline(longPast)
+	s.server.SetDeadline(longPast)
+}
+
+// breakOff ends a session whose gate is shut. What was not yet sent to the
+// server is thrown away with a reset; the client is told, if it stands where it
+// would understand.
+func (s *session) breakOff() {
+	s.p.broken.Add(1)
+	s.server.SetLinger(0)
+	s.server.Close()
+	if s.opaque || !s.frames.atBoundary() {
+		return
+	}
+	why := "the primary lost its lease"
+	if cause := context.Cause(s.gate.ctx); cause != nil {
+		why = cause.Error()
+	}
+	s.say(errorResponse(stateTerminated, "terminating connection: "+why,
+		"Connect again: the same address leads to the new primary."))
+}
+
+// say sends last words and waits a moment for the client to hang up: closing
+// with unread input would reset the connection and could take the words along.
+func (s *session) say(b []byte) {
+	s.client.SetDeadline(time.Now().Add(lastWords))
+	if _, err := s.client.Write(b); err != nil {
+		return
+	}
+	s.client.CloseWrite()
+	io.Copy(io.Discard, io.LimitReader(s.client, 1<<20))
+}
+
+// leave gives everything back that the session took.
+func (s *session) leave() {
+	if s.key != "" {
+		s.p.cancels.remove(s.key, s.gate)
+		s.key = ""
+	}
+	s.dropServer()
+}
+
+func (s *session) dropServer() {
+	if s.server != nil {
+		s.server.Close()
+		s.server = nil
+	}
+	if s.gate != nil {
+		s.gate.sessions.Add(-1)
+		s.gate = nil
+	}
+}
+
+func (s *session) badStart(err error) {
+	var ne net.Error
+	if errors.Is(err, io.EOF) || errors.As(err, &ne) {
+		return // hung up, reset, or said nothing in time
+	}
+	s.p.refusals.Add(1)
+	s.say(errorResponse(stateBadProtocol, err.Error(), ""))
+}

@@ -1,0 +1,293 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/route"
+)
+
+// downFor is how long a replica that refused a connection is passed over.
+const downFor = time.Second
+
+// table is what the entrypoint knows: the newest view, each member's last word,
+// and the gates that follow from them. All its state is behind one lock.
+type table struct {
+	clock       clock.Clock
+	asker       asker
+	log         *slog.Logger
+	interval    time.Duration
+	askReplicas bool
+	readOnly    route.Policy
+
+	mu       sync.Mutex
+	view     cluster.View
+	viewAt   boot.Instant // zero: no view yet
+	words    map[string]route.Word
+	failures map[string]string // why the last question to a member failed
+	leader   *gate             // the one gate that allows writes; nil when nobody may
+	replicas map[string]*gate
+	down     map[string]boot.Instant
+	served   map[string]*atomic.Int64 // sessions ever, by member
+	watchers map[string]*watcher
+	changed  chan struct{} // closed and replaced when a new choice may differ
+	wake     chan struct{} // tells expire that the next deadline moved
+}
+
+func newTable(o Options, a asker) *table {
+	return &table{
+		clock: o.Clock, asker: a, log: o.Logger, interval: o.AskInterval, askReplicas: o.ListenReplicas != "",
+		readOnly: route.Policy{Access: route.ReadOnly, MaxLag: o.MaxLag, NoFallback: o.NoLeaderFallback,
+			MaxWordAge: max(route.DefaultWordAge, 3*o.AskInterval)},
+		words: map[string]route.Word{}, failures: map[string]string{}, replicas: map[string]*gate{},
+		down: map[string]boot.Instant{}, served: map[string]*atomic.Int64{}, watchers: map[string]*watcher{},
+		changed: make(chan struct{}), wake: make(chan struct{}, 1),
+	}
+}
+
+// run follows views and asks members until ctx ends, then shuts every gate.
+func (t *table) run(ctx context.Context, views <-chan cluster.View) {
+	var wg sync.WaitGroup
+	wg.Go(func() { t.expire(ctx) })
+	for open := true; open; {
+		select {
+		case <-ctx.Done():
+			open = false
+		case v, ok := <-views:
+			if !ok {
+				views = nil // no more news; the leader's own word still counts
+				continue
+			}
+			t.setView(ctx, &wg, v)
+		}
+	}
+	wg.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.shutAll("the entrypoint is shutting down")
+}
+
+func (t *table) shutAll(reason string) {
+	if t.leader != nil {
+		t.leader.close("%s", reason)
+		t.leader = nil
+	}
+	for name, g := range t.replicas {
+		g.close("%s", reason)
+		delete(t.replicas, name)
+	}
+}
+
+// setView takes a view, and starts or stops asking as members come and go.
+func (t *table) setView(ctx context.Context, wg *sync.WaitGroup, v cluster.View) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.view.Leader.Name
+	t.view, t.viewAt = v, t.clock.Now()
+	if now := v.Leader.Name; now != before {
+		// A word from before it led proves nothing about this term.
+		if t.leader == nil || t.leader.backend.Member != now {
+			delete(t.words, now)
+		}
+		t.log.Info("the leader key changed hands", "from", before, "member", now)
+	}
+	t.reconcile(ctx, wg)
+	t.refresh()
+	if v.Leader.Name != before {
+		t.pokeMember(v.Leader.Name)
+		t.pokeMember(before) // if nobody leads, its own word says whether it goes on
+	}
+}
+
+// setWord takes an answer, or notes that none came.
+func (t *table) setWord(member string, w route.Word, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if errors.Is(err, context.Canceled) {
+		return // abandoned for a better question, which says nothing of the member
+	}
+	if err != nil {
+		if t.failures[member] == "" {
+			t.log.Warn("a member does not answer", "member", member, "error", err)
+		}
+		t.failures[member] = err.Error()
+		return
+	}
+	if t.failures[member] != "" {
+		t.log.Info("a member answers again", "member", member)
+		delete(t.failures, member)
+	}
+	t.words[member] = w
+	t.refresh()
+}
+
+// refresh derives the gates anew. The caller holds the lock.
+func (t *table) refresh() {
+	t.refreshLeader()
+	for name, g := range t.replicas {
+		w, leads := t.words[name], t.view.Leader.Name == name
+		if w.Role == cluster.RolePrimary || leads && w.Role != cluster.RoleStandbyLeader && w.Role != "" {
+			g.close("%s is not a replica any more", name)
+			delete(t.replicas, name)
+		}
+	}
+	close(t.changed)
+	t.changed = make(chan struct{})
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (t *table) refreshLeader() {
+	now := t.clock.Now()
+	if g := t.leader; g != nil {
+		name, lead := g.backend.Member, t.view.Leader
+		until := t.words[name].Authority(route.TTL(t.view))
+		switch {
+		case lead.Held() && lead.Name != name:
+			t.shutLeader("%s is the leader now", lead.Name)
+		case until <= now:
+			t.shutLeader("the primary lost its lease")
+		case t.moved(g):
+			t.shutLeader("the address of the primary changed")
+		default:
+			g.deadline.Store(int64(until))
+			return
+		}
+	}
+	if c := route.Pick(t.query(route.Policy{Access: route.ReadWrite})); c.OK {
+		t.leader = newGate(c.Backend, t.clock, c.Until, t.servedBy(c.Backend.Member))
+		t.log.Info("a primary is served", "member", c.Backend.Member, "address", c.Backend.Addr, "why", c.Why)
+	}
+}
+
+func (t *table) shutLeader(format string, args ...any) {
+	t.leader.close(format, args...)
+	t.log.Warn("the sessions to the former primary end", "member", t.leader.backend.Member,
+		"sessions", t.leader.sessions.Load(), "why", context.Cause(t.leader.ctx))
+	t.leader = nil
+}
+
+// moved reports that the gate's member published another address since.
+func (t *table) moved(g *gate) bool {
+	b, ok := route.BackendOf(t.view, g.backend.Member)
+	return ok && b != g.backend
+}
+
+// expire shuts the leader's gate at its deadline. The gate itself refuses bytes
+// from that instant on; this ends the sessions.
+func (t *table) expire(ctx context.Context) {
+	timer := time.NewTimer(t.interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.wake:
+		case <-timer.C:
+		}
+		t.mu.Lock()
+		next := t.interval
+		if g := t.leader; g != nil {
+			next = min(next, boot.Instant(g.deadline.Load()).Sub(t.clock.Now()))
+			if next <= 0 {
+				t.refreshLeader()
+				next = t.interval
+			}
+		}
+		t.mu.Unlock()
+		timer.Reset(next)
+	}
+}
+
+// query gathers what a choice depends on. The caller holds the lock.
+func (t *table) query(p route.Policy) route.Query {
+	q := route.Query{Now: t.clock.Now(), View: t.view, Policy: p}
+	q.ViewAge = q.Now.Sub(t.viewAt)
+	for _, m := range t.view.Members {
+		if w, ok := t.words[m.Name]; ok {
+			q.Words = append(q.Words, w)
+		}
+		if p.Access == route.ReadOnly {
+			l := route.Load{Member: m.Name, Down: q.Now < t.down[m.Name]}
+			if g := t.replicas[m.Name]; g != nil {
+				l.Sessions = int(g.sessions.Load())
+			}
+			q.Loads = append(q.Loads, l)
+		}
+	}
+	return q
+}
+
+// take chooses a backend and counts one session on its gate, so that a burst
+// of connections spreads; release gives it back. Without a gate it says why.
+func (t *table) take(a route.Access) (*gate, string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.viewAt.IsZero() {
+		return nil, "no view of the cluster yet"
+	}
+	p := t.readOnly
+	if a == route.ReadWrite {
+		p = route.Policy{Access: a}
+	}
+	c := route.Pick(t.query(p))
+	if !c.OK {
+		return nil, c.Why
+	}
+	g := t.gateFor(c)
+	if g == nil || !g.open() {
+		return nil, "the permission for " + c.Backend.Member + " has just ended"
+	}
+	g.sessions.Add(1)
+	return g, ""
+}
+
+func (t *table) gateFor(c route.Choice) *gate {
+	if !c.Until.IsZero() {
+		if t.leader != nil && t.leader.backend == c.Backend {
+			return t.leader
+		}
+		return nil
+	}
+	name := c.Backend.Member
+	g := t.replicas[name]
+	if g != nil && g.backend != c.Backend {
+		g.close("the address of %s changed", name)
+		g = nil
+	}
+	if g == nil {
+		g = newGate(c.Backend, t.clock, noDeadline, t.servedBy(name))
+		t.replicas[name] = g
+	}
+	return g
+}
+
+func (t *table) servedBy(member string) *atomic.Int64 {
+	if t.served[member] == nil {
+		t.served[member] = new(atomic.Int64)
+	}
+	return t.served[member]
+}
+
+// refused notes that a member did not accept a connection.
+func (t *table) refused(member string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.down[member] = t.clock.Now().Add(downFor)
+}
+
+// news returns a channel that is closed when a choice may have changed.
+func (t *table) news() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.changed
+}

@@ -81,7 +81,8 @@ func (k *Keeper) create(ctx context.Context, s dcs.Session) (cluster.Version, er
 	case lerr == nil && kv.Session == s.ID():
 		return kv.Version, nil
 	case lerr == nil && kv.Session != "":
-		// Another holds it, so our create cannot have happened, nor can it later.
+		// Another holds it. Should our create still be on its way and succeed when
+		// that key is gone, Observed finds it.
 		return "", fmt.Errorf("key %s is under session %s: %w", leaderKey, kv.Session, dcs.ErrConflict)
 	}
 	return "", err
@@ -141,6 +142,8 @@ func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) err
 
 // Release gives the leader key up by session and disarms the guard. The caller
 // promises that the server is certainly not a writer and will not become one.
+// It is right after a lost lease too: the abandoned session is ended, so that
+// nobody has to wait until it runs out.
 //
 // After an error the key may still exist; it then vanishes with its session,
 // which is not renewed any more.
@@ -161,6 +164,7 @@ func (k *Keeper) release(ctx context.Context) error {
 	if err := k.Disarm(ctx); err != nil {
 		k.o.Logger.Warn("guard was not disarmed", "error", err)
 	}
+	k.endAbandoned(ctx)
 	if s == nil {
 		return nil
 	}
@@ -179,6 +183,7 @@ func (k *Keeper) release(ctx context.Context) error {
 	k.mu.Lock()
 	if k.session == s {
 		k.abandon()
+		k.abandoned = nil // ended here
 	}
 	k.mu.Unlock()
 	if eerr := s.End(ctx); eerr != nil {
@@ -186,6 +191,23 @@ func (k *Keeper) release(ctx context.Context) error {
 			leaderKey, s.ID(), errors.Join(err, eerr))
 	}
 	return nil
+}
+
+// endAbandoned ends the session of a lost lease. A failure changes nothing: it
+// runs out by itself.
+func (k *Keeper) endAbandoned(ctx context.Context) {
+	k.mu.Lock()
+	s := k.abandoned
+	k.abandoned = nil
+	k.mu.Unlock()
+	if s == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastRetry)
+	defer cancel()
+	if err := s.End(ctx); err != nil && !errors.Is(err, dcs.ErrSessionGone) {
+		k.o.Logger.Info("session of the lost lease runs out by itself", "lease", s.ID(), "error", err)
+	}
 }
 
 // Disarm tells the guard that the server is certainly not a writer. While the
@@ -292,7 +314,10 @@ func (k *Keeper) Observed(v cluster.View) {
 	ours := v.Leader.Held() && v.Leader.Session == k.session.ID()
 	switch {
 	case ours && k.held:
-		k.seenStore, k.seenRev = v.StoreID, max(k.seenRev, v.Revision)
+		// A view of an earlier holding under the same session proves nothing.
+		if v.Leader.Version == k.version {
+			k.seenStore, k.seenRev = v.StoreID, max(k.seenRev, v.Revision)
+		}
 	case ours && !k.taking:
 		k.unclaimed = true
 		poke(k.kick)
@@ -331,25 +356,28 @@ func (k *Keeper) verify(ctx context.Context) error {
 // drop deletes a leader key that is under our session although nobody was told
 // that it is ours: the answer of a take or release was lost. Otherwise the
 // renewals would keep a key that nobody uses.
-func (k *Keeper) drop(ctx context.Context) {
+func (k *Keeper) drop(ctx context.Context) error {
 	select {
 	case k.role <- struct{}{}:
 		defer func() { <-k.role }()
 	default:
-		return // a take or release is at work and settles it
+		return nil // a take or release is at work and settles it
 	}
 	k.mu.Lock()
 	s, unclaimed := k.session, k.unclaimed && !k.held
 	k.unclaimed = false
 	k.mu.Unlock()
 	if s == nil || !unclaimed {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.attempt())
 	defer cancel()
-	if err := s.Delete(ctx, leaderKey); err != nil && !errors.Is(err, dcs.ErrConflict) {
-		k.mu.Lock()
-		k.unclaimed = k.session == s
-		k.mu.Unlock()
+	err := s.Delete(ctx, leaderKey)
+	if err == nil || errors.Is(err, dcs.ErrConflict) {
+		return nil
 	}
+	k.mu.Lock()
+	k.unclaimed = k.session == s
+	k.mu.Unlock()
+	return err
 }

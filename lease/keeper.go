@@ -112,6 +112,7 @@ type Keeper struct {
 	session   dcs.Session
 	openTTL   time.Duration // what was asked for when session was opened
 	replaced  dcs.Session   // a former session that still has to be ended
+	abandoned dcs.Session   // of a lost lease: may be ended by Release alone
 	granted   time.Duration
 	deadlines fence.Deadlines
 	confirmed boot.Instant
@@ -222,8 +223,11 @@ func (k *Keeper) PutOwned(ctx context.Context, key, value string, c dcs.Conditio
 
 // SetGuard replaces the guard: after the former one ended, or nil when the
 // server shall not be guarded (pause). A held lease's deadlines are handed to
-// the new guard at once.
+// the new guard at once. When SetGuard returns the former guard is not spoken to
+// any more: it may be disarmed or closed.
 func (k *Keeper) SetGuard(g Guard) {
+	k.arm <- struct{}{} // at most guardWait
+	defer func() { <-k.arm }()
 	k.mu.Lock()
 	k.guard, k.armed, k.guardError = g, 0, ""
 	k.guardGen++
@@ -269,7 +273,7 @@ func (k *Keeper) abandon() {
 	if k.session == nil {
 		return
 	}
-	k.session = nil
+	k.abandoned, k.session = k.session, nil
 	k.deadlines, k.granted, k.unclaimed = fence.Deadlines{}, 0, false
 	poke(k.changed)
 	poke(k.kick)
@@ -285,4 +289,5 @@ func (k *Keeper) gone(s dcs.Session, cause error) {
 	k.lastError = cause.Error()
 	k.lose(cause)
 	k.abandon()
+	k.abandoned = nil
 }

@@ -86,8 +86,12 @@ func (k *Keeper) Close(ctx context.Context, end bool) error {
 	s := k.session
 	k.lose(ErrClosed)
 	k.abandon()
+	if s != nil {
+		k.abandoned = nil // ended here
+	}
 	k.mu.Unlock()
 	if s == nil {
+		k.endAbandoned(ctx)
 		return nil
 	}
 	if err := s.End(ctx); err != nil && !errors.Is(err, dcs.ErrSessionGone) {
@@ -135,33 +139,39 @@ func (k *Keeper) turn(ctx context.Context, t *turns) time.Duration {
 	k.mu.Lock()
 	k.expire(k.o.Clock.Now())
 	s, held, suspect, unclaimed := k.session, k.held, k.suspect, k.unclaimed
-	stale := s != nil && !held && !k.taking && k.openTTL != k.o.TTL()
+	stale := s != nil && !held && k.openTTL != k.o.TTL()
 	k.mu.Unlock()
+	// What fails beside the renewal is tried again soon, but never keeps the
+	// renewal from being sent: not knowing is no reason to lose a lease.
+	soon := longestSleep
 	switch {
-	case s == nil || stale:
+	case s == nil:
 		if err := k.open(ctx, t); err != nil {
 			k.failed("open a session", err)
-			if s == nil {
-				return t.failed()
-			}
-			// The old session must not suffer from a store that opens no new one.
+			return t.failed()
+		}
+	case stale:
+		if err := k.open(ctx, t); err != nil {
+			k.failed("open a session of another length", err)
 		}
 	case held && !k.guarded(ctx):
 		return t.failed()
 	case held && suspect:
 		if err := k.verify(ctx); err != nil {
 			k.failed("read the leader key again", err)
-			// Renewing goes on: not knowing is no reason to lose the lease.
+			soon = firstRetry
 		}
 	case unclaimed:
-		k.drop(ctx)
+		if err := k.drop(ctx); err != nil {
+			k.failed("delete a leader key that nobody uses", err)
+			soon = firstRetry
+		}
 	}
 	if s = k.Session(); s == nil {
-		return 0
+		return firstRetry
 	}
-	now := k.o.Clock.Now()
-	if now < t.next {
-		return t.next.Sub(now)
+	if now := k.o.Clock.Now(); now < t.next {
+		return min(t.next.Sub(now), soon)
 	}
 	if err := k.renew(ctx, s, t); err != nil {
 		if errors.Is(err, dcs.ErrSessionGone) {
@@ -198,12 +208,20 @@ func (k *Keeper) failed(what string, err error) {
 
 // open opens a session and makes it the current one.
 func (k *Keeper) open(ctx context.Context, t *turns) error {
-	// A take in progress must not lose its session under its feet.
-	select {
-	case k.role <- struct{}{}:
-		defer func() { <-k.role }()
-	default:
-		return nil
+	// A take or release at work must not lose its session under its feet; and
+	// while there is a session to renew, nothing waits for one.
+	wait := ctx
+	if k.Session() != nil {
+		var cancel context.CancelFunc
+		wait, cancel = context.WithTimeout(ctx, firstRetry)
+		defer cancel()
+	}
+	if err := acquire(wait, k.role); err != nil {
+		return err
+	}
+	defer func() { <-k.role }()
+	if k.State().Held {
+		return nil // taken meanwhile
 	}
 	ttl := k.o.TTL()
 	ctx, cancel := context.WithTimeout(ctx, min(max(ttl/3, shortestAttempt), longestOpen))
@@ -220,7 +238,7 @@ func (k *Keeper) open(ctx context.Context, t *turns) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.replaced, k.session, k.openTTL = k.session, s, ttl
-	k.deadlines, k.unclaimed = fence.Deadlines{}, false
+	k.deadlines, k.unclaimed, k.refused = fence.Deadlines{}, false, false
 	k.confirm(s, c)
 	t.next, t.retry = c.Sent.Add(k.interval(c.Granted)), 0
 	poke(k.changed)

@@ -1,0 +1,531 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/ha/fence"
+)
+
+// run runs f in a bubble with a keeper that has a session.
+func run(t *testing.T, change func(*world), f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, change)
+		synctest.Wait()
+		f(t, w)
+	})
+}
+
+// on lets the first n calls of op fail as said.
+func on(op string, what fault, n int) func(string) fault {
+	return func(o string) fault {
+		if o == op && n > 0 {
+			n--
+			return what
+		}
+		return none
+	}
+}
+
+func TestHoldsForHoursWithTheGuardAlwaysArmed(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		ctx := w.k.Context()
+		for range 1000 {
+			time.Sleep(7 * time.Second)
+			synctest.Wait()
+			s := w.holds(true)
+			if !s.Live(w.clock.Now()) || w.guard.armed() != s.Deadlines.Hard || s.Armed != s.Deadlines.Hard {
+				t.Fatalf("not live or not armed: %+v, guard %d", s, w.guard.armed())
+			}
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("context ended: %v", context.Cause(ctx))
+		}
+		if opens, _ := w.store.count(); opens != 1 {
+			t.Errorf("%d sessions opened, want 1", opens)
+		}
+	})
+}
+
+func TestTakeWithLostReply(t *testing.T) {
+	for name, what := range map[string]fault{"effect, error": lostReply, "effect, silence": hangAfter} {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, func(t *testing.T, w *world) {
+				w.store.setFaults(on("put", what, 1))
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				if _, err := w.k.Take(ctx); err != nil && what == lostReply {
+					t.Fatalf("the key bears our session, yet Take failed: %v", err)
+				} else if err != nil {
+					// The caller's time was over: it must not have been told yes, and the
+					// key must not stay.
+					w.holds(false)
+					w.k.Observed(w.store.view())
+					synctest.Wait()
+					if l := w.store.view().Leader; l.Held() {
+						t.Fatalf("leader key of a take without answer stays: %+v", l)
+					}
+					return
+				}
+				w.holds(true)
+				if w.guard.armed() == 0 {
+					t.Error("guard not armed")
+				}
+			})
+		})
+	}
+}
+
+func TestTakeThatNeverArrivedIsNotHeld(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.store.setFaults(on("put", lostAsk, 1))
+		if _, err := w.k.Take(t.Context()); !errors.Is(err, dcs.ErrUnknown) {
+			t.Fatalf("Take: %v, want unknown", err)
+		}
+		w.holds(false)
+		w.take() // the second attempt
+	})
+}
+
+func TestTakeSettlesAnEarlierUnknownTake(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.store.setFaults(func(op string) fault {
+			return map[string]fault{"put": lostReply, "load": down}[op]
+		})
+		if _, err := w.k.Take(t.Context()); !errors.Is(err, dcs.ErrUnknown) {
+			t.Fatalf("Take: %v, want unknown", err)
+		}
+		w.store.setFaults(nil)
+		w.take() // refused as existing, and found to be ours
+		w.holds(true)
+	})
+}
+
+func TestOwnNameUnderAnotherSessionIsNotMine(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.store.foreign("n1")
+		w.k.Observed(w.store.view())
+		if _, err := w.k.Take(t.Context()); !errors.Is(err, dcs.ErrConflict) {
+			t.Fatalf("Take: %v, want conflict", err)
+		}
+		if !w.holds(false).Refused {
+			t.Error("not marked as refused")
+		}
+		if err := w.k.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if l := w.store.view().Leader; l.Session != "foreign" {
+			t.Errorf("release removed another's key: %+v", l)
+		}
+	})
+}
+
+func TestRenewWithLostRepliesIsRetriedInTime(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		w.store.setFaults(on("renew", hangAfter, 2))
+		time.Sleep(25 * time.Second)
+		s := w.holds(true)
+		if !s.Live(w.clock.Now()) || s.LastError != "" {
+			t.Fatalf("lease was not kept: %+v", s)
+		}
+	})
+}
+
+// A store that is away: the context ends at the soft deadline, the lease at the
+// hard one, both before the store could give it away.
+func TestStoreAway(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		d := w.k.State().Deadlines
+		ctx := w.k.Context()
+		w.store.setFaults(func(string) fault { return hangBefore })
+		<-ctx.Done()
+		if now := w.clock.Now(); now < d.Soft || now > d.Soft.Add(time.Millisecond) {
+			t.Errorf("context ended %v after the soft deadline", now.Sub(d.Soft))
+		}
+		if !errors.Is(context.Cause(ctx), ErrSoft) {
+			t.Errorf("cause %v", context.Cause(ctx))
+		}
+		if !w.holds(true).Live(d.Soft.Add(-1)) || w.k.State().Live(w.clock.Now()) {
+			t.Error("live past the soft deadline")
+		}
+		for w.k.State().Held {
+			<-w.k.Changed()
+		}
+		if now := w.clock.Now(); now < d.Hard || now > d.Hard.Add(time.Millisecond) {
+			t.Errorf("lease lost %v after the hard deadline", now.Sub(d.Hard))
+		}
+		// Nothing that follows touches the old session; a new one is opened.
+		w.store.setFaults(nil)
+		time.Sleep(10 * time.Second)
+		if s := w.holds(false); s.Session == "" || s.Session == "session-1" {
+			t.Errorf("session %q, want a new one", s.Session)
+		}
+		if w.guard.armed() != d.Hard {
+			t.Error("guard was touched after the lease was lost")
+		}
+	})
+}
+
+func TestLateConfirmationRevives(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		ctx := w.k.Context()
+		w.store.setFaults(func(string) fault { return down })
+		<-ctx.Done()
+		w.store.setFaults(nil)
+		time.Sleep(1500 * time.Millisecond) // before the hard deadline
+		if s := w.holds(true); !s.Live(w.clock.Now()) || w.k.Context().Err() != nil {
+			t.Errorf("not live again: %+v", s)
+		}
+	})
+}
+
+// The process stands still beyond its deadline and goes on.
+func TestStoppedProcess(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		ctx := w.k.Context()
+		w.clock.jump(40 * time.Second)
+		if s := w.holds(false); s.Live(w.clock.Now()) {
+			t.Fatal("live")
+		}
+		if !errors.Is(context.Cause(ctx), ErrExpired) {
+			t.Errorf("cause %v", context.Cause(ctx))
+		}
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		if s := w.k.State(); s.Session != "session-2" {
+			t.Errorf("session %q, want a new one", s.Session)
+		}
+	})
+}
+
+// The process stands still between the store's effect and the caller's answer.
+func TestStoppedDuringTake(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.store.setFaults(func(op string) fault {
+			if op == "put" {
+				w.clock.jump(29 * time.Second)
+			}
+			return none
+		})
+		if _, err := w.k.Take(t.Context()); err == nil {
+			t.Fatal("Take succeeded with a lease that is past")
+		}
+		w.holds(false)
+		if l := w.store.view().Leader; l.Held() {
+			t.Errorf("key stays: %+v", l)
+		}
+	})
+}
+
+func TestSessionGone(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		ctx := w.k.Context()
+		w.store.mu.Lock()
+		w.store.kill("session-1")
+		w.store.mu.Unlock()
+		<-ctx.Done()
+		if !errors.Is(context.Cause(ctx), dcs.ErrSessionGone) {
+			t.Errorf("cause %v", context.Cause(ctx))
+		}
+		synctest.Wait()
+		if s := w.holds(false); s.Session != "session-2" {
+			t.Errorf("session %q", s.Session)
+		}
+	})
+}
+
+func TestDeafGuardStopsRenewals(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		w.guard.setDeaf(true)
+		time.Sleep(6 * time.Second) // one renewal goes out, its deadline is not acknowledged
+		_, before := w.store.count()
+		ctx := w.k.Context()
+		<-ctx.Done()
+		if _, after := w.store.count(); after != before {
+			t.Errorf("%d renewals without the guard's acknowledgement", after-before)
+		}
+		if s := w.k.State(); s.GuardError == "" || s.Armed >= s.Deadlines.Hard {
+			t.Errorf("not reported: %+v", s)
+		}
+	})
+}
+
+func TestNewGuardResumesRenewals(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		w.guard.setDeaf(true)
+		time.Sleep(8 * time.Second)
+		g := &fakeGuard{}
+		w.k.SetGuard(g)
+		time.Sleep(20 * time.Second)
+		if s := w.holds(true); !s.Live(w.clock.Now()) || g.armed() != s.Deadlines.Hard || s.GuardError != "" {
+			t.Errorf("not resumed: %+v", s)
+		}
+	})
+}
+
+func TestTakeWithoutGuardsWordGivesTheKeyBack(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.guard.setDeaf(true)
+		if _, err := w.k.Take(t.Context()); err == nil {
+			t.Fatal("Take succeeded unguarded")
+		}
+		w.holds(false)
+		if w.store.view().Leader.Held() {
+			t.Error("key stays")
+		}
+	})
+}
+
+func TestGrantedShorterThanAsked(t *testing.T) {
+	run(t, func(w *world) { w.store.granted = 12 * time.Second }, func(t *testing.T, w *world) {
+		w.take()
+		s := w.holds(true)
+		if s.Granted != 12*time.Second || s.Deadlines.Hard.Sub(s.Deadlines.Sent) >= 12*time.Second {
+			t.Errorf("what was granted does not count: %+v", s)
+		}
+		_, before := w.store.count()
+		time.Sleep(12 * time.Second)
+		if _, after := w.store.count(); after-before < 3 {
+			t.Errorf("%d renewals in 12 s, want one per third", after-before)
+		}
+	})
+}
+
+func TestViews(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		empty := w.store.view()
+		w.take()
+		w.k.Observed(empty) // older than the take
+		synctest.Wait()
+		w.holds(true)
+		w.k.Observed(w.store.view())
+		w.k.Observed(empty) // delayed
+		synctest.Wait()
+		w.holds(true)
+
+		w.store.foreign("n2") // somebody replaced the key
+		w.store.setFaults(func(string) fault { return down })
+		w.k.Observed(w.store.view())
+		if s := w.holds(false); !s.Refused {
+			t.Error("not marked as refused")
+		}
+	})
+}
+
+func TestSuspicionWithoutRevisionsIsReadAgain(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		w.store.setFaults(on("load", down, 3))
+		w.store.foreign("n2")
+		w.k.Observed(cluster.View{Leader: cluster.Leader{Name: "n2", Session: "foreign"}})
+		synctest.Wait()
+		w.holds(true) // not known yet
+		time.Sleep(2 * time.Second)
+		w.holds(false)
+	})
+}
+
+// A view of the same session's earlier holding must not turn a view from
+// between the two into a loss.
+func TestViewsOfAnEarlierHolding(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		first := w.store.view()
+		if err := w.k.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		between := w.store.view()
+		w.take()
+		w.k.Observed(first)
+		w.k.Observed(between)
+		synctest.Wait()
+		w.holds(true)
+	})
+}
+
+func TestRelease(t *testing.T) {
+	for name, faults := range map[string]func(string) fault{
+		"answered":               nil,
+		"reply lost":             on("delete", lostReply, 1),
+		"request lost":           on("delete", lostAsk, 1),
+		"delete and read refuse": func(op string) fault { return map[string]fault{"delete": down, "load": down}[op] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, func(t *testing.T, w *world) {
+				w.take()
+				w.store.setFaults(faults)
+				if err := w.k.Release(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.holds(false)
+				if l := w.store.view().Leader; l.Held() {
+					t.Errorf("key stays: %+v", l)
+				}
+				if w.guard.armed() != 0 {
+					t.Error("guard stays armed over a server that is no writer")
+				}
+				time.Sleep(time.Minute)
+				if w.guard.armed() != 0 {
+					t.Error("guard armed again by a renewal")
+				}
+			})
+		})
+	}
+}
+
+func TestReleaseWithTheStoreAwayStopsRenewing(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		w.store.setFaults(func(string) fault { return down })
+		if err := w.k.Release(t.Context()); err == nil {
+			t.Fatal("released without a store")
+		}
+		w.store.setFaults(nil)
+		time.Sleep(31 * time.Second)
+		if l := w.store.view().Leader; l.Held() {
+			t.Errorf("key is kept alive: %+v", l)
+		}
+	})
+}
+
+func TestReleaseAfterALossEndsTheAbandonedSession(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		w.store.setFaults(func(op string) fault { return map[string]fault{"renew": lostReply}[op] })
+		ctx := w.k.Context()
+		<-ctx.Done()
+		for w.k.State().Held {
+			<-w.k.Changed()
+		}
+		if !w.store.view().Leader.Held() {
+			t.Fatal("the store should still hold the key: renewals took effect")
+		}
+		if err := w.k.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if w.store.view().Leader.Held() {
+			t.Error("key stays after the fenced member released it")
+		}
+	})
+}
+
+func TestDisarmRefusesWhileHeld(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		if err := w.k.Disarm(t.Context()); err == nil || w.guard.armed() == 0 {
+			t.Error("a leader's guard was disarmed")
+		}
+	})
+}
+
+func TestExtend(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		w.store.setFaults(func(string) fault { return down })
+		for range 20 {
+			time.Sleep(5 * time.Second)
+			d := fence.Compute(w.clock.Now(), 30*time.Second, fence.DefaultBudget())
+			if err := w.k.Extend(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+			if s := w.holds(true); !s.Live(w.clock.Now()) || w.guard.armed() != d.Hard {
+				t.Fatalf("not extended: %+v", s)
+			}
+		}
+	})
+}
+
+func TestChangedTTL(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		w.ttl = 20 * time.Second
+		time.Sleep(20 * time.Second)
+		if s := w.holds(true); s.Session != "session-1" || s.Granted != 30*time.Second {
+			t.Fatalf("a leader's session was replaced: %+v", s)
+		}
+		if err := w.k.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(12 * time.Second)
+		if s := w.k.State(); s.Session != "session-2" || s.Granted != 20*time.Second {
+			t.Errorf("ttl did not take effect: %+v", s)
+		}
+		w.store.mu.Lock()
+		defer w.store.mu.Unlock()
+		if w.store.live["session-1"] != nil {
+			t.Error("former session was not ended")
+		}
+	})
+}
+
+func TestConfirmationsOutOfOrder(t *testing.T) {
+	c := newClock()
+	k := New(Options{Clock: c, Budget: fence.DefaultBudget()})
+	s := &fakeSession{id: "x"}
+	k.session = s
+	now := c.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.confirm(s, dcs.Confirmation{Sent: now, Granted: 30 * time.Second})
+	want := k.deadlines
+	k.confirm(s, dcs.Confirmation{Sent: now.Add(-10 * time.Second), Granted: 30 * time.Second})
+	if k.deadlines != want {
+		t.Errorf("an older confirmation moved the deadlines: %+v, want %+v", k.deadlines, want)
+	}
+	k.confirm(&fakeSession{id: "y"}, dcs.Confirmation{Sent: now.Add(time.Second), Granted: time.Hour})
+	if k.deadlines != want {
+		t.Error("another session's confirmation counted")
+	}
+}
+
+func TestCloseEndsTheSessionWhenAsked(t *testing.T) {
+	for _, end := range []bool{false, true} {
+		run(t, nil, func(t *testing.T, w *world) {
+			if _, err := w.k.PutOwned(t.Context(), "members/n1", "{}", dcs.Always()); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.k.Close(t.Context(), end); err != nil {
+				t.Fatal(err)
+			}
+			w.store.mu.Lock()
+			defer w.store.mu.Unlock()
+			if _, there := w.store.keys["members/n1"]; there == end {
+				t.Errorf("end %v: member key there %v", end, there)
+			}
+		})
+	}
+}
+
+func TestStoreAwayAtStart(t *testing.T) {
+	n := 0
+	run(t, func(w *world) {
+		w.store.faults = func(op string) fault {
+			if n++; n < 20 {
+				return []fault{down, hangBefore, lostReply}[n%3]
+			}
+			return none
+		}
+	}, func(t *testing.T, w *world) {
+		if _, err := w.k.Take(t.Context()); !errors.Is(err, ErrNoSession) {
+			t.Errorf("Take without a session: %v", err)
+		}
+		for w.k.State().Session == "" {
+			<-w.k.Changed()
+		}
+		w.take()
+	})
+}

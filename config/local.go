@@ -1,0 +1,168 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+)
+
+// reservedName stands for "nobody" in strict synchronous mode.
+const reservedName = "__patroni_strict_sync_replica_placeholder__"
+
+// homeFile is a file in the home directory of whoever runs the program.
+func homeFile(name string) string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return name
+	}
+	return filepath.Join(home, name)
+}
+
+// forbiddenBasebackup are the options of pg_basebackup that are ours to set.
+func forbiddenBasebackup() []string {
+	return []string{"pgdata", "format", "wal-method", "xlog-method", "gzip", "version", "dbname",
+		"host", "port", "username", "password"}
+}
+
+// forbiddenInitDB are the options of initdb that are ours to set.
+func forbiddenInitDB() []string {
+	return []string{"pgdata", "nosync", "pwfile", "sync-only", "version"}
+}
+
+func withoutOptions(opts []Option, forbidden []string) []Option {
+	return slices.DeleteFunc(opts, func(o Option) bool { return slices.Contains(forbidden, o.Name) })
+}
+
+func decodeBootstrap(root reader, r *report) *Bootstrap {
+	d := root.sub("bootstrap")
+	if d.n == nil || d.n.kind != mapping {
+		return nil
+	}
+	b := &Bootstrap{
+		Method:   d.text("method", "initdb"),
+		InitDB:   d.options("initdb"),
+		PgHBA:    d.lines("pg_hba"),
+		PostInit: d.text("post_bootstrap", d.text("post_init", "")),
+	}
+	for _, o := range b.InitDB {
+		if slices.Contains(forbiddenInitDB(), o.Name) {
+			r.problem("bootstrap.initdb", d.n.get("initdb"), "the option "+o.Name+" may not be given", "remove it")
+		}
+	}
+	if b.Method != "initdb" {
+		r.warn(WarnUnsupported, "bootstrap.method", d.n.get("method"),
+			"%s is not supported yet: this member will not found a cluster, it only joins one", b.Method)
+	}
+	if dcs := d.n.get("dcs"); dcs != nil && dcs.kind == mapping {
+		r.refuse("bootstrap.dcs", dcs)
+		r.settings("bootstrap.dcs", dcs) // for its warnings
+		b.DCS = dcs.json()
+	}
+	return b
+}
+
+// decodeTags reads the tags. Where a boolean and a priority contradict each
+// other the boolean wins.
+func decodeTags(d reader, r *report) cluster.Tags {
+	t := cluster.Tags{
+		NoFailover:    d.flag("nofailover", false),
+		NoLoadBalance: d.flag("noloadbalance", false),
+		CloneFrom:     d.flag("clonefrom", false),
+		NoSync:        d.flag("nosync", false),
+		NoStream:      d.flag("nostream", false),
+		ReplicateFrom: d.text("replicatefrom", ""),
+	}
+	t.FailoverPriority = r.priority(d, "failover_priority", "nofailover", t.NoFailover)
+	t.SyncPriority = r.priority(d, "sync_priority", "nosync", t.NoSync)
+	if d.n == nil || d.n.kind != mapping {
+		return t
+	}
+	for _, k := range slices.Sorted(slices.Values(d.n.keys)) {
+		if _, known := find(tagFields(), k); !known && d.n.fields[k].kind != null {
+			t.Other = append(t.Other, cluster.Tag{Name: k, Value: d.n.fields[k].json()})
+		}
+	}
+	return t
+}
+
+func (r *report) priority(d reader, key, flag string, never bool) *int {
+	if !d.has(key) {
+		return nil
+	}
+	p := int(max(-1<<31, min(1<<31-1, d.int(key, "", 1))))
+	if d.has(flag) && never != (p <= 0) {
+		r.warn(WarnConflict, "tags."+key, d.n.get(key), "contradicts %s: %v, which wins", flag, never)
+		return nil
+	}
+	return &p
+}
+
+func decodeWatchdog(d reader, r *report) Watchdog {
+	w := Watchdog{
+		Mode:         "automatic",
+		Device:       d.text("device", "/dev/watchdog"),
+		SafetyMargin: int(min(d.int("safety_margin", "", 5), 1<<31-1)),
+	}
+	n := d.n.get("mode")
+	if n == nil || !n.isScalar() {
+		return w
+	}
+	word := strings.ToLower(n.scalar)
+	if b, err := ParseBool(word); err == nil && !b {
+		word = "off"
+	}
+	switch word {
+	case "off", "disable", "disabled":
+		w.Mode = "off"
+	case "auto", "automatic":
+		r.warn(WarnUnsupported, "watchdog.mode", n, "automatic %s: the guard process fences this member", notYet)
+	case "require", "required":
+		r.problem("watchdog.mode", n, "the watchdog device is not supported yet, so it cannot be required",
+			"write off; the guard process fences this member")
+	default:
+		r.problem("watchdog.mode", n, "must be one of off, automatic, required", "")
+	}
+	return w
+}
+
+// checkFile judges what needs more than one setting.
+func (r *report) checkFile(d reader, f *File) {
+	if f.Name == reservedName {
+		r.problem("name", d.n.get("name"), "this name is reserved", "choose another")
+	}
+	if strings.Contains(f.Scope, "/") || strings.Contains(f.Name, "/") {
+		r.problem("name", d.n.get("name"), "neither name nor scope may contain a slash", "they are parts of the keys' paths")
+	}
+	if dir := f.Postgres.DataDir; dir != "" && f.Matriarch.StateDir != "" && inside(f.Matriarch.StateDir, dir) {
+		r.problem("matriarch.state_dir", d.n.get("matriarch.state_dir"),
+			"must not be inside the data directory "+dir+": a re-clone replaces that", "choose a place beside it, or leave it out")
+	}
+	if m := d.texts("postgresql.create_replica_methods"); len(m) > 0 && !slices.Equal(m, []string{"basebackup"}) {
+		r.warn(WarnUnsupported, "postgresql.create_replica_methods", d.n.get("postgresql.create_replica_methods"),
+			"only basebackup is supported yet, and is used")
+	}
+	if d.has("postgresql.use_slots") {
+		r.warn(WarnIgnored, "postgresql.use_slots", d.n.get("postgresql.use_slots"), "has no effect here: it belongs to the dynamic configuration")
+	}
+	for _, o := range d.options("postgresql.basebackup") {
+		if slices.Contains(forbiddenBasebackup(), o.Name) {
+			r.warn(WarnIgnored, "postgresql.basebackup", d.n.get("postgresql.basebackup"), "the option %s may not be given and is left out", o.Name)
+		}
+	}
+	pair(d.sub("restapi"), "restapi", "certfile", "keyfile", r)
+	pair(d.sub("ctl"), "ctl", "certfile", "keyfile", r)
+}
+
+// inside reports whether path is dir or below it.
+func inside(path, dir string) bool {
+	p, err1 := filepath.Abs(path)
+	q, err2 := filepath.Abs(dir)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	rel, err := filepath.Rel(q, p)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}

@@ -1,0 +1,271 @@
+package config
+
+import "math"
+
+// typ is what a setting's value must be.
+type typ int
+
+const (
+	tAny     typ = iota // kept, not looked into
+	tText               // one line of text; numbers are taken as written
+	tBool               // on/off and their synonyms
+	tInt                // integer, with base as unit if there is one
+	tTime               // a time; a bare number is in seconds
+	tList               // list of texts; a single text is split at commas
+	tLines              // list of texts, never split: lines of pg_hba.conf
+	tMap                // mapping of names to scalars
+	tOptions            // command-line options: list or mapping
+	tSection            // mapping with known keys
+	tHost               // host:port
+)
+
+// field describes one setting.
+type field struct {
+	name     string
+	typ      typ
+	base     string   // of tInt: the unit, "" for none
+	min, max int64    // of tInt
+	enum     []string // of tText
+	fields   []field  // of tSection
+	open     bool     // of tSection: other keys are welcome
+	// note says why the setting has no effect; it is a warning of its own.
+	note string
+}
+
+func str(name string) field      { return field{name: name, typ: tText} }
+func flag(name string) field     { return field{name: name, typ: tBool} }
+func lst(name string) field      { return field{name: name, typ: tList} }
+func lines(name string) field    { return field{name: name, typ: tLines} }
+func free(name string) field     { return field{name: name, typ: tMap} }
+func whatever(name string) field { return field{name: name, typ: tAny} }
+func options(name string) field  { return field{name: name, typ: tOptions} }
+func host(name string) field     { return field{name: name, typ: tHost} }
+func duration(name string) field { return field{name: name, typ: tTime} }
+func num(name string, min int64) field {
+	return field{name: name, typ: tInt, min: min, max: math.MaxInt64}
+}
+
+func unit(name, base string, min int64) field {
+	return field{name: name, typ: tInt, base: base, min: min, max: math.MaxInt64}
+}
+
+func within(name string, min, max int64) field {
+	return field{name: name, typ: tInt, min: min, max: max}
+}
+
+func oneOf(name string, words ...string) field {
+	return field{name: name, typ: tText, enum: words}
+}
+
+func section(name string, fields ...field) field {
+	return field{name: name, typ: tSection, fields: fields}
+}
+
+// later marks a known setting that has no effect yet.
+func later(f field, note string) field {
+	f.note = note
+	return f
+}
+
+func strs(names ...string) []field {
+	out := make([]field, len(names))
+	for i, n := range names {
+		out[i] = str(n)
+	}
+	return out
+}
+
+func find(fields []field, name string) (field, bool) {
+	for _, f := range fields {
+		if f.name == name {
+			return f, true
+		}
+	}
+	return field{}, false
+}
+
+const (
+	notYet    = "is not supported yet and has no effect"
+	cosmetic  = "belongs to another agent's way of logging and has no effect"
+	fromPyAPI = "has no effect: this server needs no such tuning"
+)
+
+// localFields is the schema of files and environment.
+func localFields() []field {
+	fields := []field{
+		str("name"), str("scope"), str("namespace"),
+		num("thread_pool_size", 1), whatever("thread_stack_size"),
+		section("log", logFields()...),
+		section("restapi", restFields()...),
+		section("ctl",
+			section("authentication", strs("username", "password")...),
+			flag("insecure"), str("cacert"), str("certfile"), str("keyfile"), str("keyfile_password"),
+			str("cafile")),
+		section("postgresql", append(postgresFields(), localPostgresFields()...)...),
+		section("watchdog",
+			str("mode"), str("device"), num("safety_margin", -1), later(str("driver"), notYet)),
+		section("bootstrap", bootstrapFields()...),
+		{name: "tags", typ: tSection, open: true, fields: tagFields()},
+		later(section("citus", num("group", 0), str("database")), notYet),
+		section("proxy",
+			host("listen"), host("listen_replicas"), host("stats"),
+			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout")),
+		section("matriarch",
+			str("state_dir"), duration("turn_interval"),
+			section("guard", duration("fence_budget"), duration("clean_stop")),
+			section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1))),
+	}
+	return append(fields, storeFields()...)
+}
+
+func logFields() []field {
+	return []field{
+		oneOf("type", "plain", "json"),
+		oneOf("level", "debug", "info", "warning", "error", "critical"),
+		str("dir"), num("file_num", 0), unit("file_size", "B", 1), within("mode", 0, 0o777),
+		whatever("format"),
+		later(str("traceback_level"), cosmetic), later(str("dateformat"), cosmetic),
+		later(free("static_fields"), cosmetic), num("max_queue_size", 0),
+		later(free("loggers"), cosmetic), later(flag("deduplicate_heartbeat_logs"), cosmetic),
+	}
+}
+
+func restFields() []field {
+	return []field{
+		host("listen"), host("connect_address"),
+		section("authentication", strs("username", "password")...),
+		str("certfile"), str("keyfile"), str("keyfile_password"), str("cafile"),
+		oneOf("verify_client", "none", "optional", "required"),
+		lst("allowlist"), flag("allowlist_include_members"),
+		free("http_extra_headers"), free("https_extra_headers"),
+		later(str("ciphers"), "has no effect: the safe ciphers of TLS 1.2 and 1.3 are used"),
+		later(within("request_queue_size", 0, 4096), fromPyAPI),
+		later(num("thread_pool_size", 1), fromPyAPI),
+		later(str("server_tokens"), notYet),
+	}
+}
+
+// postgresFields are those that the dynamic configuration may hold too.
+func postgresFields() []field {
+	fields := []field{
+		str("config_base_name"), str("database"), str("krbsrvname"),
+		section("bin_name", strs(programs()...)...), str("bin_dir"),
+		free("parameters"), lines("pg_hba"), lines("pg_ident"),
+		str("custom_conf"), free("recovery_conf"),
+		flag("use_pg_rewind"), flag("use_slots"),
+		flag("remove_data_directory_on_rewind_failure"),
+		flag("remove_data_directory_on_diverged_timelines"),
+		flag("use_unix_socket"), flag("use_unix_socket_repl"),
+		unit("pg_ctl_timeout", "s", 0),
+		options("basebackup"), options("rewind"),
+		str("pre_promote"), str("before_stop"),
+		later(whatever("callbacks"), notYet),
+		lst("create_replica_methods"), lst("create_replica_method"),
+	}
+	for _, role := range overlayRoles() {
+		fields = append(fields, free("parameters_"+role), lines("pg_hba_"+role), lines("pg_ident_"+role))
+	}
+	return fields
+}
+
+func overlayRoles() []string { return []string{"primary", "replica", "standby_leader"} }
+
+func programs() []string {
+	return []string{"pg_ctl", "initdb", "pg_controldata", "pg_basebackup", "postgres", "pg_isready", "pg_rewind"}
+}
+
+// localPostgresFields are only read from files and environment.
+func localPostgresFields() []field {
+	role := func(name string) field {
+		return section(name, strs("username", "password", "sslmode", "sslcert", "sslkey", "sslpassword",
+			"sslrootcert", "sslcrl", "sslcrldir", "gssencmode", "channel_binding", "sslnegotiation")...)
+	}
+	return []field{
+		host("listen"), host("connect_address"), host("proxy_address"),
+		str("data_dir"), str("config_dir"), str("pgpass"),
+		section("authentication", role("superuser"), role("replication"), role("rewind")),
+	}
+}
+
+func bootstrapFields() []field {
+	return []field{
+		section("dcs", dynamicFields()...), str("method"), options("initdb"),
+		str("post_bootstrap"), str("post_init"), lines("pg_hba"),
+		later(whatever("users"), "has no effect: roles are made by post_init"),
+	}
+}
+
+func tagFields() []field {
+	return []field{
+		flag("nofailover"), flag("noloadbalance"), flag("clonefrom"), flag("nosync"),
+		later(flag("nostream"), notYet), str("replicatefrom"),
+		num("failover_priority", math.MinInt32), num("sync_priority", math.MinInt32),
+	}
+}
+
+// storeNames are the sections of which exactly one may be present.
+func storeNames() []string { return []string{"zookeeper", "etcd3", "etcd", "embedded", "raft"} }
+
+// foreignStores are sections of stores that we cannot use yet.
+func foreignStores() []string { return []string{"consul", "kubernetes", "exhibitor"} }
+
+func storeFields() []field {
+	etcd := []field{
+		str("host"), lst("hosts"), str("url"), later(str("proxy"), notYet), str("srv"), str("srv_suffix"),
+		later(flag("use_proxies"), notYet), oneOf("protocol", "http", "https"),
+		str("username"), str("password"), str("cacert"), str("cert"), str("key"), flag("verify"),
+		str("discovery_srv"), str("srv_domain"), within("port", 1, 65535),
+	}
+	fields := []field{
+		section("etcd", etcd...), section("etcd3", etcd...),
+		section("zookeeper", lst("hosts"), str("host"), within("port", 1, 65535), flag("use_ssl"), str("cacert"), str("cert"), str("key"),
+			str("key_password"), flag("verify"), whatever("set_acls"), free("auth_data"), whatever("exhibitor")),
+		section("embedded", host("listen_peer"), host("listen_client"), str("advertise"),
+			whatever("partners"), str("data_dir"), flag("founder"), str("cacert"), str("cert"), str("key")),
+		{name: "raft", typ: tSection, open: true, fields: []field{
+			host("self_addr"), host("bind_addr"), lst("partner_addrs"), str("data_dir"),
+			later(str("password"), "has no effect on the embedded store: give embedded.cacert, cert and key instead")}},
+	}
+	for _, name := range foreignStores() {
+		fields = append(fields, field{name: name, typ: tSection, open: true, fields: foreignFields(), note: notYet})
+	}
+	return fields
+}
+
+// foreignFields are the keys of unsupported stores, so that their environment
+// variables are understood.
+func foreignFields() []field {
+	var out []field
+	for _, n := range []string{"host", "port", "url", "cacert", "cert", "key", "verify", "token", "dc",
+		"consistency", "register_service", "service_check_interval", "service_check_tls_server_name",
+		"namespace", "context", "use_endpoints", "scope_label", "role_label", "pod_ip", "bypass_api_service",
+		"leader_label_value", "follower_label_value", "standby_leader_label_value", "tmp_role_label", "poll_interval"} {
+		out = append(out, whatever(n))
+	}
+	return append(out, lst("hosts"), whatever("checks"), lst("service_tags"), whatever("ports"), whatever("labels"),
+		whatever("retriable_http_codes"), whatever("bootstrap_labels"))
+}
+
+// dynamicFields is the schema of the dynamic configuration. Numbers have no
+// minimum here: what is too small is raised, see settings.
+func dynamicFields() []field {
+	secs := func(name string) field { return unit(name, "s", math.MinInt64) }
+	return []field{
+		secs("ttl"), secs("loop_wait"), secs("retry_timeout"),
+		unit("maximum_lag_on_failover", "B", math.MinInt64), flag("check_timeline"),
+		num("max_timelines_history", math.MinInt64),
+		secs("primary_start_timeout"), secs("master_start_timeout"),
+		secs("primary_stop_timeout"), secs("master_stop_timeout"),
+		secs("primary_stall_timeout"), secs("member_slots_ttl"),
+		str("synchronous_mode"), flag("synchronous_mode_strict"), flag("pause"),
+		whatever("standby_cluster"),
+		section("postgresql", postgresFields()...),
+		later(num("synchronous_node_count", math.MinInt64), notYet+": one synchronous standby is kept"),
+		later(unit("maximum_lag_on_syncnode", "B", math.MinInt64), notYet),
+		later(secs("primary_race_backoff"), notYet),
+		later(flag("failsafe_mode"), notYet),
+		later(whatever("slots"), notYet), later(whatever("permanent_slots"), notYet),
+		later(whatever("permanent_replication_slots"), notYet), later(whatever("ignore_slots"), notYet),
+		later(whatever("citus"), notYet),
+	}
+}

@@ -49,7 +49,7 @@ func (r *report) unknown(path string, v *node, key string, fields []field) {
 }
 
 func (r *report) checkValue(path string, n *node, f field) {
-	if f.note != "" {
+	if f.note != "" && !neutral(n, f) {
 		r.warn(WarnUnsupported, path, n, "%s", f.note)
 	}
 	if n.kind == null {
@@ -74,6 +74,11 @@ func (r *report) checkValue(path string, n *node, f field) {
 	default:
 		r.checkScalar(path, n, f)
 	}
+}
+
+// neutral reports whether a setting without effect asks for nothing anyway.
+func neutral(n *node, f field) bool {
+	return !truthy(n) || n.kind == text && strings.EqualFold(n.scalar, "off") || n.isScalar() && n.scalar == f.neutral
 }
 
 func (r *report) checkScalar(path string, n *node, f field) {
@@ -102,7 +107,10 @@ func (r *report) checkScalar(path string, n *node, f field) {
 			r.problem(path, n, "must be a time", "write a number of seconds, or a number with ms, s, min, h or d")
 		}
 	case tHost:
-		if _, _, err := splitHostPort(s, "1"); n.kind != boolean && err != nil {
+		if f.optional && n.kind == boolean && n.scalar == "false" {
+			return
+		}
+		if _, _, err := splitHostPort(s, "1"); err != nil {
 			r.problem(path, n, err.Error(), "write host:port")
 		}
 	case tText:
@@ -239,7 +247,7 @@ func addItem(item *node, add func(string, *node)) {
 // splitHostPort separates at the last colon, as the reference does; the host
 // may be a list separated by commas, and an IPv6 address may have brackets.
 func splitHostPort(s, defaultPort string) (host, port string, err error) {
-	s = strings.TrimSpace(s)
+	s = strings.ReplaceAll(strings.TrimSpace(s), ", ", ",")
 	host, port = s, defaultPort
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && net.ParseIP(s) == nil && !strings.HasSuffix(s, "]") {
 		host, port = s[:i], s[i+1:]
@@ -247,6 +255,9 @@ func splitHostPort(s, defaultPort string) (host, port string, err error) {
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	if host == "" || strings.ContainsAny(host, " \t/") {
 		return "", "", errors.New("has no host")
+	}
+	if strings.Trim(host, "0123456789") == "" {
+		return "", "", errors.New("is a number where a host is needed")
 	}
 	if p, perr := strconv.Atoi(port); perr != nil || p < 0 || p > 65535 {
 		return "", "", errors.New("its port is not a number from 0 to 65535")

@@ -47,6 +47,13 @@ func readDynamic(n *node, r *report) Dynamic {
 	return Dynamic{Settings: r.settings("", n), Raw: Tree{n}}
 }
 
+// alike reports whether two scalars are the same in writing: 30 does not
+// replace "30", as in the reference, so that nothing is written for nothing.
+func alike(a, b *node) bool {
+	isBool := a.kind == boolean || b.kind == boolean
+	return a.isScalar() && b.isScalar() && !isBool && a.scalar == b.scalar
+}
+
 // Patch applies patch to old, both JSON: null deletes, objects merge
 // recursively, everything else replaces. It returns the new document as compact
 // JSON with all unknown keys kept, and whether it differs from the old one.
@@ -63,6 +70,6 @@ func Patch(old, patch string) (result string, changed bool, err error) {
 	if p.kind != mapping {
 		return "", false, Problems{{Reason: "the change must be a JSON object"}}
 	}
-	n := merge(o, p)
+	n := mergeUnless(o, p, alike)
 	return n.json(), !equal(o, n), nil
 }

@@ -24,7 +24,6 @@ func envNames() map[string]envField {
 		for _, f := range fields {
 			name, at := strings.ToUpper(f.name), join(path, f.name)
 			switch at {
-			case "bootstrap", "thread_stack_size":
 			case "restapi.authentication", "ctl.authentication", "postgresql.authentication", "matriarch":
 				name = "" // their own keys follow directly
 			case "postgresql.bin_name":

@@ -133,12 +133,17 @@ func (r *report) checkFile(d reader, f *File) {
 	if f.Name == reservedName {
 		r.problem("name", d.n.get("name"), "this name is reserved", "choose another")
 	}
-	if strings.Contains(f.Scope, "/") || strings.Contains(f.Name, "/") {
-		r.problem("name", d.n.get("name"), "neither name nor scope may contain a slash", "they are parts of the keys' paths")
+	for _, key := range []string{"name", "scope"} {
+		if strings.Contains(d.text(key, ""), "/") {
+			r.problem(key, d.n.get(key), "must not contain a slash", "it is a part of the keys' paths")
+		}
 	}
-	if dir := f.Postgres.DataDir; dir != "" && f.Matriarch.StateDir != "" && inside(f.Matriarch.StateDir, dir) {
-		r.problem("matriarch.state_dir", d.n.get("matriarch.state_dir"),
-			"must not be inside the data directory "+dir+": a re-clone replaces that", "choose a place beside it, or leave it out")
+	for _, key := range []string{"matriarch.state_dir", "matriarch.journal.dir", "embedded.data_dir"} {
+		dir := f.Postgres.DataDir
+		if own := d.text(key, ""); own != "" && dir != "" && inside(own, dir) {
+			r.problem(key, d.n.get(key), "must not be inside the data directory "+dir+": a re-clone replaces that",
+				"choose a place beside it, or leave it out")
+		}
 	}
 	if m := d.texts("postgresql.create_replica_methods"); len(m) > 0 && !slices.Equal(m, []string{"basebackup"}) {
 		r.warn(WarnUnsupported, "postgresql.create_replica_methods", d.n.get("postgresql.create_replica_methods"),

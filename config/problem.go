@@ -122,11 +122,12 @@ func (r *report) err() error {
 // password at an unknown place is not shown either.
 func secretPath(path string) bool {
 	last := strings.ToLower(path[strings.LastIndexByte(path, '.')+1:])
-	for _, w := range []string{"password", "passwd", "passphrase", "secret", "token", "auth_data"} {
+	for _, w := range []string{"password", "passwd", "passphrase", "secret", "auth_data"} {
 		if strings.Contains(last, w) {
 			return true
 		}
 	}
 	// URLs and connection strings can carry credentials.
-	return last == "url" || strings.HasSuffix(last, "conninfo") || strings.Contains(strings.ToLower(path), "auth_data")
+	return last == "token" || strings.HasSuffix(last, "_token") || last == "url" || strings.HasSuffix(last, "conninfo") ||
+		strings.Contains(path, "auth_data.")
 }

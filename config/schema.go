@@ -1,6 +1,9 @@
 package config
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // typ is what a setting's value must be.
 type typ int
@@ -29,18 +32,22 @@ type field struct {
 	fields   []field  // of tSection
 	open     bool     // of tSection: other keys are welcome
 	// note says why the setting has no effect; it is a warning of its own.
-	note string
+	note    string
+	neutral string // of a field with a note: the value that asks for nothing
+	// optional says that false switches this tHost off.
+	optional bool
 }
 
-func str(name string) field      { return field{name: name, typ: tText} }
-func flag(name string) field     { return field{name: name, typ: tBool} }
-func lst(name string) field      { return field{name: name, typ: tList} }
-func lines(name string) field    { return field{name: name, typ: tLines} }
-func free(name string) field     { return field{name: name, typ: tMap} }
-func whatever(name string) field { return field{name: name, typ: tAny} }
-func options(name string) field  { return field{name: name, typ: tOptions} }
-func host(name string) field     { return field{name: name, typ: tHost} }
-func duration(name string) field { return field{name: name, typ: tTime} }
+func str(name string) field       { return field{name: name, typ: tText} }
+func flag(name string) field      { return field{name: name, typ: tBool} }
+func lst(name string) field       { return field{name: name, typ: tList} }
+func lines(name string) field     { return field{name: name, typ: tLines} }
+func free(name string) field      { return field{name: name, typ: tMap} }
+func whatever(name string) field  { return field{name: name, typ: tAny} }
+func options(name string) field   { return field{name: name, typ: tOptions} }
+func host(name string) field      { return field{name: name, typ: tHost} }
+func duration(name string) field  { return field{name: name, typ: tTime} }
+func hostOrOff(name string) field { return field{name: name, typ: tHost, optional: true} }
 func num(name string, min int64) field {
 	return field{name: name, typ: tInt, min: min, max: math.MaxInt64}
 }
@@ -61,9 +68,11 @@ func section(name string, fields ...field) field {
 	return field{name: name, typ: tSection, fields: fields}
 }
 
-// later marks a known setting that has no effect yet.
-func later(f field, note string) field {
+// later marks a known setting that has no effect yet, unless it has the value
+// neutral, or an empty or false one, and so asks for nothing.
+func later(f field, note string, neutral ...string) field {
 	f.note = note
+	f.neutral = strings.Join(neutral, "")
 	return f
 }
 
@@ -103,12 +112,12 @@ func localFields() []field {
 			str("cafile")),
 		section("postgresql", append(postgresFields(), localPostgresFields()...)...),
 		section("watchdog",
-			str("mode"), str("device"), num("safety_margin", -1), later(str("driver"), notYet)),
+			str("mode"), str("device"), num("safety_margin", -1), later(str("driver"), notYet, "default")),
 		section("bootstrap", bootstrapFields()...),
 		{name: "tags", typ: tSection, open: true, fields: tagFields()},
 		later(section("citus", num("group", 0), str("database")), notYet),
 		section("proxy",
-			host("listen"), host("listen_replicas"), host("stats"),
+			host("listen"), hostOrOff("listen_replicas"), hostOrOff("stats"),
 			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout")),
 		section("matriarch",
 			str("state_dir"), duration("turn_interval"),
@@ -124,7 +133,7 @@ func logFields() []field {
 		oneOf("level", "debug", "info", "warning", "error", "critical"),
 		str("dir"), num("file_num", 0), unit("file_size", "B", 1), within("mode", 0, 0o777),
 		whatever("format"),
-		later(str("traceback_level"), cosmetic), later(str("dateformat"), cosmetic),
+		later(str("traceback_level"), cosmetic, "ERROR"), later(str("dateformat"), cosmetic),
 		later(free("static_fields"), cosmetic), num("max_queue_size", 0),
 		later(free("loggers"), cosmetic), later(flag("deduplicate_heartbeat_logs"), cosmetic),
 	}
@@ -141,7 +150,7 @@ func restFields() []field {
 		later(str("ciphers"), "has no effect: the safe ciphers of TLS 1.2 and 1.3 are used"),
 		later(within("request_queue_size", 0, 4096), fromPyAPI),
 		later(num("thread_pool_size", 1), fromPyAPI),
-		later(str("server_tokens"), notYet),
+		later(str("server_tokens"), notYet, "original"),
 	}
 }
 
@@ -260,8 +269,8 @@ func dynamicFields() []field {
 		str("synchronous_mode"), flag("synchronous_mode_strict"), flag("pause"),
 		whatever("standby_cluster"),
 		section("postgresql", postgresFields()...),
-		later(num("synchronous_node_count", math.MinInt64), notYet+": one synchronous standby is kept"),
-		later(unit("maximum_lag_on_syncnode", "B", math.MinInt64), notYet),
+		later(num("synchronous_node_count", math.MinInt64), notYet+": one synchronous standby is kept", "1"),
+		later(unit("maximum_lag_on_syncnode", "B", math.MinInt64), notYet, "-1"),
 		later(secs("primary_race_backoff"), notYet),
 		later(flag("failsafe_mode"), notYet),
 		later(whatever("slots"), notYet), later(whatever("permanent_slots"), notYet),

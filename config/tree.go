@@ -1,6 +1,7 @@
 package config
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,10 +29,10 @@ type node struct {
 	// written is what stands in the file where that is another text than scalar:
 	// a password 0123 is not the number 83, and a name off is not false.
 	written string
-	items  []*node
-	keys   []string // of a mapping, in order
-	fields map[string]*node
-	origin string // "file:line:col", "env NAME", ""
+	items   []*node
+	keys    []string // of a mapping, in order
+	fields  map[string]*node
+	origin  string // "file:line:col", "env NAME", ""
 }
 
 func newMapping() *node { return &node{kind: mapping, fields: map[string]*node{}} }
@@ -118,6 +119,9 @@ func (n *node) asWritten() string {
 
 func (n *node) isScalar() bool { return n.kind > null && n.kind < list }
 
+// userInfo is the part of an address that may hold a password.
+var userInfo = regexp.MustCompile(`//[^/@]*@`)
+
 // brief shows a value in a message.
 func (n *node) brief() string {
 	switch n.kind {
@@ -128,7 +132,7 @@ func (n *node) brief() string {
 	case mapping:
 		return "a mapping"
 	}
-	s := []rune(n.asWritten())
+	s := []rune(userInfo.ReplaceAllString(n.asWritten(), "//"+masked+"@"))
 	if len(s) > 80 {
 		return string(s[:77]) + "..."
 	}
@@ -138,7 +142,15 @@ func (n *node) brief() string {
 // merge applies the patch rule: a null deletes, mappings merge recursively, and
 // everything else replaces. Neither argument is changed.
 func merge(old, patch *node) *node {
+	return mergeUnless(old, patch, func(_, _ *node) bool { return false })
+}
+
+// mergeUnless merges, but leaves what same says is the same.
+func mergeUnless(old, patch *node, same func(a, b *node) bool) *node {
 	if patch.kind != mapping {
+		if old != nil && same(old, patch) {
+			return old
+		}
 		return patch
 	}
 	out := newMapping()
@@ -152,7 +164,7 @@ func merge(old, patch *node) *node {
 			out.remove(k)
 			continue
 		}
-		out.set(k, merge(out.fields[k], v))
+		out.set(k, mergeUnless(out.fields[k], v, same))
 	}
 	return out
 }

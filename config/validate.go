@@ -9,17 +9,22 @@ import (
 // Use is what a configuration is meant for.
 type Use int
 
-// The uses of a configuration, each needing more than the one before.
+// The uses of a configuration.
 const (
-	ForClient   Use = iota // commands: a scope and a store
+	ForWitness  Use = iota // a vote of the embedded store: that section and a directory
+	ForClient              // commands and entrypoints: a scope and a store
 	ForAgent               // the agent: a name and a data directory too
-	ForValidate            // the strict check that people ask for by flag
+	ForValidate            // the strict check that people ask for by flag: what the agent needs and more
 )
 
 // Check reports what is missing or wrong for a use; the error is of type
 // Problems, or nil. It reads nothing but the configuration.
 func (f *File) Check(use Use) error {
 	r := &report{}
+	if use == ForWitness {
+		r.witness(f)
+		return r.err()
+	}
 	r.require(f, "scope", f.Scope, "the name that all members of the cluster share")
 	if f.Store.Kind == "" {
 		r.problems = append(r.problems, Problem{Path: strings.Join(storeNames()[:4], "|"),
@@ -36,6 +41,15 @@ func (f *File) Check(use Use) error {
 		r.strict(f)
 	}
 	return r.err()
+}
+
+func (r *report) witness(f *File) {
+	if f.Store.Embedded == nil {
+		r.problem("embedded", f.Raw.root.get("embedded"), "is required: a witness is a vote of the embedded store",
+			"list the members in embedded.partners")
+		return
+	}
+	r.require(f, "embedded.data_dir", f.Store.Embedded.DataDir, "a directory for the store")
 }
 
 func (r *report) require(f *File, path, value, remedy string) {

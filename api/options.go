@@ -1,0 +1,54 @@
+package api
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+
+	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/journal"
+)
+
+// Policy is what may change while the server runs: who may do what, and what
+// the answers carry.
+type Policy struct {
+	// Username and Password protect every path that changes something; no
+	// username, no authentication.
+	Username, Password string
+	// AllowList names who may call those paths: addresses, networks, host names
+	// (resolved once). Empty allows everybody.
+	AllowList []string
+	// AllowMembers also allows the hosts of the members' api_url.
+	AllowMembers bool
+
+	// TLS is on when CertFile is set.
+	TLS TLS
+
+	Headers    map[string]string // added to every normal answer
+	TLSHeaders map[string]string // likewise when TLS is on
+	// ServerTokens: "original" (default), "productonly" or "minimal".
+	ServerTokens string
+}
+
+// TLS says how the port is encrypted.
+type TLS struct {
+	CertFile, KeyFile string // KeyFile empty: the key is in CertFile
+	KeyPassword       string
+	CAFile            string // who signs clients' certificates
+	// VerifyClient: "none" (default), "optional" (a certificate for what
+	// changes something), "required" (for everything).
+	VerifyClient string
+}
+
+// Options are what a server needs for its life.
+type Options struct {
+	Source  Source
+	Journal *journal.Journal // nil: GET /journal answers an empty list
+	Clock   clock.Clock      // nil: the real one
+	Log     *slog.Logger     // nil: silent
+	Policy  Policy
+	// Metrics adds lines to GET /metrics after ours; nil adds none.
+	Metrics func(io.Writer)
+	// UI answers GET /ui and below; nil: there is no dashboard.
+	UI http.Handler
+}

@@ -1,0 +1,203 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/internal/pyjson"
+	"github.com/matriarch-ha/matriarch/journal"
+)
+
+// query reads the question part; only the first value of a key counts.
+func query(r *http.Request) url.Values {
+	q, _ := url.ParseQuery(r.URL.RawQuery) // what can be read of it counts
+	return q
+}
+
+func (s *Server) healthy(r *http.Request) bool {
+	return healthy(r.URL.Path, query(r), s.src.Status(), s.clock.Now())
+}
+
+// getHealth answers a health check with the status beside the code.
+func (s *Server) getHealth(w http.ResponseWriter, r *http.Request) {
+	st, now := s.src.Status(), s.clock.Now()
+	s.json(w, codeOf(healthy(r.URL.Path, query(r), st, now)), statusDoc(st, now))
+}
+
+func (s *Server) getLiveness(w http.ResponseWriter, _ *http.Request) {
+	s.statusOnly(w, alive(s.src.Status(), s.clock.Now()))
+}
+
+func (s *Server) getReadiness(w http.ResponseWriter, r *http.Request) {
+	s.statusOnly(w, ready(s.src.Status(), s.clock.Now(), query(r)))
+}
+
+// fresh asks the local server for what peers compare.
+func (s *Server) fresh(r *http.Request) Status {
+	ctx, cancel := context.WithTimeout(r.Context(), freshTimeout)
+	defer cancel()
+	return s.src.Fresh(ctx)
+}
+
+func (s *Server) getPatroni(w http.ResponseWriter, r *http.Request) {
+	st := s.fresh(r)
+	s.json(w, http.StatusOK, statusDoc(st, s.clock.Now()))
+}
+
+func (s *Server) getLease(w http.ResponseWriter, _ *http.Request) {
+	st := s.src.Status()
+	s.json(w, http.StatusOK, leaseDoc(st, s.clock.Now()))
+}
+
+func (s *Server) getVote(w http.ResponseWriter, r *http.Request) {
+	s.json(w, http.StatusOK, voteDoc(s.fresh(r)))
+}
+
+// load reads the store now.
+func (s *Server) load(ctx context.Context) (cluster.View, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	v, err := s.src.Cluster(ctx)
+	if err != nil {
+		return cluster.View{}, fmt.Errorf("read the cluster from the store: %w", err)
+	}
+	return v, nil
+}
+
+// loadOrLast reads the store, or takes the last known view when it is away.
+func (s *Server) loadOrLast(r *http.Request) (cluster.View, error) {
+	v, err := s.load(r.Context())
+	if st := s.src.Status(); err != nil && !st.ViewSeen.IsZero() {
+		return st.View, nil
+	}
+	return v, err
+}
+
+func (s *Server) getCluster(w http.ResponseWriter, r *http.Request) {
+	v, err := s.load(r.Context())
+	if err != nil {
+		s.log.Debug("cluster not read", "err", err)
+		errorPage(w, http.StatusServiceUnavailable, "")
+		return
+	}
+	st := s.src.Status()
+	s.json(w, http.StatusOK, Cluster(st.Scope, v, SettingsOf(v, st.Settings)))
+}
+
+// SettingsOf corrects what a fresh view's configuration says about pause and
+// synchronous mode: settings may be older than the view.
+func SettingsOf(v cluster.View, known cluster.Settings) cluster.Settings {
+	doc, err := pyjson.Parse([]byte(v.Config.JSON))
+	o, ok := doc.(pyjson.Object)
+	if err != nil || !ok {
+		return known
+	}
+	pause, _ := o.Get("pause")
+	known.Paused = truth(pause)
+	mode, _ := o.Get("synchronous_mode")
+	switch {
+	case fmt.Sprint(mode) == string(cluster.SyncQuorum):
+		known.SyncMode = cluster.SyncQuorum
+	case truth(mode):
+		known.SyncMode = cluster.SyncOn
+	default:
+		known.SyncMode = cluster.SyncOff
+	}
+	return known
+}
+
+// truth reads a switch as YAML writers spell it.
+func truth(v any) bool {
+	switch fmt.Sprint(v) {
+	case "true", "True", "on", "On", "yes", "1":
+		return true
+	}
+	return false
+}
+
+func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
+	v, err := s.loadOrLast(r)
+	if err != nil {
+		errorPage(w, http.StatusServiceUnavailable, "")
+		return
+	}
+	s.json(w, http.StatusOK, History(v.History))
+}
+
+// getFailsafe lists the members that the last leader in failsafe mode recorded.
+func (s *Server) getFailsafe(w http.ResponseWriter, _ *http.Request) {
+	recorded := s.src.Status().View.Failsafe
+	if len(recorded) == 0 {
+		errorPage(w, http.StatusBadGateway, "")
+		return
+	}
+	var o pyjson.Object
+	for _, m := range recorded {
+		o = append(o, pyjson.Field{Key: m.Name, Value: m.APIURL})
+	}
+	s.json(w, http.StatusOK, o)
+}
+
+// postFailsafe refuses: failsafe mode is off here.
+func (s *Server) postFailsafe(w http.ResponseWriter, _ *http.Request) {
+	errorPage(w, http.StatusBadGateway, "")
+}
+
+func (s *Server) postReload(w http.ResponseWriter, _ *http.Request) {
+	s.src.Reload()
+	s.text(w, http.StatusAccepted, "reload scheduled")
+}
+
+// journalLimit bounds one answer of GET /journal.
+const journalLimit = 1000
+
+// getJournal answers ?since=N (a record's number) or ?since=TIME (RFC 3339), at
+// most ?limit= records, oldest first; without since the newest ones.
+func (s *Server) getJournal(w http.ResponseWriter, r *http.Request) {
+	jq, err := journalQuery(query(r))
+	if err != nil {
+		s.text(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	records := []journal.Record{}
+	if s.opts.Journal != nil {
+		found, err := s.opts.Journal.Since(jq)
+		if err != nil {
+			s.log.Warn("journal not read", "err", err)
+			errorPage(w, http.StatusInternalServerError, "")
+			return
+		}
+		records = append(records, found...)
+	}
+	s.json(w, http.StatusOK, records)
+}
+
+func journalQuery(q url.Values) (journal.Query, error) {
+	jq := journal.Query{Limit: 100}
+	if text := q.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return jq, fmt.Errorf("limit %q: want a number from 1 to %d", text, journalLimit)
+		}
+		jq.Limit = min(n, journalLimit)
+	}
+	text := q.Get("since")
+	if text == "" {
+		return jq, nil
+	}
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+		jq.After = n
+		return jq, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return jq, fmt.Errorf("since %q: want a record's number or a time such as 2026-11-22T23:06:22Z", text)
+	}
+	jq.Since = at
+	return jq, nil
+}

@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+)
+
+// Source is what the server serves: the agent, or a fake in tests. All methods
+// may be called from several goroutines. Methods that take a context return
+// when it ends.
+type Source interface {
+	// Status is this member's snapshot, from memory, without waiting: health
+	// checks call it many times a second. Lease is as the lease keeper has it
+	// now, the server's facts are those of the last probe.
+	Status() Status
+
+	// Fresh is Status after asking the local server again, so that positions
+	// are current: peers compare them in a race. When the server does not
+	// answer before ctx ends it is the last known, with Facts false.
+	Fresh(ctx context.Context) Status
+
+	// Cluster reads the store now.
+	Cluster(ctx context.Context) (cluster.View, error)
+
+	// WriteConfig replaces the dynamic configuration if the key still has the
+	// version was, and wakes the loop. Errors: ErrConflict, a *Refusal for
+	// values that are wrong, or any other (outcome unknown).
+	WriteConfig(ctx context.Context, json string, was cluster.Version) error
+
+	// WriteFailover puts the request to move the leadership (its Version is
+	// ignored) and wakes the loop, or refuses with a *Refusal.
+	WriteFailover(ctx context.Context, f cluster.Failover) error
+
+	// ClearFailover withdraws the request if the key still has the version was;
+	// ErrConflict otherwise.
+	ClearFailover(ctx context.Context, was cluster.Version) error
+
+	// CanLead asks the member itself whether it could take over: nil, or why
+	// not (unreachable, tagged, watchdog failed).
+	CanLead(ctx context.Context, m cluster.Member) error
+
+	// Reload reads the configuration file again, soon.
+	Reload()
+
+	// Wake makes the loop look again now.
+	Wake()
+}
+
+// ErrConflict says that a key changed meanwhile: the write did not happen.
+var ErrConflict = errors.New("the key changed meanwhile")
+
+// Refusal is an answer for the person who asked: nothing was started.
+type Refusal struct {
+	Code int // HTTP status, 4xx or 5xx
+	Text string
+}
+
+// Error is the text for the person.
+func (r *Refusal) Error() string { return r.Text }
+
+func refuse(code int, text string) *Refusal { return &Refusal{Code: code, Text: text} }

@@ -1,0 +1,26 @@
+package api
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// parseBytes reads a size in bytes, or with a unit as PostgreSQL writes it: B,
+// kB, MB, GB, TB. ok is false for what is none.
+func parseBytes(text string) (n uint64, ok bool) {
+	text = strings.TrimSpace(text)
+	end := 0
+	for end < len(text) && (text[end] >= '0' && text[end] <= '9' || text[end] == '.') {
+		end++
+	}
+	value, err := strconv.ParseFloat(text[:end], 64)
+	if err != nil {
+		return 0, false
+	}
+	factor, ok := map[string]float64{"": 1, "B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}[strings.TrimSpace(text[end:])]
+	if !ok || value*factor >= math.MaxUint64 {
+		return 0, false
+	}
+	return uint64(value * factor), true
+}

@@ -1,0 +1,278 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/journal"
+	"github.com/matriarch-ha/matriarch/lease"
+	"github.com/matriarch-ha/matriarch/postgres"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// Postgres is the local server; *postgres.Server is one.
+type Postgres interface {
+	Observe(ctx context.Context) postgres.Facts
+	Events() <-chan postgres.Event
+	SetConfig(c postgres.Config)
+	ApplyConfig(ctx context.Context) ([]cluster.SettingChange, error)
+	Bootstrap(ctx context.Context, o postgres.BootstrapOptions) error
+	AcceptBootstrap() error
+	DiscardBootstrap(ctx context.Context) error
+	Clone(ctx context.Context, src postgres.Source, p postgres.Progress) error
+	StartStandby(ctx context.Context, up *postgres.Upstream, wait bool) error
+	StartPrimary(ctx context.Context, timeout time.Duration) error
+	Follow(ctx context.Context, up *postgres.Upstream) error
+	StopReceiver(ctx context.Context) (wal.Position, error)
+	SetSyncNames(ctx context.Context, names []string) error
+	ReleaseSyncNames(ctx context.Context) error
+	Checkpoint(ctx context.Context) error
+	Promote(ctx context.Context, want wal.Timeline) (postgres.Promotion, error)
+	Stop(ctx context.Context, mode postgres.StopMode, o postgres.StopOptions) (postgres.StopReport, error)
+	Rewind(ctx context.Context, src postgres.Source, p postgres.Progress) error
+	RewindDone() error
+	SyncSlots(ctx context.Context, want []postgres.Slot) error
+	SetIdentity(tl wal.Timeline, id cluster.TimelineIdentity) error
+	MarkStandby() error
+}
+
+// Guard is a running guard process; *guard.Client is one.
+type Guard interface {
+	lease.Guard
+	Done() <-chan struct{}
+	Close() error
+	Kill()
+}
+
+// Configured is the dynamic configuration as this member understands it, for
+// the role it plays.
+type Configured struct {
+	Settings cluster.Settings
+	Postgres postgres.Config
+	Warnings []string
+}
+
+// Options are what an agent is made of. All fields are required unless said
+// otherwise.
+type Options struct {
+	Name     string
+	Tags     cluster.Tags
+	ConnURL  string // as published
+	APIURL   string // as published, with the path /patroni
+	Version  string // compatibility level, as published
+	Own      string // our own version
+	StateDir string
+
+	CanBootstrap bool
+	Bootstrap    postgres.BootstrapOptions
+	// InitialConfig is the dynamic configuration to store when there is none.
+	InitialConfig string
+	// Configure understands a dynamic configuration for a role ("primary",
+	// "replica"). An error rejects it as a whole: the former one stays.
+	Configure func(json, role string) (Configured, error)
+	// MaxIdle caps the time between turns instead of loop_wait; 0: loop_wait.
+	MaxIdle time.Duration
+
+	Store    dcs.Store
+	Keeper   *lease.Keeper
+	Postgres Postgres
+	// StartGuard starts a guard process; nil where there is none.
+	StartGuard func(ctx context.Context) (Guard, error)
+	// Kill ends every process of the server at once and proves it.
+	Kill func(ctx context.Context) error
+	// OnLead is called, beside the loop, now and then while this member leads;
+	// optional.
+	OnLead func(ctx context.Context)
+
+	Peers   *http.Client // with the credentials and certificates for peers
+	Journal *journal.Journal
+	Clock   clock.Clock
+	Logger  *slog.Logger
+}
+
+// Agent runs one member. Make it with New, then Run it once.
+type Agent struct {
+	opt    Options
+	log    *slog.Logger
+	wake   chan struct{}
+	viewer *viewer
+	peers  *peers
+	task   *tasks
+	guards *guards
+
+	stop     context.Context // ends when Stop is called
+	stopNow  context.CancelFunc
+	leadBusy chan struct{} // one OnLead at a time
+
+	// Owned by the goroutine of Run.
+	memory    ha.Memory
+	last      ha.Decision
+	facts     factsMemory
+	config    configState
+	published publishedState
+	warned    map[string]bool
+
+	mu   sync.Mutex
+	snap Snapshot
+}
+
+// ErrExit is how Run ends when a rule says that the agent must end.
+type ErrExit struct {
+	Code int
+	Why  string
+}
+
+// Error is the reason, for a person.
+func (e *ErrExit) Error() string { return e.Why }
+
+// New makes an agent. It starts nothing.
+func New(o Options) *Agent {
+	a := &Agent{opt: o, log: o.Logger, wake: make(chan struct{}, 1), leadBusy: make(chan struct{}, 1), warned: map[string]bool{}}
+	a.stop, a.stopNow = context.WithCancel(context.Background())
+	a.viewer = newViewer(o, a.Wake)
+	a.peers = newPeers(o, a.Wake)
+	a.task = &tasks{clock: o.Clock, wake: a.Wake}
+	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake}
+	return a
+}
+
+// Wake makes the loop take a turn now.
+func (a *Agent) Wake() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Stop asks the agent to settle the server, hand the lease over, and end. Run
+// returns when that is done.
+func (a *Agent) Stop() {
+	a.stopNow()
+	a.Wake()
+}
+
+// Run takes turns until a rule ends the agent (after Stop, or because going on
+// would be wrong), or until ctx ends, which leaves everything as it is. The
+// error is an *ErrExit in the first case.
+func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	defer a.task.abandon()
+	run := func(f func(context.Context)) { wg.Go(func() { f(ctx) }) }
+	run(a.viewer.run)
+	run(func(ctx context.Context) { _ = a.opt.Keeper.Run(ctx) })
+	run(a.guards.run)
+	run(a.relay)
+	for {
+		exit, wait := a.turn(ctx)
+		if exit != nil {
+			a.finish(exit)
+			return exit
+		}
+		if err := a.sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// relay turns the events of others into wake-ups.
+func (a *Agent) relay(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.opt.Keeper.Changed():
+		case <-a.opt.Postgres.Events():
+		}
+		a.Wake()
+	}
+}
+
+func (a *Agent) sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-a.wake:
+	case <-timer.C:
+	}
+	return nil
+}
+
+// turn is one pass: observe, decide, act, publish.
+func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
+	o := a.observe(ctx)
+	before := a.memory
+	d := ha.Decide(o, before)
+	a.memory = d.Memory
+	a.snapshot(o, d)
+	a.tell(o, before, d)
+	wrote, exit := a.execute(ctx, o, d)
+	if exit != nil {
+		return exit, 0
+	}
+	a.publish(ctx, o, d)
+	if wrote {
+		// What was written is seen by the next turn, and the next turn is now:
+		// most writes are one step of several.
+		a.viewer.refresh(ctx)
+		a.Wake()
+	}
+	a.onLead(ctx, o)
+	return nil, d.WakeAfter
+}
+
+// tell journals and logs a decision that changed.
+func (a *Agent) tell(o ha.Observation, before ha.Memory, d ha.Decision) {
+	if !journal.Changed(a.last, d) {
+		return
+	}
+	a.last = d
+	if a.opt.Journal != nil {
+		a.opt.Journal.Append(journal.OfTurn(o.Wall, o, before, d))
+	}
+	a.log.Info(d.Why, "rule", d.Rule, "situation", d.Situation)
+}
+
+// finish ends the session of an agent that ends on purpose, unless it leaves a
+// primary running under it (pause).
+func (a *Agent) finish(exit *ErrExit) {
+	if a.opt.Journal != nil {
+		a.opt.Journal.Append(journal.OfEvent(a.opt.Clock.Wall(), a.opt.Name, "agent-ended", exit.Why))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	end := exit.Code == 0 && !a.opt.Keeper.State().Held
+	if err := a.opt.Keeper.Close(ctx, end); err != nil && !errors.Is(err, context.Canceled) {
+		a.log.Warn("could not end the session in the store; it runs out by itself", "error", err)
+	}
+	a.guards.close(ctx)
+}
+
+// onLead runs the leader's side job beside the loop.
+func (a *Agent) onLead(ctx context.Context, o ha.Observation) {
+	if a.opt.OnLead == nil || !o.Lease.Live(o.Now) {
+		return
+	}
+	select {
+	case a.leadBusy <- struct{}{}:
+		go func() {
+			defer func() { <-a.leadBusy }()
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			a.opt.OnLead(ctx)
+		}()
+	default:
+	}
+}

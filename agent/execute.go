@@ -1,0 +1,267 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/dcs/layout"
+	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/journal"
+)
+
+// storeTimeout bounds one write to the store within a turn.
+const storeTimeout = 5 * time.Second
+
+// errMoved: the world is not as the action demands.
+var errMoved = errors.New("the situation changed meanwhile")
+
+// step is an action being carried out, with the observation it was decided on.
+type step struct {
+	ha.Action
+	o ha.Observation
+}
+
+// execute carries out the decision's actions in order. The first failure drops
+// the rest, since each relies on those before it; fencing is never dropped. It
+// reports whether something was written to the store that the next turn must
+// see.
+func (a *Agent) execute(ctx context.Context, o ha.Observation, d ha.Decision) (wrote bool, exit *ErrExit) {
+	failed := false
+	for _, act := range d.Actions {
+		if failed && act.Kind != ha.Fence {
+			continue
+		}
+		if act.Kind == ha.Exit {
+			return wrote, &ErrExit{Code: act.Code, Why: act.Why}
+		}
+		began := a.opt.Clock.Now()
+		err := a.perform(ctx, step{act, o})
+		took := a.opt.Clock.Now().Sub(began)
+		wrote = wrote || writesStore(act.Kind)
+		failed = failed || err != nil
+		a.report(act, took, err)
+	}
+	return wrote, nil
+}
+
+// report journals what an action came to. Routine successes are silent.
+func (a *Agent) report(act ha.Action, took time.Duration, err error) {
+	routine := act.Kind == ha.PublishStatus || act.Kind == ha.AskPeers || act.Kind.IsTask()
+	if err == nil && routine {
+		return
+	}
+	if a.opt.Journal != nil {
+		a.opt.Journal.Append(journal.OfAction(a.opt.Clock.Wall(), a.opt.Name, act, took, err))
+	}
+	switch {
+	case err != nil:
+		a.log.Warn("action failed", "action", act.Kind, "took", took, "error", err)
+	default:
+		a.log.Debug("action done", "action", act.Kind, "took", took)
+	}
+}
+
+// writesStore: the next turn must see the store as it is after the action.
+func writesStore(k ha.ActionKind) bool {
+	switch k {
+	case ha.TakeLeader, ha.ReleaseLeader, ha.ClaimInitialize, ha.ReleaseInitialize, ha.WriteInitialize, ha.WriteConfig,
+		ha.WriteHistory, ha.WriteSync, ha.ClearFailover, ha.ClearHandover, ha.ClaimTimeline, ha.PublishIdentity:
+		return true
+	}
+	return false
+}
+
+// perform carries out one action.
+func (a *Agent) perform(ctx context.Context, s step) error {
+	if s.Session != "" && s.Session != a.opt.Keeper.State().Session {
+		return fmt.Errorf("%w: the session in the store is another one", errMoved)
+	}
+	if s.Kind.IsTask() {
+		return a.begin(ctx, s)
+	}
+	switch s.Kind {
+	case ha.Fence:
+		return a.fence(ctx)
+	case ha.CancelTask:
+		a.task.stop()
+		return nil
+	case ha.AskPeers:
+		a.ask(ctx, s)
+		return nil
+	case ha.StopReceiver, ha.Follow, ha.SetSyncNames, ha.KeepSlots, ha.AcceptBootstrap, ha.DiscardBootstrap, ha.AcceptRewind:
+		return a.onServer(ctx, s)
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return a.onStore(ctx, s)
+}
+
+// fence kills the server at once: first the task that may be starting it, then
+// every process, and once more for what the task started while it ended.
+func (a *Agent) fence(ctx context.Context) error {
+	a.task.stop()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	first := a.opt.Kill(ctx)
+	waiting, done := context.WithTimeout(ctx, 2*time.Second)
+	a.task.stopAndWait(waiting)
+	done()
+	return errors.Join(first, a.opt.Kill(ctx), a.opt.Postgres.MarkStandby())
+}
+
+// ask questions peers, by name, as they were last published.
+func (a *Agent) ask(ctx context.Context, s step) {
+	known := slices.Concat(s.o.Store.View.Members, a.memory.Members)
+	var members []cluster.Member
+	for _, name := range s.Names {
+		if i := slices.IndexFunc(known, func(m cluster.Member) bool { return m.Name == name }); i >= 0 {
+			members = append(members, known[i])
+		}
+	}
+	a.peers.ask(ctx, members)
+}
+
+// onServer carries out the quick actions on the local server.
+func (a *Agent) onServer(ctx context.Context, s step) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	pg := a.opt.Postgres
+	switch s.Kind {
+	case ha.StopReceiver:
+		_, err := pg.StopReceiver(ctx)
+		a.Wake()
+		return err
+	case ha.Follow:
+		return pg.Follow(ctx, upstream(s.Upstream))
+	case ha.SetSyncNames:
+		a.Wake()
+		if len(s.Names) == 0 && s.o.Settings.SyncMode == cluster.SyncOff {
+			return pg.ReleaseSyncNames(ctx)
+		}
+		return pg.SetSyncNames(ctx, s.Names)
+	case ha.KeepSlots:
+		return pg.SyncSlots(ctx, slots(s.Slots))
+	case ha.AcceptBootstrap:
+		a.Wake()
+		return pg.AcceptBootstrap()
+	case ha.DiscardBootstrap:
+		a.Wake()
+		return pg.DiscardBootstrap(ctx)
+	case ha.AcceptRewind:
+		a.Wake()
+		return pg.RewindDone()
+	}
+	return fmt.Errorf("no such action on the server: %s", s.Kind)
+}
+
+// onStore carries out the actions on the store's keys.
+func (a *Agent) onStore(ctx context.Context, s step) error {
+	switch s.Kind {
+	case ha.TakeLeader:
+		a.Wake()
+		_, err := a.opt.Keeper.Take(ctx)
+		return err
+	case ha.ReleaseLeader:
+		return a.release(ctx, s)
+	case ha.ClaimInitialize:
+		return a.claimInitialize(ctx)
+	case ha.ReleaseInitialize:
+		return a.opt.Store.Delete(ctx, layout.KeyInitialize, dcs.Unchanged(s.Version))
+	case ha.WriteInitialize:
+		return a.writeInitialize(ctx, s)
+	case ha.WriteConfig:
+		return a.writeConfig(ctx)
+	case ha.WriteHistory:
+		return a.put(ctx, layout.KeyHistory, layout.EncodeHistory(cluster.History{Present: true, Lines: s.Lines}), dcs.Always())
+	case ha.WriteSync:
+		if s.Sync.Leader == "" {
+			return a.opt.Store.Delete(ctx, layout.KeySync, dcs.Unchanged(s.Version))
+		}
+		return a.put(ctx, layout.KeySync, layout.EncodeSync(s.Sync), dcs.Unchanged(s.Version))
+	case ha.ClearFailover:
+		a.log.Warn("request for another leader cleared", "why", s.Why)
+		return a.put(ctx, layout.KeyFailover, layout.EncodeFailover(cluster.Failover{}), dcs.Unchanged(s.Version))
+	case ha.ClearHandover:
+		return a.opt.Store.Delete(ctx, layout.KeyHandover, dcs.Unchanged(s.Version))
+	case ha.ClaimTimeline, ha.PublishIdentity:
+		return a.put(ctx, layout.KeyTimelines, layout.EncodeTimelines(withClaim(s.o.Store.View.Timelines, s.Claim)), dcs.Unchanged(s.Version))
+	case ha.PublishStatus:
+		return a.publishStatus(ctx, s.o)
+	}
+	return fmt.Errorf("no such action: %s", s.Kind)
+}
+
+func (a *Agent) put(ctx context.Context, key, value string, c dcs.Condition) error {
+	_, err := a.opt.Store.Put(ctx, key, value, c)
+	return err
+}
+
+// release gives the leader key up. The server must not write: that is looked at
+// once more, since the observation is older than this moment.
+func (a *Agent) release(ctx context.Context, s step) error {
+	if f := a.probe(ctx); writes(f) && !s.o.Settings.Paused {
+		return fmt.Errorf("%w: the server accepts writes", errMoved)
+	}
+	if s.Handover.Present() {
+		if err := a.put(ctx, layout.KeyHandover, layout.EncodeHandover(s.Handover), dcs.Always()); err != nil {
+			return fmt.Errorf("record what the next leader must have: %w", err)
+		}
+	}
+	a.Wake()
+	return a.opt.Keeper.Release(ctx)
+}
+
+// claimInitialize creates the leased owner first, so that an initialize key
+// without owner is never ours in the making.
+func (a *Agent) claimInitialize(ctx context.Context) error {
+	if _, err := a.opt.Keeper.PutOwned(ctx, layout.KeyInitializeOwner, a.opt.Name, dcs.Absent()); err != nil {
+		return fmt.Errorf("announce the bootstrap: %w", err)
+	}
+	err := a.put(ctx, layout.KeyInitialize, "", dcs.Absent())
+	if errors.Is(err, dcs.ErrConflict) {
+		if sess := a.opt.Keeper.Session(); sess != nil {
+			_ = sess.Delete(ctx, layout.KeyInitializeOwner)
+		}
+	}
+	return err
+}
+
+func (a *Agent) writeInitialize(ctx context.Context, s step) error {
+	if err := a.put(ctx, layout.KeyInitialize, s.SystemID, dcs.Unchanged(s.Version)); err != nil {
+		return err
+	}
+	if sess := a.opt.Keeper.Session(); sess != nil && s.o.Store.View.Initialize.Owner == a.opt.Name {
+		if err := sess.Delete(ctx, layout.KeyInitializeOwner); err != nil && !errors.Is(err, dcs.ErrConflict) {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeConfig stores the configuration in force where there is none.
+func (a *Agent) writeConfig(ctx context.Context) error {
+	json := a.config.json
+	if json == "" {
+		json = a.opt.InitialConfig
+	}
+	if json == "" {
+		json = "{}"
+	}
+	if err := a.put(ctx, layout.KeyConfig, json, dcs.Absent()); err != nil && !errors.Is(err, dcs.ErrConflict) {
+		return err
+	}
+	return nil
+}
+
+// withClaim adds a claim to the register, or replaces the one of its timeline.
+func withClaim(t cluster.Timelines, c cluster.TimelineClaim) cluster.Timelines {
+	claims := slices.DeleteFunc(slices.Clone(t.Claims), func(o cluster.TimelineClaim) bool { return o.Timeline == c.Timeline })
+	claims = append(claims, c)
+	slices.SortFunc(claims, func(a, b cluster.TimelineClaim) int { return int(a.Timeline) - int(b.Timeline) })
+	return cluster.Timelines{Claims: claims}
+}

@@ -1,0 +1,156 @@
+package agent
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/lease"
+	"github.com/matriarch-ha/matriarch/postgres"
+)
+
+// probeTimeout bounds the questions to the local server in one turn: it is
+// longer than the statement timeout, so that the server's own answer is heard.
+const probeTimeout = 3 * time.Second
+
+// factsMemory is what observing needs from the turn before.
+type factsMemory struct {
+	last  postgres.Facts
+	since boot.Instant // since when process and role are what they are
+	// role that the running postmaster (pid) was last known to have
+	pid  int
+	role postgres.ServerRole
+}
+
+// observe gathers what this member knows. It is bounded: the store's view, the
+// lease and the peers come from memory, only the local server is asked.
+func (a *Agent) observe(ctx context.Context) ha.Observation {
+	a.applyDynamic(ctx)
+	f := a.probe(ctx)
+	// The lease and the view are read after the slow part, so that they are
+	// what is known at Now.
+	st := a.opt.Keeper.State()
+	store := a.viewer.current(st.LastError)
+	if st.GuardError != "" {
+		a.guards.replaceMute(st)
+	}
+	o := ha.Observation{
+		Now: a.opt.Clock.Now(), Wall: a.opt.Clock.Wall(),
+		Self:     ha.Self{Name: a.opt.Name, Tags: a.opt.Tags, CanBootstrap: a.opt.CanBootstrap},
+		Settings: a.config.settings,
+		Server:   a.server(f),
+		Task:     a.task.current(),
+		Lease:    leaseOf(st),
+		Guard:    a.guards.state(st),
+		Store:    store,
+		Peers:    a.peers.words(),
+		Stopping: a.stop.Err() != nil,
+	}
+	if a.opt.MaxIdle > 0 {
+		o.Settings.LoopWait = a.opt.MaxIdle
+	}
+	return o
+}
+
+// probe asks the local server and keeps what was known where it cannot say: a
+// server whose role is not known must not be taken for one that does not write.
+func (a *Agent) probe(ctx context.Context) postgres.Facts {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	f := a.opt.Postgres.Observe(ctx)
+	m := &a.facts
+	if f.Process == postgres.ProcRunning && f.Role == "" {
+		if f.PID == m.pid && m.role != "" {
+			f.Role = m.role
+		} else if !f.SignalFile {
+			f.Role = postgres.RolePrimary
+		} else {
+			f.Role = postgres.RoleStandby
+		}
+	}
+	if f.Process != postgres.ProcStopped {
+		m.pid, m.role = f.PID, f.Role
+	}
+	if f.Process != m.last.Process || f.Role != m.last.Role || m.since.IsZero() {
+		m.since = a.opt.Clock.Now()
+	}
+	m.last = f
+	return f
+}
+
+func leaseOf(st lease.State) ha.Lease {
+	return ha.Lease{Session: st.Session, Held: st.Held, Deadlines: st.Deadlines.Later(st.Extended),
+		Granted: st.Granted, LastError: st.LastError}
+}
+
+// server translates the facts into the words of decisions.
+func (a *Agent) server(f postgres.Facts) ha.Server {
+	s := ha.Server{
+		Dir: dirOf(f), Process: ha.Process(f.Process), Role: ha.ServerRole(f.Role), RoleSince: a.facts.since,
+		SystemID: f.SystemID, Position: f.Position, Replayed: f.Replayed,
+		ReplayDone: f.ReplayDone || f.Role == postgres.RolePrimary,
+		Receiver:   f.Receiver.Running, Streaming: f.Receiver.Status == "streaming",
+		Identity: f.Identity, History: f.History,
+		Clean:     f.Process == postgres.ProcStopped && f.Control.Clean(),
+		Rewinding: f.Dir == postgres.DirRewinding, RewindUnproven: f.Rewinding.Present() && f.Dir != postgres.DirRewinding,
+		CanRewind:          f.Control.WALLogHints || f.Control.Checksums,
+		CheckpointTimeline: f.Control.Timeline,
+		SyncNames:          syncNames(f.SyncNames),
+		LastError:          firstOf(f.DirError, f.LastStartErr, f.SQLError, f.ControlError),
+	}
+	if f.Upstream.Host != "" {
+		s.Upstream = f.Upstream.Host + ":" + f.Upstream.Port
+	}
+	for _, w := range f.WalSenders {
+		s.Replication = append(s.Replication, ha.Walsender{Name: w.Application, State: w.State, SyncState: w.SyncState,
+			SyncPriority: w.SyncPriority, Write: w.Write, Flush: w.Flush, Replay: w.Replay})
+	}
+	for _, sl := range f.Slots {
+		if sl.Type == "physical" && !sl.Temporary {
+			s.Slots = append(s.Slots, cluster.SlotState{Name: sl.Name, LSN: sl.Restart})
+		}
+	}
+	s.Pending = append(s.Pending, f.Pending...)
+	return s
+}
+
+func dirOf(f postgres.Facts) ha.Dir {
+	switch f.Dir {
+	case postgres.DirMissing, postgres.DirEmpty:
+		return ha.DirEmpty
+	case postgres.DirPresent, postgres.DirRewinding:
+		return ha.DirPresent
+	case postgres.DirBootstrapping:
+		return ha.DirUnfinished
+	default:
+		return ha.DirInaccessible
+	}
+}
+
+// syncNames reads the names out of synchronous_standby_names as this program
+// writes it: one name, or FIRST/ANY n (…).
+func syncNames(text string) []string {
+	text = strings.TrimSpace(text)
+	if i := strings.IndexByte(text, '('); i >= 0 {
+		text = strings.TrimSuffix(strings.TrimSpace(text[i+1:]), ")")
+	}
+	var out []string
+	for _, n := range strings.Split(text, ",") {
+		if n = strings.ReplaceAll(strings.Trim(strings.TrimSpace(n), `"`), `""`, `"`); n != "" {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}

@@ -1,0 +1,184 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs/layout"
+	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// peerTimeout bounds one question to a peer; a race does not wait that long.
+const peerTimeout = 2 * time.Second
+
+// maxAnswer bounds a peer's answer in bytes.
+const maxAnswer = 1 << 20
+
+// peers asks other members for their word and keeps the latest.
+type peers struct {
+	opt  Options
+	wake func()
+
+	mu   sync.Mutex
+	word map[string]ha.Peer
+}
+
+func newPeers(o Options, wake func()) *peers {
+	return &peers{opt: o, wake: wake, word: map[string]ha.Peer{}}
+}
+
+// ask questions the members at once and returns; each answer wakes the loop.
+func (p *peers) ask(ctx context.Context, members []cluster.Member) {
+	for _, m := range members {
+		sent := p.opt.Clock.Now()
+		p.update(m.Name, func(w *ha.Peer) { w.Asked, w.Error = sent, "" })
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, peerTimeout)
+			defer cancel()
+			answer, err := p.question(ctx, m)
+			p.update(m.Name, func(w *ha.Peer) { p.heard(w, sent, answer, err) })
+			p.wake()
+		}()
+	}
+}
+
+// heard notes the outcome of the question sent at that instant. An answer to an
+// older question than one already answered is dropped.
+func (p *peers) heard(w *ha.Peer, sent boot.Instant, answer ha.Peer, err error) {
+	switch {
+	case err != nil && w.Asked == sent:
+		w.Error = err.Error()
+	case err == nil && sent >= w.AnswerTo:
+		answer.Name, answer.Asked, answer.Error = w.Name, w.Asked, ""
+		answer.AnswerTo, answer.Answered = sent, p.opt.Clock.Now()
+		*w = answer
+	}
+}
+
+func (p *peers) update(name string, f func(*ha.Peer)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.word[name]
+	w.Name = name
+	f(&w)
+	p.word[name] = w
+}
+
+func (p *peers) words() []ha.Peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []ha.Peer
+	for _, w := range p.word {
+		out = append(out, w)
+	}
+	slices.SortFunc(out, func(a, b ha.Peer) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// question asks one member: one of ours for its vote, another program's for its
+// status.
+func (p *peers) question(ctx context.Context, m cluster.Member) (ha.Peer, error) {
+	base := strings.TrimSuffix(m.APIURL, "/patroni")
+	if m.Matriarch == "" {
+		return p.get(ctx, base+"/patroni", decodeStatus)
+	}
+	return p.get(ctx, base+"/vote", decodeVote)
+}
+
+func (p *peers) get(ctx context.Context, url string, decode func([]byte) (ha.Peer, error)) (ha.Peer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return ha.Peer{}, err
+	}
+	resp, err := p.opt.Peers.Do(req)
+	if err != nil {
+		return ha.Peer{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return ha.Peer{}, err
+	}
+	return decode(body)
+}
+
+// vote is the answer of GET /vote.
+type vote struct {
+	Name           string          `json:"name"`
+	InRecovery     *bool           `json:"in_recovery"`
+	Timeline       wal.Timeline    `json:"timeline"`
+	LSN            wal.LSN         `json:"lsn"`
+	Voting         bool            `json:"voting"`
+	Eligible       bool            `json:"eligible"`
+	WatchdogFailed bool            `json:"watchdog_failed"`
+	Tags           json.RawMessage `json:"tags"`
+}
+
+func decodeVote(body []byte) (ha.Peer, error) {
+	var v vote
+	if err := json.Unmarshal(body, &v); err != nil {
+		return ha.Peer{}, fmt.Errorf("understand the vote: %w", err)
+	}
+	if v.InRecovery == nil {
+		return ha.Peer{}, errors.New("understand the vote: it does not say whether the server is in recovery")
+	}
+	tags, err := decodeTags(v.Tags)
+	return ha.Peer{InRecovery: *v.InRecovery, Position: wal.Position{Timeline: v.Timeline, LSN: v.LSN}, Tags: tags,
+		Voting: v.Voting, EligibleKnown: true, Eligible: v.Eligible, WatchdogFailed: v.WatchdogFailed}, err
+}
+
+// status is what a member of another program tells of itself.
+type status struct {
+	Role     string          `json:"role"`
+	Timeline wal.Timeline    `json:"timeline"`
+	Tags     json.RawMessage `json:"tags"`
+	Failed   bool            `json:"watchdog_failed"`
+	XLog     *xlog           `json:"xlog"`
+	WAL      *xlog           `json:"wal"`
+}
+
+type xlog struct {
+	Location wal.LSN `json:"location"`
+	Received wal.LSN `json:"received_location"`
+	Replayed wal.LSN `json:"replayed_location"`
+}
+
+func decodeStatus(body []byte) (ha.Peer, error) {
+	var s status
+	if err := json.Unmarshal(body, &s); err != nil {
+		return ha.Peer{}, fmt.Errorf("understand the status: %w", err)
+	}
+	x := s.XLog
+	if x == nil {
+		x = s.WAL
+	}
+	if x == nil {
+		return ha.Peer{}, errors.New("its server did not answer it")
+	}
+	tags, err := decodeTags(s.Tags)
+	p := ha.Peer{Tags: tags, WatchdogFailed: s.Failed,
+		InRecovery: x.Location == 0 && s.Role != "primary" && s.Role != "master"}
+	if p.InRecovery {
+		p.Position = wal.Position{Timeline: s.Timeline, LSN: max(x.Received, x.Replayed)}
+	}
+	return p, err
+}
+
+// decodeTags reads tags as the store's codec does, by wrapping them in a member.
+func decodeTags(raw json.RawMessage) (cluster.Tags, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return cluster.Tags{}, nil
+	}
+	return layout.DecodeTags(raw)
+}

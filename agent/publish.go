@@ -1,0 +1,174 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/dcs/layout"
+	"github.com/matriarch-ha/matriarch/ha"
+)
+
+// publishedState is what was written last, so that nothing is written twice.
+type publishedState struct {
+	session string
+	member  string // the member key's text
+	still   string // the same without what moves all the time
+	at      boot.Instant
+	status  string
+}
+
+// publish writes this member's key when it changed: at once when something that
+// others decide on changed, else at most once per loop_wait.
+func (a *Agent) publish(ctx context.Context, o ha.Observation, d ha.Decision) {
+	if o.Lease.Session == "" || !o.Store.Reachable {
+		return
+	}
+	m := a.member(o, d)
+	text := layout.EncodeMember(m)
+	m.XLog, m.Received, m.Replayed = 0, 0, 0
+	quiet := layout.EncodeMember(m)
+	p := &a.published
+	same := p.session == o.Lease.Session
+	_, there := o.Store.View.Member(a.opt.Name)
+	switch {
+	case same && there && text == p.member:
+		return
+	case same && there && quiet == p.still && o.Now.Sub(p.at) < min(o.Settings.LoopWait, 10*time.Second):
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if _, err := a.opt.Keeper.PutOwned(ctx, layout.KeyMember(a.opt.Name), text, dcs.Always()); err != nil {
+		a.log.Warn("could not publish this member", "error", err)
+		return
+	}
+	p.session, p.member, p.still, p.at = o.Lease.Session, text, quiet, o.Now
+}
+
+// member is this member as others see it.
+func (a *Agent) member(o ha.Observation, d ha.Decision) cluster.Member {
+	f := a.facts.last
+	m := cluster.Member{
+		Name: a.opt.Name, ConnURL: a.opt.ConnURL, APIURL: a.opt.APIURL,
+		Version: a.opt.Version, Matriarch: a.opt.Own,
+		Guarded: o.Guard.Required && o.Guard.Running,
+		Tags:    a.opt.Tags, State: stateOf(o), Role: roleOf(o),
+		Timeline: f.Position.Timeline,
+		Paused:   o.Settings.Paused,
+	}
+	if o.Server.Process == ha.ProcessRunning {
+		m.XLog = f.Position.LSN
+		if o.Server.Role == ha.ServerStandby {
+			m.Replayed, m.Received = f.Replayed, f.Received
+			switch {
+			case o.Server.Streaming:
+				m.ReplicationState = "streaming"
+			case o.Server.Upstream != "":
+				m.ReplicationState = "in archive recovery"
+			}
+		}
+	} else if o.Server.Process != ha.ProcessStarting {
+		m.Timeline = 0
+	}
+	if m.Role == cluster.RolePrimary && m.Running() {
+		m.CheckpointPending = o.Server.CheckpointTimeline != 0 && o.Server.CheckpointTimeline != o.Server.Position.Timeline
+		m.PendingRestart = len(o.Server.Pending) > 0
+	}
+	m.PendingRestart = len(o.Server.Pending) > 0
+	m.PendingRestartReason = o.Server.Pending
+	return m
+}
+
+// stateOf says in the published words what the server is doing.
+func stateOf(o ha.Observation) cluster.State {
+	switch o.Task.Kind {
+	case ha.Bootstrap:
+		return cluster.StateInitializing
+	case ha.Clone:
+		return cluster.StateCreatingReplica
+	case ha.StartReplica, ha.StartPrimary:
+		return cluster.StateStarting
+	case ha.Stop:
+		return cluster.StateStopping
+	}
+	switch o.Server.Process {
+	case ha.ProcessRunning:
+		return cluster.StateRunning
+	case ha.ProcessStarting:
+		return cluster.StateStarting
+	case ha.ProcessStopping:
+		return cluster.StateStopping
+	}
+	switch last := o.Task.Last; {
+	case last.Error != "" && (last.Kind == ha.StartReplica || last.Kind == ha.StartPrimary):
+		return cluster.StateStartFailed
+	case last.Error != "" && last.Kind == ha.Bootstrap:
+		return cluster.StateInitFailed
+	case last.Error != "" && last.Kind == ha.Stop:
+		return cluster.StateStopFailed
+	case o.Server.Dir == ha.DirPresent && !o.Server.Clean:
+		return cluster.StateCrashed
+	}
+	return cluster.StateStopped
+}
+
+// roleOf says in the published words what the server is.
+func roleOf(o ha.Observation) cluster.Role {
+	s := o.Server
+	switch {
+	case s.Dir == ha.DirEmpty || s.Dir == ha.DirUnfinished:
+		return cluster.RoleUninitialized
+	case o.Task.Kind == ha.Promote:
+		return cluster.RolePromoted
+	case s.Process == ha.ProcessStopped && s.Role == ha.ServerPrimary:
+		return cluster.RoleDemoted
+	case s.Role == ha.ServerPrimary:
+		return cluster.RolePrimary
+	}
+	return cluster.RoleReplica
+}
+
+// publishStatus writes how far the leader is, and the slots it keeps.
+func (a *Agent) publishStatus(ctx context.Context, o ha.Observation) error {
+	if !a.opt.Keeper.State().Live(a.opt.Clock.Now()) {
+		return errMoved
+	}
+	st := cluster.Status{Optime: o.Server.Position.LSN}
+	own := cluster.SlotName(a.opt.Name)
+	for _, s := range o.Server.Slots {
+		st.Slots = append(st.Slots, s)
+		st.Retain = append(st.Retain, s.Name)
+	}
+	if o.Settings.UseSlots {
+		st.Slots = insertSlot(st.Slots, cluster.SlotState{Name: own, LSN: o.Server.Position.LSN})
+		st.Retain = insertName(st.Retain, own)
+	}
+	text := layout.EncodeStatus(st)
+	if text == a.published.status && o.Store.View.Status.Optime == st.Optime {
+		return nil
+	}
+	if err := a.put(ctx, layout.KeyStatus, text, dcs.Always()); err != nil {
+		return err
+	}
+	a.published.status = text
+	return nil
+}
+
+func insertSlot(list []cluster.SlotState, s cluster.SlotState) []cluster.SlotState {
+	i := 0
+	for i < len(list) && list[i].Name < s.Name {
+		i++
+	}
+	return append(list[:i:i], append([]cluster.SlotState{s}, list[i:]...)...)
+}
+
+func insertName(list []string, s string) []string {
+	i := 0
+	for i < len(list) && list[i] < s {
+		i++
+	}
+	return append(list[:i:i], append([]string{s}, list[i:]...)...)
+}

@@ -1,0 +1,190 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/dcs/layout"
+	"github.com/matriarch-ha/matriarch/ha"
+)
+
+// viewer keeps the last view of the cluster, wakes the loop when something that
+// matters changed, and notices when the store is another one than before.
+type viewer struct {
+	opt  Options
+	wake func()
+
+	mu    sync.Mutex
+	state ha.Store
+	saved time.Time
+}
+
+// known is what is remembered of the store across restarts of the agent, to
+// notice one that was replaced or restored from an older backup.
+type known struct {
+	StoreID  string `json:"store_id"`
+	Revision int64  `json:"revision"`
+}
+
+func newViewer(o Options, wake func()) *viewer {
+	return &viewer{opt: o, wake: wake}
+}
+
+func (v *viewer) run(ctx context.Context) {
+	for u := range v.opt.Store.Watch(ctx) {
+		if u.Err != nil {
+			v.lost(u.Err)
+			continue
+		}
+		if v.older(u.Snapshot) {
+			// Either this snapshot was overtaken by our own reading, or the store
+			// went back in time: only a linearizable reading can tell.
+			v.refresh(ctx)
+			continue
+		}
+		v.take(u.Snapshot)
+	}
+}
+
+// refresh reads the store now; the caller's next look sees the result.
+func (v *viewer) refresh(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	s, err := v.opt.Store.Load(ctx)
+	if err != nil {
+		v.lost(err)
+		return
+	}
+	v.take(s)
+}
+
+// load is refresh for those who want the view itself.
+func (v *viewer) load(ctx context.Context) (cluster.View, error) {
+	s, err := v.opt.Store.Load(ctx)
+	if err != nil {
+		return cluster.View{}, err
+	}
+	return layout.Decode(s), nil
+}
+
+func (v *viewer) older(s dcs.Snapshot) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state.Known && s.StoreID == v.state.View.StoreID && s.Revision < v.state.View.Revision
+}
+
+func (v *viewer) lost(err error) {
+	v.mu.Lock()
+	was := v.state.Reachable
+	v.state.Reachable, v.state.LastError = false, err.Error()
+	v.mu.Unlock()
+	if was {
+		v.wake()
+	}
+}
+
+func (v *viewer) take(s dcs.Snapshot) {
+	view := layout.Decode(s)
+	v.mu.Lock()
+	before := v.state
+	v.noticeAnother(view)
+	v.state.Known, v.state.Reachable, v.state.LastError = true, true, ""
+	v.state.View, v.state.Seen = view, v.opt.Clock.Now()
+	v.mu.Unlock()
+	v.opt.Keeper.Observed(view)
+	if !before.Reachable || matters(before.View, view, v.opt.Name) {
+		v.wake()
+	}
+}
+
+// noticeAnother compares with what was known, under the lock.
+func (v *viewer) noticeAnother(view cluster.View) {
+	if view.StoreID == "" && view.Revision == 0 {
+		return
+	}
+	was := known{v.state.View.StoreID, v.state.View.Revision}
+	if !v.state.Known {
+		was, _ = v.read()
+	}
+	another := was.StoreID != "" && (was.StoreID != view.StoreID || view.Revision < was.Revision)
+	if another {
+		v.state.NewSince = v.opt.Clock.Now()
+		v.opt.Logger.Warn("the store is another one than before, or was restored from an older state: nobody is promoted for a full ttl",
+			"store", view.StoreID, "revision", view.Revision, "known_store", was.StoreID, "known_revision", was.Revision)
+	}
+	now := v.opt.Clock.Wall()
+	if another || was.StoreID == "" || now.Sub(v.saved) > time.Minute {
+		v.saved = now
+		v.write(known{view.StoreID, view.Revision})
+	}
+}
+
+func (v *viewer) path() string { return filepath.Join(v.opt.StateDir, "store_seen.json") }
+
+func (v *viewer) read() (known, error) {
+	var k known
+	b, err := os.ReadFile(v.path())
+	if err != nil {
+		return k, err
+	}
+	return k, json.Unmarshal(b, &k)
+}
+
+func (v *viewer) write(k known) {
+	b, _ := json.Marshal(k)
+	tmp := v.path() + ".tmp"
+	err := os.WriteFile(tmp, b, 0o600)
+	if err == nil {
+		err = os.Rename(tmp, v.path())
+	}
+	if err != nil {
+		v.opt.Logger.Warn("could not remember the store's identity", "file", v.path(), "error", err)
+	}
+}
+
+// current returns the state of knowledge. A keeper that cannot reach the store
+// means that the view may be old although the watch has not noticed yet.
+func (v *viewer) current(keeperError string) ha.Store {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.state
+	if s.Known && s.Reachable && keeperError != "" {
+		s.Reachable, s.LastError = false, keeperError
+	}
+	return s
+}
+
+// seen is when the view was last known to be current.
+func (v *viewer) seen() boot.Instant {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state.Seen
+}
+
+// matters reports whether the loop must look at once. Positions that move all
+// the time, and this member's own key, do not wake it: two members would keep
+// each other awake.
+func matters(a, b cluster.View, me string) bool {
+	return !reflect.DeepEqual(still(a, me), still(b, me))
+}
+
+func still(v cluster.View, me string) cluster.View {
+	v.Revision, v.Status, v.Sync.Version = 0, cluster.Status{}, ""
+	members := make([]cluster.Member, 0, len(v.Members))
+	for _, m := range v.Members {
+		if m.Name != me {
+			m.XLog, m.Received, m.Replayed = 0, 0, 0
+			members = append(members, m)
+		}
+	}
+	v.Members = members
+	return v
+}

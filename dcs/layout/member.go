@@ -2,6 +2,7 @@ package layout
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"net/url"
 	"strconv"
@@ -184,6 +185,15 @@ func withoutCredentials(text string) string {
 	}
 	u.User = nil
 	return validText(u.String())
+}
+
+// DecodeTags reads a member's tags as they appear in its key and in its REST
+// answers.
+func DecodeTags(raw json.RawMessage) (cluster.Tags, error) {
+	if !json.Valid(raw) {
+		return cluster.Tags{}, errors.New("the tags are not JSON")
+	}
+	return decodeTags(raw), nil
 }
 
 func decodeTags(raw json.RawMessage) cluster.Tags {

@@ -90,17 +90,25 @@ func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
 	defer context.AfterFunc(g.ctx, cancel)()
 	c, err := new(net.Dialer).DialContext(dial, "tcp", g.backend.Addr)
 	if err != nil {
-		s.p.table.refused(g.backend.Member)
-		s.dropServer()
+		s.giveUp(ctx)
 		return fmt.Errorf("connect to %s at %s: %w", g.backend.Member, g.backend.Addr, err)
 	}
 	s.server = c.(*net.TCPConn)
 	tune(s.server, serverKeepAlive, serverUserTimeout(g))
-	if err := s.send(pkt.raw); err != nil {
-		s.dropServer()
-		return fmt.Errorf("send the startup packet to %s: %w", g.backend.Member, err)
+	if err := s.deliver(ctx, pkt); err != nil {
+		s.giveUp(ctx)
+		return err
 	}
 	return nil
+}
+
+// giveUp lets go of a backend that could not be used. Unless it was us who
+// broke off, others pass it over for a while.
+func (s *session) giveUp(ctx context.Context) {
+	if ctx.Err() == nil && s.gate.ctx.Err() == nil {
+		s.p.table.refused(s.gate.backend.Member)
+	}
+	s.dropServer()
 }
 
 // watchHangup calls gone when the client closes its connection; data that

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/route"
@@ -36,6 +37,11 @@ type session struct {
 	opaque bool  // encrypted: nothing can be said nor learnt
 	frames frames
 	key    cancelKey
+	// greeting was read from the server and not yet passed on.
+	greeting []byte
+
+	mu     sync.Mutex
+	ending bool // last words are being said: interrupt keeps off
 }
 
 // run serves the client from its first packet to its end. ctx ends when the
@@ -46,12 +52,12 @@ func (s *session) run(ctx context.Context) {
 	tune(s.client, clientKeepAlive, 0)
 	unwatch := context.AfterFunc(ctx, func() { s.client.SetDeadline(longPast) })
 	defer unwatch()
-	s.client.SetDeadline(time.Now().Add(s.p.o.StartupTimeout))
 	if !s.negotiate(ctx) {
 		return
 	}
 	unwatch()
 	s.client.SetDeadline(time.Time{})
+	s.server.SetDeadline(time.Time{})
 	s.forward()
 }
 
@@ -59,6 +65,10 @@ func (s *session) run(ctx context.Context) {
 // when it is over before.
 func (s *session) negotiate(ctx context.Context) bool {
 	for round := 0; round < maxRounds; round++ {
+		s.client.SetDeadline(time.Now().Add(s.p.o.StartupTimeout))
+		if ctx.Err() != nil {
+			return false
+		}
 		pkt, err := readPacket(s.client)
 		if err != nil {
 			s.badStart(err)
@@ -90,12 +100,29 @@ func (s *session) negotiate(ctx context.Context) bool {
 	return false
 }
 
-// pass sends a packet to the backend, finding one first if need be.
+// pass sends a packet to the backend, finding one first if need be. A backend
+// that was lost between an encryption request, which it denied, and the startup
+// packet is replaced: the client has seen nothing of it but the denial.
 func (s *session) pass(ctx context.Context, pkt packet) error {
-	if s.server == nil {
-		return s.reach(ctx, pkt)
+	if s.server != nil {
+		err := s.deliver(ctx, pkt)
+		if err == nil {
+			return nil
+		}
+		s.dropServer()
 	}
-	return s.send(pkt.raw)
+	return s.reach(ctx, pkt)
+}
+
+// deliver sends a packet to the backend that is connected.
+func (s *session) deliver(ctx context.Context, pkt packet) error {
+	if err := s.send(pkt.raw); err != nil {
+		return fmt.Errorf("send the startup packet to %s: %w", s.gate.backend.Member, err)
+	}
+	if pkt.kind == packetStartup {
+		return s.welcome(ctx)
+	}
+	return nil
 }
 
 func (s *session) send(b []byte) error {
@@ -144,7 +171,11 @@ func (s *session) forward() {
 	defer unwatch()
 	upDone := make(chan error, 1)
 	go func() { upDone <- s.half(up, s.server) }()
-	err = s.half(down, s.client)
+	if err = down.send(s.greeting); err == nil {
+		err = s.half(down, s.client)
+	} else {
+		s.interrupt()
+	}
 	if err == nil {
 		// The server has ended the session; the client need only hang up.
 		s.client.SetReadDeadline(time.Now().Add(afterClose))
@@ -171,6 +202,11 @@ func (s *session) half(p *pipe, dst *net.TCPConn) error {
 // interrupt wakes both directions. Deadlines are set, not the connections
 // closed, so that last words can still be said.
 func (s *session) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return
+	}
 	s.client.SetDeadline(longPast)
 	s.server.SetDeadline(longPast)
 }
@@ -179,6 +215,9 @@ func (s *session) interrupt() {
 // server is thrown away with a reset; the client is told, if it stands where it
 // would understand.
 func (s *session) breakOff() {
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
 	s.p.broken.Add(1)
 	s.server.SetLinger(0)
 	s.server.Close()

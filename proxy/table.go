@@ -136,6 +136,9 @@ func (t *table) refresh() {
 		if w.Role == cluster.RolePrimary || leads && w.Role != cluster.RoleStandbyLeader && w.Role != "" {
 			g.close("%s is not a replica any more", name)
 			delete(t.replicas, name)
+		} else if _, ok := t.view.Member(name); !ok && g.sessions.Load() == 0 {
+			g.close("%s has left the cluster", name)
+			delete(t.replicas, name)
 		}
 	}
 	close(t.changed)

@@ -1,0 +1,391 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const long = time.Minute
+
+func TestFollowsTheLeader(t *testing.T) {
+	p, f := start(t, nil)
+	a, b := newMember(t, "a", "primary", long), newMember(t, "b", "replica", 0)
+	f.send(t, "a", a, b)
+	rw, ro := connect(t, p.Addr()), connect(t, p.ReplicasAddr())
+	rw.wantMember("a")
+	ro.wantMember("b")
+
+	// The key moves: old sessions end at once, although a's word still holds.
+	b.set(func() { b.role, b.lease = "primary", long })
+	f.send(t, "b", a, b)
+	if text := rw.wantEnd(stateTerminated); !strings.Contains(text, "b is the leader now") {
+		t.Fatal(text)
+	}
+	ro.wantEnd(stateTerminated) // no longer a replica
+	connect(t, p.Addr()).wantMember("b")
+}
+
+func TestHoldsUntilAPrimaryAppears(t *testing.T) {
+	p, f := start(t, nil)
+	a := newMember(t, "a", "replica", 0)
+	early := dialRaw(t, p.Addr())
+	early.startup()
+	f.send(t, "", a)
+	later := dialRaw(t, p.Addr())
+	later.startup()
+	eventually(t, "two clients are held", func() bool { return p.Stats().Held == 2 })
+
+	f.send(t, "a", a) // holds the key, and is not promoted yet
+	eventually(t, "the leader was asked", func() bool { return strings.Contains(p.Stats().WhyNone, "not a primary") })
+	if n := p.Stats().Held; n != 2 {
+		t.Fatalf("%d held", n)
+	}
+	a.set(func() { a.role, a.lease = "primary", long })
+	for _, c := range []*client{early, later} {
+		if err := c.ready(); err != nil {
+			t.Fatal(err)
+		}
+		c.wantMember("a")
+	}
+	eventually(t, "nobody is held", func() bool { return p.Stats().Held == 0 })
+}
+
+func TestHoldEndsWithAPlainError(t *testing.T) {
+	p, f := start(t, func(o *Options) { o.HoldTimeout, o.HoldLimit = 50*time.Millisecond, 1 })
+	f.send(t, "", newMember(t, "a", "replica", 0))
+	c := dialRaw(t, p.Addr())
+	c.startup()
+	if text := c.wantEnd(stateNoPrimary); !strings.Contains(text, "nobody holds the leader key") {
+		t.Fatal(text)
+	}
+	// With an encryption request first: denied, then told.
+	c = dialRaw(t, p.Addr())
+	c.c.Write([]byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f})
+	var answer [1]byte
+	if _, err := io.ReadFull(c.c, answer[:]); err != nil || answer[0] != 'N' {
+		t.Fatalf("%q %v", answer, err)
+	}
+	c.startup()
+	c.wantEnd(stateNoPrimary)
+}
+
+func TestHoldLimit(t *testing.T) {
+	p, f := start(t, func(o *Options) { o.HoldLimit = 1 })
+	f.send(t, "", newMember(t, "a", "replica", 0))
+	first := dialRaw(t, p.Addr())
+	first.startup()
+	eventually(t, "one is held", func() bool { return p.Stats().Held == 1 })
+	second := dialRaw(t, p.Addr())
+	second.startup()
+	second.wantEnd(stateTooMany)
+	first.c.Close() // hanging up frees the place
+	eventually(t, "the place is free", func() bool { return p.Stats().Held == 0 })
+}
+
+func TestDeadlineEndsSessions(t *testing.T) {
+	p, f := start(t, nil)
+	a := newMember(t, "a", "primary", 700*time.Millisecond)
+	f.send(t, "a", a)
+	c := connect(t, p.Addr())
+	c.wantMember("a")
+	// While its word comes, the lease goes on well past one length.
+	renewed := time.Now().Add(time.Second)
+	eventually(t, "the lease was prolonged", func() bool { return time.Now().After(renewed) })
+	c.wantMember("a")
+	a.set(func() { a.silent = true })
+	if text := c.wantEnd(stateTerminated); !strings.Contains(text, "lost its lease") {
+		t.Fatal(text)
+	}
+	held := dialRaw(t, p.Addr())
+	held.startup()
+	eventually(t, "a new client is held", func() bool { return p.Stats().Held == 1 })
+	a.set(func() { a.silent = false })
+	if err := held.ready(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLostLeaseByOwnWord(t *testing.T) {
+	p, f := start(t, func(o *Options) { o.AskInterval = 20 * time.Millisecond })
+	a := newMember(t, "a", "primary", long)
+	f.send(t, "a", a)
+	c := connect(t, p.Addr())
+	a.set(func() { a.lease = 0 })
+	c.wantEnd(stateTerminated)
+}
+
+// The key vanishes, but its former holder still answers for itself: sessions
+// stay, new clients wait.
+func TestKeyVanishes(t *testing.T) {
+	p, f := start(t, nil)
+	a := newMember(t, "a", "primary", long)
+	f.send(t, "a", a)
+	c := connect(t, p.Addr())
+	f.send(t, "", a)
+	held := dialRaw(t, p.Addr())
+	held.startup()
+	eventually(t, "a new client is held", func() bool { return p.Stats().Held == 1 })
+	c.wantMember("a")
+	a.set(func() { a.lease = 0 })
+	c.wantEnd(stateTerminated)
+}
+
+func TestFormerLeadersWordIsRefused(t *testing.T) {
+	p, f := start(t, func(o *Options) { o.HoldTimeout = 300 * time.Millisecond })
+	a, b := newMember(t, "a", "primary", long), newMember(t, "b", "replica", 0)
+	f.send(t, "b", a, b)
+	c := dialRaw(t, p.Addr())
+	c.startup()
+	c.wantEnd(stateNoPrimary)
+	if n := len(a.reached); n != 0 {
+		t.Fatal("a client reached the former leader")
+	}
+}
+
+func TestPatroniLeader(t *testing.T) {
+	p, f := start(t, func(o *Options) { o.AskInterval = 20 * time.Millisecond })
+	a := newMember(t, "a", "primary", long)
+	a.patroni = true
+	f.send(t, "a", a)
+	c := connect(t, p.Addr())
+	c.wantMember("a")
+	a.set(func() { a.lease = 0 }) // its health check turns 503
+	c.wantEnd(stateTerminated)
+}
+
+// A process that was stopped past the deadline finds a query in its socket: it
+// must not be forwarded, whatever timers say.
+func TestNothingPassesAfterTheDeadline(t *testing.T) {
+	clk := &shiftClock{}
+	p, f := start(t, func(o *Options) { o.Clock, o.AskInterval = clk, 10*time.Second })
+	a := newMember(t, "a", "primary", long)
+	f.send(t, "a", a)
+	c := connect(t, p.Addr())
+	c.wantMember("a")
+	before := a.queries.Load()
+	a.set(func() { a.silent = true })
+	clk.shift.Store(int64(2 * time.Minute))
+	c.query("write")
+	if a.queries.Load() != before {
+		t.Fatal("a query reached the server after the deadline")
+	}
+}
+
+// Half a message is on its way: nothing may be said into it.
+func TestNoWordsIntoAMessage(t *testing.T) {
+	p, f := start(t, nil)
+	a, b := newMember(t, "a", "primary", long), newMember(t, "b", "primary", long)
+	f.send(t, "a", a, b)
+	c := connect(t, p.Addr())
+	c.fe.Send(&rawQuery)
+	c.fe.Flush()
+	got := make([]byte, 6)
+	if _, err := io.ReadFull(c.c, got); err != nil {
+		t.Fatal(err)
+	}
+	f.send(t, "b", a, b)
+	rest, _ := io.ReadAll(c.c)
+	if len(rest) != 0 {
+		t.Fatalf("%q was put into a message", rest)
+	}
+}
+
+func TestServerThatStartsIsLikeNone(t *testing.T) {
+	p, f := start(t, nil)
+	a := newMember(t, "a", "primary", long)
+	a.starting = true
+	f.send(t, "a", a)
+	c := dialRaw(t, p.Addr())
+	c.startup()
+	eventually(t, "the client is held", func() bool { return p.Stats().Held == 1 })
+	a.set(func() { a.starting = false })
+	if err := c.ready(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCancelFindsItsBackend(t *testing.T) {
+	p, f := start(t, nil)
+	a, b, l := newMember(t, "a", "replica", 0), newMember(t, "b", "replica", 0), newMember(t, "l", "primary", long)
+	f.send(t, "l", a, b, l)
+	eventually(t, "both replicas answered", func() bool {
+		n := 0
+		for _, m := range p.Stats().Backends {
+			if m.Role == "replica" {
+				n++
+			}
+		}
+		return n == 2
+	})
+	ca, cb := connect(t, p.ReplicasAddr()), connect(t, p.ReplicasAddr())
+	ca.wantMember("a")
+	cb.wantMember("b") // least connections: the other one
+	done := make(chan error, 1)
+	go func() { _, err := cb.query("sleep"); done <- err }()
+	eventually(t, "the query runs", func() bool { return b.queries.Load() == 2 })
+	k := dialRaw(t, p.ReplicasAddr())
+	k.c.Write(cancelPacket(7, "b---"))
+	if n, err := k.c.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("%d bytes, %v: a cancel is answered by hanging up", n, err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if len(a.canceled) != 0 {
+		t.Fatal("the other backend was cancelled")
+	}
+	k = dialRaw(t, p.ReplicasAddr())
+	k.c.Write(cancelPacket(8, "none"))
+	k.c.Read(make([]byte, 1))
+	if len(a.canceled)+len(b.canceled) != 0 {
+		t.Fatal("an unknown key was passed on without need")
+	}
+}
+
+func cancelPacket(pid uint32, key string) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(12+len(key)))
+	b = binary.BigEndian.AppendUint32(b, codeCancel)
+	b = binary.BigEndian.AppendUint32(b, pid)
+	return append(b, key...)
+}
+
+func TestEncryptedSessionsPassUnseen(t *testing.T) {
+	p, f := start(t, nil)
+	a := newMember(t, "a", "primary", long)
+	a.tls = true
+	f.send(t, "a", a)
+	c := dialRaw(t, p.Addr())
+	c.c.Write([]byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f})
+	var s [1]byte
+	if _, err := io.ReadFull(c.c, s[:]); err != nil || s[0] != 'S' {
+		t.Fatalf("%q %v", s, err)
+	}
+	want := bytes.Repeat([]byte("opaque"), 100000)
+	go c.c.Write(want)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c.c, got); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("differs: %v", err)
+	}
+	// Its cancel key is unknown, so a cancel goes to the primary.
+	k := dialRaw(t, p.Addr())
+	k.c.Write(cancelPacket(1, "wxyz"))
+	k.c.Read(make([]byte, 1))
+	if len(a.canceled) != 1 {
+		t.Fatal("the cancel did not arrive")
+	}
+}
+
+func TestManyConnects(t *testing.T) {
+	p, f := start(t, nil)
+	a := newMember(t, "a", "primary", long)
+	f.send(t, "a", a)
+	go func() {
+		for range a.reached {
+		}
+	}()
+	var wg sync.WaitGroup
+	for range 200 {
+		wg.Go(func() {
+			c := dialRaw(t, p.Addr())
+			c.startup()
+			if err := c.ready(); err != nil {
+				t.Error(err)
+			} else if got, err := c.query("who"); err != nil || got != "a" {
+				t.Error(got, err)
+			}
+			c.c.Close()
+		})
+	}
+	wg.Wait()
+	eventually(t, "all sessions are given back", func() bool { return p.Stats().Backends[0].Sessions == 0 })
+	if s := p.Stats(); s.Accepted != 200 || s.Backends[0].Served != 200 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestMalformedStartup(t *testing.T) {
+	p, f := start(t, nil)
+	a := newMember(t, "a", "primary", long)
+	f.send(t, "a", a)
+	for _, b := range []string{"GET / HTTP/1.0\r\n\r\n", "\x00\x00\x00\x08\x00\x02\x00\x00", "\x00\x00\x00\x04\x00\x03\x00\x00",
+		"\x7f\xff\xff\xff\x00\x03\x00\x00", "\x00\x00\x00\x0c\x04\xd2\x16\x2exxxx"} {
+		c := dialRaw(t, p.Addr())
+		c.c.Write([]byte(b))
+		c.wantEnd(stateBadProtocol)
+	}
+	connect(t, p.Addr()).wantMember("a")
+	if n := len(a.reached); n != 1 {
+		t.Fatalf("%d sessions reached the server", n)
+	}
+}
+
+func TestStopDrains(t *testing.T) {
+	p, f := start(t, nil)
+	a := newMember(t, "a", "primary", long)
+	f.send(t, "a", a)
+	c, d := connect(t, p.Addr()), connect(t, p.Addr())
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.Stop(ctx) }()
+	c.wantMember("a") // still served
+	c.c.Close()
+	eventually(t, "one session is left", func() bool { return p.Stats().Backends[0].Sessions == 1 })
+	cancel()
+	if text := d.wantEnd(stateTerminated); !strings.Contains(text, "shutting down") {
+		t.Fatal(text)
+	}
+	d.c.Close()
+	if err := <-stopped; err == nil {
+		t.Fatal("Stop does not report the session it ended")
+	}
+}
+
+func TestStatsPage(t *testing.T) {
+	p, f := start(t, nil)
+	f.send(t, "a", newMember(t, "a", "primary", long))
+	connect(t, p.Addr())
+	get := func(path string) []byte {
+		resp, err := http.Get("http://" + p.StatsAddr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		return b
+	}
+	var s Stats
+	if err := json.Unmarshal(get("/stats"), &s); err != nil || s.Primary != "a" || s.Backends[0].Sessions != 1 {
+		t.Fatalf("%+v %v", s, err)
+	}
+	if text := string(get("/")); !strings.Contains(text, "primary a, lease good for") {
+		t.Fatal(text)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	_, err := New(Options{Stats: "nonsense", HoldTimeout: -1})
+	for _, want := range []string{"neither listen", "no source of views", `stats "nonsense"`, "hold_timeout"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v lacks %q", err, want)
+		}
+	}
+	taken := newMember(t, "a", "primary", 0).ln.Addr().String()
+	p, err := New(Options{Listen: "127.0.0.1:0", ListenReplicas: taken, Views: newFeed()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "listen_replicas") {
+		t.Fatalf("started on a port in use: %v", err)
+	}
+	if err := p.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

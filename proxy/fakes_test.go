@@ -46,6 +46,8 @@ type fakeMember struct {
 	name string
 	rest *httptest.Server
 	ln   net.Listener
+	// server is the address of a real server to publish instead of our own.
+	server string
 
 	mu       sync.Mutex
 	role     string
@@ -90,7 +92,11 @@ func (m *fakeMember) set(f func()) {
 }
 
 func (m *fakeMember) key() cluster.Member {
-	return cluster.Member{Name: m.name, ConnURL: "postgres://" + m.ln.Addr().String() + "/postgres", APIURL: m.rest.URL + "/patroni",
+	server := m.ln.Addr().String()
+	if m.server != "" {
+		server = m.server
+	}
+	return cluster.Member{Name: m.name, ConnURL: "postgres://" + server + "/postgres", APIURL: m.rest.URL + "/patroni",
 		State: cluster.StateRunning, Role: cluster.Role(m.role)}
 }
 
@@ -309,3 +315,17 @@ type shiftClock struct {
 }
 
 func (c *shiftClock) Now() boot.Instant { return c.Real.Now().Add(time.Duration(c.shift.Load())) }
+
+// answered waits until so many replicas were heard.
+func answered(t testing.TB, p *Proxy, replicas int) {
+	t.Helper()
+	eventually(t, "the replicas answered", func() bool {
+		n := 0
+		for _, m := range p.Stats().Backends {
+			if m.Role == "replica" {
+				n++
+			}
+		}
+		return n == replicas
+	})
+}

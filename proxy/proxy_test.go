@@ -19,6 +19,7 @@ func TestFollowsTheLeader(t *testing.T) {
 	p, f := start(t, nil)
 	a, b := newMember(t, "a", "primary", long), newMember(t, "b", "replica", 0)
 	f.send(t, "a", a, b)
+	answered(t, p, 1)
 	rw, ro := connect(t, p.Addr()), connect(t, p.ReplicasAddr())
 	rw.wantMember("a")
 	ro.wantMember("b")
@@ -125,7 +126,7 @@ func TestLostLeaseByOwnWord(t *testing.T) {
 // The key vanishes, but its former holder still answers for itself: sessions
 // stay, new clients wait.
 func TestKeyVanishes(t *testing.T) {
-	p, f := start(t, nil)
+	p, f := start(t, func(o *Options) { o.AskInterval = 20 * time.Millisecond })
 	a := newMember(t, "a", "primary", long)
 	f.send(t, "a", a)
 	c := connect(t, p.Addr())
@@ -216,15 +217,7 @@ func TestCancelFindsItsBackend(t *testing.T) {
 	p, f := start(t, nil)
 	a, b, l := newMember(t, "a", "replica", 0), newMember(t, "b", "replica", 0), newMember(t, "l", "primary", long)
 	f.send(t, "l", a, b, l)
-	eventually(t, "both replicas answered", func() bool {
-		n := 0
-		for _, m := range p.Stats().Backends {
-			if m.Role == "replica" {
-				n++
-			}
-		}
-		return n == 2
-	})
+	answered(t, p, 2)
 	ca, cb := connect(t, p.ReplicasAddr()), connect(t, p.ReplicasAddr())
 	ca.wantMember("a")
 	cb.wantMember("b") // least connections: the other one

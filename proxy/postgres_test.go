@@ -1,0 +1,210 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// pgBin finds the newest installed server; without one there is nothing to test
+// against, and that is said.
+func pgBin(t testing.TB) string {
+	t.Helper()
+	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if len(dirs) == 0 {
+		t.Skip("no PostgreSQL server is installed under /usr/lib/postgresql")
+	}
+	slices.Sort(dirs)
+	return filepath.Dir(dirs[len(dirs)-1])
+}
+
+// asServerOwner makes a command run as a user that PostgreSQL accepts.
+func asServerOwner(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	cmd.Dir = "/"
+}
+
+// startPostgres runs a server in a fresh directory and returns its address.
+func startPostgres(t testing.TB) string {
+	t.Helper()
+	bin := pgBin(t)
+	dir, err := os.MkdirTemp("", "proxy-pg-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	initdb := exec.Command(bin+"/initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+	asServerOwner(t, initdb)
+	if out, err := initdb.CombinedOutput(); err != nil {
+		t.Fatalf("initdb: %v\n%s", err, out)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().(*net.TCPAddr)
+	ln.Close()
+	var log strings.Builder
+	srv := exec.Command(bin+"/postgres", "-D", data, "-p", strconv.Itoa(addr.Port), "-h", "127.0.0.1", "-k", "", "-c", "fsync=off",
+		"-c", "max_connections=250", "-c", "shared_buffers=32MB")
+	asServerOwner(t, srv)
+	srv.Stdout, srv.Stderr = &log, &log
+	if err := srv.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		srv.Process.Signal(syscall.SIGINT)
+		srv.Wait()
+	})
+	eventually(t, "PostgreSQL accepts connections", func() bool {
+		c, err := pgx.Connect(t.Context(), dsn(addr, ""))
+		if err == nil {
+			c.Close(t.Context())
+		}
+		return err == nil
+	})
+	return addr.String()
+}
+
+func dsn(a net.Addr, more string) string {
+	return fmt.Sprintf("postgres://postgres@%s/postgres?%s", a, more)
+}
+
+// withServer makes a fake member lead to a real server.
+func withServer(t testing.TB, name, role string, lease time.Duration, addr string) *fakeMember {
+	m := newMember(t, name, role, lease)
+	m.server = addr
+	return m
+}
+
+func TestPostgres(t *testing.T) {
+	addr := startPostgres(t)
+	t.Run("pgx and psql", func(t *testing.T) {
+		p, f := start(t, nil)
+		f.send(t, "a", withServer(t, "a", "primary", long, addr))
+		for _, mode := range []string{"sslmode=disable", "sslmode=prefer"} {
+			out, err := exec.Command(pgBin(t)+"/psql", dsn(p.Addr(), mode), "-Atc", "select count(*) from generate_series(1,100000)").CombinedOutput()
+			if err != nil || strings.TrimSpace(string(out)) != "100000" {
+				t.Fatalf("%s: %v %s", mode, err, out)
+			}
+			c := mustConnect(t, p, mode)
+			var n int
+			if err := c.QueryRow(t.Context(), "select length(repeat('x', $1))", 1<<20).Scan(&n); err != nil || n != 1<<20 {
+				t.Fatal(n, err)
+			}
+		}
+	})
+	t.Run("200 at once", func(t *testing.T) {
+		p, f := start(t, nil)
+		a := withServer(t, "a", "replica", 0, addr)
+		f.send(t, "a", a)
+		var wg sync.WaitGroup
+		for range 200 {
+			wg.Go(func() {
+				c, err := pgx.Connect(t.Context(), dsn(p.Addr(), ""))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close(t.Context())
+				var n int
+				if err := c.QueryRow(t.Context(), "select 1").Scan(&n); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		eventually(t, "all are held", func() bool { return p.Stats().Held == 200 })
+		a.set(func() { a.role, a.lease = "primary", long })
+		wg.Wait()
+	})
+	t.Run("cancel", func(t *testing.T) {
+		p, f := start(t, nil)
+		f.send(t, "a", withServer(t, "a", "primary", long, addr))
+		c, watch := mustConnect(t, p, ""), mustConnect(t, p, "")
+		done := make(chan error, 1)
+		go func() { _, err := c.Exec(t.Context(), "select pg_sleep(100)"); done <- err }()
+		eventually(t, "the query runs", func() bool {
+			var n int
+			watch.QueryRow(t.Context(), "select count(*) from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'").Scan(&n)
+			return n == 1
+		})
+		if err := c.PgConn().CancelRequest(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantState(t, <-done, "57014")
+	})
+	t.Run("hold timeout", func(t *testing.T) {
+		p, f := start(t, func(o *Options) { o.HoldTimeout = 50 * time.Millisecond })
+		f.send(t, "", withServer(t, "a", "replica", 0, addr))
+		_, err := pgx.Connect(t.Context(), dsn(p.Addr(), "sslmode=prefer"))
+		wantState(t, err, stateNoPrimary)
+	})
+	t.Run("lease ends", func(t *testing.T) {
+		p, f := start(t, func(o *Options) { o.AskInterval = 20 * time.Millisecond })
+		a := withServer(t, "a", "primary", long, addr)
+		f.send(t, "a", a)
+		c := mustConnect(t, p, "")
+		go func() {
+			a.set(func() { a.lease = 0 })
+		}()
+		_, err := c.Exec(t.Context(), "select pg_sleep(100)")
+		wantState(t, err, stateTerminated)
+	})
+	t.Run("leader changes", func(t *testing.T) {
+		p, f := start(t, nil)
+		a, b := withServer(t, "a", "primary", long, addr), withServer(t, "b", "primary", long, addr)
+		f.send(t, "a", a, b)
+		c := mustConnect(t, p, "")
+		f.send(t, "b", a, b)
+		_, err := c.Exec(t.Context(), "select pg_sleep(100)")
+		wantState(t, err, stateTerminated)
+		mustConnect(t, p, "")
+	})
+}
+
+func mustConnect(t *testing.T, p *Proxy, more string) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), dsn(p.Addr(), more))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(context.Background()) })
+	return c
+}
+
+func wantState(t *testing.T, err error, code string) {
+	t.Helper()
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) || pe.Code != code {
+		t.Fatalf("got %v, want SQLSTATE %s", err, code)
+	}
+}

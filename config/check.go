@@ -78,7 +78,8 @@ func (r *report) checkValue(path string, n *node, f field) {
 
 // neutral reports whether a setting without effect asks for nothing anyway.
 func neutral(n *node, f field) bool {
-	return !truthy(n) || n.kind == text && strings.EqualFold(n.scalar, "off") || n.isScalar() && n.scalar == f.neutral
+	return !truthy(n) || n.kind == text && strings.EqualFold(n.scalar, "off") || n.isScalar() && n.scalar == f.neutral ||
+		n.kind == list && slices.Equal(texts(n), []string{f.neutral})
 }
 
 func (r *report) checkScalar(path string, n *node, f field) {
@@ -110,7 +111,9 @@ func (r *report) checkScalar(path string, n *node, f field) {
 		if f.optional && n.kind == boolean && n.scalar == "false" {
 			return
 		}
-		if _, _, err := splitHostPort(s, "1"); err != nil {
+		if n.kind == boolean {
+			r.problem(path, n, "must be an address", "write host:port")
+		} else if _, _, err := splitHostPort(s, "1"); err != nil {
 			r.problem(path, n, err.Error(), "write host:port")
 		}
 	case tText:

@@ -29,7 +29,7 @@ func Load(path string, env []string) (*File, []Warning, error) {
 // build turns a merged tree into the result.
 func build(root *node, r *report) (*File, []Warning, error) {
 	root = normalize(root, r)
-	r.check("", root, append(localFields(), ignoredAtTop()...), false)
+	r.check("", root, append(localFields(), r.ignoredAtTop(root)...), false)
 	f := decodeFile(root, r)
 	if err := r.err(); err != nil {
 		return nil, r.warnings, err
@@ -132,14 +132,18 @@ func (r *report) emptySections(n *node) {
 	}
 }
 
-// ignoredAtTop are dynamic settings at the top level of a local file. Nothing
-// reads them there, in the reference neither.
-func ignoredAtTop() []field {
+// ignoredAtTop warns of dynamic settings at the top level of a local file,
+// where nothing reads them, in the reference neither, and returns their fields.
+func (r *report) ignoredAtTop(root *node) []field {
 	var out []field
 	for _, f := range dynamicFields() {
-		if f.name != "postgresql" && f.name != "citus" {
-			out = append(out, field{name: f.name, note: "has no effect here: it belongs to the dynamic configuration " +
-				"(bootstrap.dcs before the cluster exists, the /config key afterwards)"})
+		if f.name == "postgresql" || f.name == "citus" {
+			continue
+		}
+		out = append(out, whatever(f.name))
+		if n := root.fields[f.name]; n != nil {
+			r.warn(WarnIgnored, f.name, n, "has no effect here: it belongs to the dynamic configuration "+
+				"(bootstrap.dcs before the cluster exists, the /config key afterwards)")
 		}
 	}
 	return out

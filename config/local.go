@@ -145,10 +145,6 @@ func (r *report) checkFile(d reader, f *File) {
 				"choose a place beside it, or leave it out")
 		}
 	}
-	if m := d.texts("postgresql.create_replica_methods"); len(m) > 0 && !slices.Equal(m, []string{"basebackup"}) {
-		r.warn(WarnUnsupported, "postgresql.create_replica_methods", d.n.get("postgresql.create_replica_methods"),
-			"only basebackup is supported yet, and is used")
-	}
 	if d.has("postgresql.use_slots") {
 		r.warn(WarnIgnored, "postgresql.use_slots", d.n.get("postgresql.use_slots"), "has no effect here: it belongs to the dynamic configuration")
 	}

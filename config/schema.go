@@ -39,7 +39,7 @@ type field struct {
 }
 
 func str(name string) field       { return field{name: name, typ: tText} }
-func flag(name string) field      { return field{name: name, typ: tBool} }
+func yesno(name string) field     { return field{name: name, typ: tBool} }
 func lst(name string) field       { return field{name: name, typ: tList} }
 func lines(name string) field     { return field{name: name, typ: tLines} }
 func free(name string) field      { return field{name: name, typ: tMap} }
@@ -94,6 +94,8 @@ func find(fields []field, name string) (field, bool) {
 }
 
 const (
+	onlyBasebackup = "other methods than basebackup are not supported yet; basebackup is used"
+
 	notYet    = "is not supported yet and has no effect"
 	cosmetic  = "belongs to another agent's way of logging and has no effect"
 	fromPyAPI = "has no effect: this server needs no such tuning"
@@ -108,7 +110,7 @@ func localFields() []field {
 		section("restapi", restFields()...),
 		section("ctl",
 			section("authentication", strs("username", "password")...),
-			flag("insecure"), str("cacert"), str("certfile"), str("keyfile"), str("keyfile_password"),
+			yesno("insecure"), str("cacert"), str("certfile"), str("keyfile"), str("keyfile_password"),
 			str("cafile")),
 		section("postgresql", append(postgresFields(), localPostgresFields()...)...),
 		section("watchdog",
@@ -135,7 +137,7 @@ func logFields() []field {
 		whatever("format"),
 		later(str("traceback_level"), cosmetic, "ERROR"), later(str("dateformat"), cosmetic),
 		later(free("static_fields"), cosmetic), num("max_queue_size", 0),
-		later(free("loggers"), cosmetic), later(flag("deduplicate_heartbeat_logs"), cosmetic),
+		later(free("loggers"), cosmetic), later(yesno("deduplicate_heartbeat_logs"), cosmetic),
 	}
 }
 
@@ -145,7 +147,7 @@ func restFields() []field {
 		section("authentication", strs("username", "password")...),
 		str("certfile"), str("keyfile"), str("keyfile_password"), str("cafile"),
 		oneOf("verify_client", "none", "optional", "required"),
-		lst("allowlist"), flag("allowlist_include_members"),
+		lst("allowlist"), yesno("allowlist_include_members"),
 		free("http_extra_headers"), free("https_extra_headers"),
 		later(str("ciphers"), "has no effect: the safe ciphers of TLS 1.2 and 1.3 are used"),
 		later(within("request_queue_size", 0, 4096), fromPyAPI),
@@ -161,15 +163,16 @@ func postgresFields() []field {
 		section("bin_name", strs(programs()...)...), str("bin_dir"),
 		free("parameters"), lines("pg_hba"), lines("pg_ident"),
 		str("custom_conf"), free("recovery_conf"),
-		flag("use_pg_rewind"), flag("use_slots"),
-		flag("remove_data_directory_on_rewind_failure"),
-		flag("remove_data_directory_on_diverged_timelines"),
-		flag("use_unix_socket"), flag("use_unix_socket_repl"),
+		yesno("use_pg_rewind"), yesno("use_slots"),
+		yesno("remove_data_directory_on_rewind_failure"),
+		yesno("remove_data_directory_on_diverged_timelines"),
+		yesno("use_unix_socket"), yesno("use_unix_socket_repl"),
 		unit("pg_ctl_timeout", "s", 0),
 		options("basebackup"), options("rewind"),
 		str("pre_promote"), str("before_stop"),
 		later(whatever("callbacks"), notYet),
-		lst("create_replica_methods"), lst("create_replica_method"),
+		later(lst("create_replica_methods"), onlyBasebackup, "basebackup"),
+		later(lst("create_replica_method"), onlyBasebackup, "basebackup"),
 	}
 	for _, role := range overlayRoles() {
 		fields = append(fields, free("parameters_"+role), lines("pg_hba_"+role), lines("pg_ident_"+role))
@@ -206,8 +209,8 @@ func bootstrapFields() []field {
 
 func tagFields() []field {
 	return []field{
-		flag("nofailover"), flag("noloadbalance"), flag("clonefrom"), flag("nosync"),
-		later(flag("nostream"), notYet), str("replicatefrom"),
+		yesno("nofailover"), yesno("noloadbalance"), yesno("clonefrom"), yesno("nosync"),
+		later(yesno("nostream"), notYet), str("replicatefrom"),
 		num("failover_priority", math.MinInt32), num("sync_priority", math.MinInt32),
 	}
 }
@@ -221,16 +224,16 @@ func foreignStores() []string { return []string{"consul", "kubernetes", "exhibit
 func storeFields() []field {
 	etcd := []field{
 		str("host"), lst("hosts"), str("url"), later(str("proxy"), notYet), str("srv"), str("srv_suffix"),
-		later(flag("use_proxies"), notYet), oneOf("protocol", "http", "https"),
-		str("username"), str("password"), str("cacert"), str("cert"), str("key"), flag("verify"),
+		later(yesno("use_proxies"), notYet), oneOf("protocol", "http", "https"),
+		str("username"), str("password"), str("cacert"), str("cert"), str("key"), yesno("verify"),
 		str("discovery_srv"), str("srv_domain"), within("port", 1, 65535),
 	}
 	fields := []field{
 		section("etcd", etcd...), section("etcd3", etcd...),
-		section("zookeeper", lst("hosts"), str("host"), within("port", 1, 65535), flag("use_ssl"), str("cacert"), str("cert"), str("key"),
-			str("key_password"), flag("verify"), whatever("set_acls"), free("auth_data"), whatever("exhibitor")),
+		section("zookeeper", lst("hosts"), str("host"), within("port", 1, 65535), yesno("use_ssl"), str("cacert"), str("cert"), str("key"),
+			str("key_password"), yesno("verify"), whatever("set_acls"), free("auth_data"), whatever("exhibitor")),
 		section("embedded", host("listen_peer"), host("listen_client"), str("advertise"),
-			whatever("partners"), str("data_dir"), flag("founder"), str("cacert"), str("cert"), str("key")),
+			whatever("partners"), str("data_dir"), yesno("founder"), str("cacert"), str("cert"), str("key")),
 		{name: "raft", typ: tSection, open: true, fields: []field{
 			host("self_addr"), host("bind_addr"), lst("partner_addrs"), str("data_dir"),
 			later(str("password"), "has no effect on the embedded store: give embedded.cacert, cert and key instead")}},
@@ -261,18 +264,18 @@ func dynamicFields() []field {
 	secs := func(name string) field { return unit(name, "s", math.MinInt64) }
 	return []field{
 		secs("ttl"), secs("loop_wait"), secs("retry_timeout"),
-		unit("maximum_lag_on_failover", "B", math.MinInt64), flag("check_timeline"),
+		unit("maximum_lag_on_failover", "B", math.MinInt64), yesno("check_timeline"),
 		num("max_timelines_history", math.MinInt64),
 		secs("primary_start_timeout"), secs("master_start_timeout"),
 		secs("primary_stop_timeout"), secs("master_stop_timeout"),
 		secs("primary_stall_timeout"), secs("member_slots_ttl"),
-		str("synchronous_mode"), flag("synchronous_mode_strict"), flag("pause"),
+		str("synchronous_mode"), yesno("synchronous_mode_strict"), yesno("pause"),
 		whatever("standby_cluster"),
 		section("postgresql", postgresFields()...),
 		later(num("synchronous_node_count", math.MinInt64), notYet+": one synchronous standby is kept", "1"),
 		later(unit("maximum_lag_on_syncnode", "B", math.MinInt64), notYet, "-1"),
 		later(secs("primary_race_backoff"), notYet),
-		later(flag("failsafe_mode"), notYet),
+		later(yesno("failsafe_mode"), notYet),
 		later(whatever("slots"), notYet), later(whatever("permanent_slots"), notYet),
 		later(whatever("permanent_replication_slots"), notYet), later(whatever("ignore_slots"), notYet),
 		later(whatever("citus"), notYet),

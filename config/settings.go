@@ -61,7 +61,7 @@ func (r *report) settings(at string, n *node) cluster.Settings {
 	s := cluster.DefaultSettings()
 	secs := func(def, least time.Duration, keys ...string) time.Duration {
 		for _, key := range keys {
-			if d.has(key) {
+			if _, err := ParseInt(d.number(key), "s"); d.has(key) && err == nil {
 				v := r.atLeast(join(at, key), n.get(key), "s", int64(least/time.Second))
 				return time.Duration(min(v, maxSeconds)) * time.Second
 			}

@@ -55,15 +55,15 @@ func (r *report) onlyForeign(d reader) {
 // hosts brings a section's addresses into the form host:port.
 func hosts(d reader, section, defaultPort string, r *report) []string {
 	defaultPort = d.text("port", defaultPort)
-	list := d.texts("hosts")
-	if len(list) == 0 {
-		list = d.texts("host")
+	key := "hosts"
+	if len(d.texts(key)) == 0 {
+		key = "host"
 	}
 	var out []string
-	for _, h := range list {
+	for _, h := range d.texts(key) {
 		host, port, err := splitHostPort(h, defaultPort)
 		if err != nil {
-			r.problem(section+".hosts", newText(h, origin(d.n, "hosts")), err.Error(), "write host:port")
+			r.problem(section+"."+key, newText(h, origin(d.n, key)), err.Error(), "write host:port")
 			continue
 		}
 		out = append(out, joinHostPort(host, port))
@@ -83,7 +83,7 @@ func decodeEtcd(d reader, name string, r *report) StoreSection {
 	if u := d.text("url", ""); u != "" && len(s.Hosts) == 0 {
 		etcdURL(&s, u, name, d, r)
 	}
-	if len(s.Hosts) == 0 && s.SRV == "" {
+	if len(s.Hosts) == 0 && s.SRV == "" && !d.has("url") && !d.has("host") && !d.has("hosts") {
 		r.problem(name, d.n, "no address of etcd is given", "write hosts: [host:2379, ...]")
 	}
 	pair(d, name, "cert", "key", r)
@@ -118,7 +118,7 @@ func decodeZooKeeper(d reader, r *report) StoreSection {
 		TLS: TLS{CA: d.text("cacert", ""), Cert: d.text("cert", ""), Key: d.text("key", ""),
 			KeyPassword: d.secret("key_password"), Verify: d.flag("verify", true)},
 	}
-	if len(s.Hosts) == 0 {
+	if len(s.Hosts) == 0 && !d.has("host") && !d.has("hosts") {
 		r.problem("zookeeper", d.n, "no address of ZooKeeper is given", "write hosts: [host:2181, ...]")
 	}
 	if n := d.n.get("set_acls"); n != nil && n.kind != mapping {

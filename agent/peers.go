@@ -182,3 +182,24 @@ func decodeTags(raw json.RawMessage) (cluster.Tags, error) {
 	}
 	return layout.DecodeTags(raw)
 }
+
+// Question asks one member for its word, for those outside the loop.
+func Question(ctx context.Context, c *http.Client, m cluster.Member) (ha.Peer, error) {
+	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
+	defer cancel()
+	return (&peers{opt: Options{Peers: c}}).question(ctx, m)
+}
+
+// Alive reports whether the member's REST interface answers that it lives.
+func Alive(ctx context.Context, c *http.Client, m cluster.Member) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(m.APIURL, "/patroni")+"/liveness", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}

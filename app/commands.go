@@ -1,0 +1,121 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/matriarch-ha/matriarch/config"
+	"github.com/matriarch-ha/matriarch/dcs/etcdembed"
+	"github.com/matriarch-ha/matriarch/guard"
+)
+
+// Main is the program: it runs the command line and returns the exit code.
+func Main(ctx context.Context, args, env []string, in io.Reader, out, errOut io.Writer) int {
+	root := newRoot(ctx, env, in, out, errOut)
+	root.SetArgs(rewrite(args[1:]))
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	if err := root.ExecuteContext(ctx); err != nil {
+		return report(errOut, err)
+	}
+	return 0
+}
+
+// report prints an error once, for a person, and says the exit code: that of
+// the error if it has one, else 1.
+func report(w io.Writer, err error) int {
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) {
+		if text := err.Error(); text != "" {
+			fmt.Fprintln(w, text)
+		}
+		return coded.ExitCode()
+	}
+	fmt.Fprintln(w, "Error: "+err.Error())
+	return 1
+}
+
+// rewrite turns `matriarch FILE` into `matriarch agent FILE`.
+func rewrite(args []string) []string {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return args
+	}
+	name := args[0]
+	if strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".yaml") {
+		return append([]string{"agent"}, args...)
+	}
+	return args
+}
+
+// daemons are the commands that keep running, and their hidden helpers.
+func daemons(env []string, errOut io.Writer) []*cobra.Command {
+	return []*cobra.Command{
+		daemon(env, errOut, RunAgent, &cobra.Command{
+			Use:   "agent FILE",
+			Short: "Run one member: supervise the local PostgreSQL and take part in the cluster",
+			Long: "Runs one member from a YAML file (or a directory of them): it supervises the local\n" +
+				"PostgreSQL, takes part in the election of the primary, and serves the REST interface.\n" +
+				"Files written for Patroni work unchanged. SIGTERM stops the server cleanly and hands\n" +
+				"the lease over.",
+			Example: "  matriarch agent postgres0.yml\n  matriarch postgres0.yml          # the same",
+		}),
+		daemon(env, errOut, RunProxy, &cobra.Command{
+			Use:   "proxy FILE",
+			Short: "Run the entrypoint: one address that always leads to the primary",
+			Long: "Runs the entrypoint from a YAML file: scope, namespace and the store's section say which\n" +
+				"cluster, the section proxy: says where to listen.",
+			Example: "  matriarch proxy postgres0.yml",
+		}),
+		daemon(env, errOut, RunWitness, &cobra.Command{
+			Use:   "witness FILE",
+			Short: "Run a vote of the embedded store on a host without PostgreSQL",
+			Long: "Runs a member of the embedded store, so that two database nodes and one witness are a\n" +
+				"cluster that survives the loss of any one of the three.",
+			Example: "  matriarch witness witness.yml",
+		}),
+		{
+			Use: "guard DATA_DIR", Hidden: true, Args: cobra.ExactArgs(1),
+			Short: "Stop the server when its lease ends (started by the agent)",
+			RunE:  func(_ *cobra.Command, args []string) error { return guard.Main(args[0]) },
+		},
+		{
+			Use: "store", Hidden: true, Args: cobra.NoArgs,
+			Short: "Run a member of the embedded store (started by the agent)",
+			RunE: func(c *cobra.Command, _ []string) error {
+				return etcdembed.Run(c.Context(), os.Stdin, os.Stdout, os.Stderr)
+			},
+		},
+	}
+}
+
+// daemon completes a command that loads a configuration and runs until ctx ends.
+func daemon(env []string, errOut io.Writer, run func(context.Context, *config.File, *slog.Logger) error, c *cobra.Command) *cobra.Command {
+	c.Args = cobra.MaximumNArgs(1)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		path := ""
+		if len(args) > 0 {
+			path = args[0]
+		}
+		f, warnings, err := config.Load(path, env)
+		if err != nil {
+			return err
+		}
+		log := NewLogger(errOut, f.Log)
+		if f.Name != "" {
+			log = log.With("member", f.Name)
+		}
+		for _, w := range warnings {
+			log.Warn(w.String())
+		}
+		return run(c.Context(), f, log)
+	}
+	return c
+}

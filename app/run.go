@@ -1,0 +1,362 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/agent"
+	"github.com/matriarch-ha/matriarch/api"
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/config"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/dcs/etcdembed"
+	"github.com/matriarch-ha/matriarch/dcs/layout"
+	"github.com/matriarch-ha/matriarch/guard"
+	"github.com/matriarch-ha/matriarch/ha/fence"
+	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/journal"
+	"github.com/matriarch-ha/matriarch/lease"
+	"github.com/matriarch-ha/matriarch/postgres"
+	"github.com/matriarch-ha/matriarch/proxy"
+)
+
+// Version is our own version, CompatVersion the level of the compatible
+// interfaces, which is what other programs read.
+const (
+	Version       = "0.1.0"
+	CompatVersion = "4.1.4"
+)
+
+// RunAgent runs one member until ctx ends (a request to stop: the server is
+// settled and the lease handed over first) or a rule ends it.
+func RunAgent(ctx context.Context, f *config.File, log *slog.Logger) error {
+	if err := f.Check(config.ForAgent); err != nil {
+		return err
+	}
+	m := &member{file: f, log: log, clock: clock.Real{}}
+	m.life.log = log
+	defer m.life.stop()
+	if err := m.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop before there was anything to settle
+		}
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		log.Info("told to stop: settling the server and handing the lease over")
+		m.agent.Stop()
+	})
+	defer stop()
+	err := m.agent.Run(context.Background())
+	var exit *agent.ErrExit
+	if errors.As(err, &exit) && exit.Code == 0 {
+		return nil
+	}
+	return err
+}
+
+// member holds the parts of one agent process.
+type member struct {
+	file  *config.File
+	log   *slog.Logger
+	clock clock.Clock
+	life  lifecycle
+
+	store   dcs.Store
+	server  *postgres.Server
+	major   int
+	keeper  *lease.Keeper
+	journal *journal.Journal
+	peers   *http.Client
+	agent   *agent.Agent
+	access  *etcdembed.Access
+}
+
+// start makes and starts the parts, in order; what was started is on the stack.
+func (m *member) start(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		m.openState, m.openServer, m.openStore, m.checkName, m.makeAgent, m.serveREST, m.serveProxy,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *member) openState(context.Context) error {
+	dir := m.file.Matriarch.StateDir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the state directory (matriarch.state_dir): %w", err)
+	}
+	j, err := journal.Open(journal.Options{Dir: m.file.Matriarch.Journal.Dir, FileSize: m.file.Matriarch.Journal.FileSize,
+		Files: m.file.Matriarch.Journal.FileNum, Memory: m.file.Matriarch.Journal.Memory, Log: m.log})
+	if err != nil {
+		return err
+	}
+	m.journal = j
+	m.life.background("journal", 2*time.Second, j.Run)
+	m.peers, err = peerClient(m.file)
+	return err
+}
+
+func (m *member) openServer(ctx context.Context) error {
+	o := serverOptions(m.file)
+	o.Logger, o.Clock = m.log, m.clock
+	o.Kill = func(ctx context.Context, dir string) error {
+		_, err := guard.Kill(ctx, dir, m.clock)
+		return err
+	}
+	s, err := postgres.New(o)
+	if err != nil {
+		return err
+	}
+	m.server = s
+	m.life.onStop("local server's handle", time.Second, func(context.Context) error { s.Close(); return nil })
+	if err := s.CheckBinaries(ctx); err != nil {
+		return err
+	}
+	m.major, err = s.BinaryMajor(ctx)
+	return err
+}
+
+func (m *member) openStore(ctx context.Context) error {
+	if m.file.Store.Embedded != nil {
+		if _, err := startEmbedded(m.file, etcdembed.KeptByAgent, m.log, &m.life); err != nil {
+			return err
+		}
+		access := embeddedConfig(m.file, etcdembed.KeptByAgent).Access()
+		m.access = &access
+	}
+	store, err := OpenStore(ctx, m.file, m.log)
+	if err != nil {
+		return err
+	}
+	m.store = store
+	m.life.onStop("store connection", 2*time.Second, func(context.Context) error { return store.Close() })
+	return nil
+}
+
+// checkName refuses to run beside another live agent of this name.
+func (m *member) checkName(ctx context.Context) error {
+	snap, err := awaitStore(ctx, m.store, m.log)
+	if err != nil {
+		return err
+	}
+	other, ok := layout.Decode(snap).Member(m.file.Name)
+	if !ok || other.APIURL == "" {
+		return nil
+	}
+	ask, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if agent.Alive(ask, m.peers, other) {
+		return fmt.Errorf("a member named %q of cluster %q already runs and answers at %s: two agents must not share a name; "+
+			"give this one another name, or stop the other", m.file.Name, m.file.Scope, other.APIURL)
+	}
+	return nil
+}
+
+func (m *member) makeAgent(context.Context) error {
+	f := m.file
+	budget := fence.Budget{Fence: f.Matriarch.Guard.FenceBudget, CleanStop: f.Matriarch.Guard.CleanStop}
+	settings := func() cluster.Settings {
+		if m.agent != nil {
+			if s := m.agent.Settings(); s.TTL > 0 {
+				return s
+			}
+		}
+		return m.initialSettings()
+	}
+	m.keeper = lease.New(lease.Options{
+		Store: m.store, Clock: m.clock, Budget: budget, Member: f.Name, Logger: m.log,
+		Interval: func() time.Duration { return settings().LoopWait },
+		TTL:      func() time.Duration { return settings().TTL },
+	})
+	initial := ""
+	boot := postgres.BootstrapOptions{}
+	if b := f.Bootstrap; b != nil {
+		initial = f.BootstrapDCS()
+		boot = postgres.BootstrapOptions{InitDB: options(b.InitDB), HBA: b.PgHBA, PostInit: b.PostInit}
+	}
+	o := agent.Options{
+		Name: f.Name, Tags: f.Tags, ConnURL: connURL(f), APIURL: apiURL(f),
+		Version: CompatVersion, Own: Version, StateDir: f.Matriarch.StateDir,
+		CanBootstrap: f.Bootstrap != nil && f.Tags.MayLead(), Bootstrap: boot, InitialConfig: initial,
+		Configure: configurer(f, m.major), MaxIdle: f.Matriarch.TurnInterval,
+		Store: m.store, Keeper: m.keeper, Postgres: m.server,
+		StartGuard: m.startGuard,
+		Kill:       func(ctx context.Context) error { _, err := guard.Kill(ctx, f.Postgres.DataDir, m.clock); return err },
+		Peers:      m.peers, Journal: m.journal, Clock: m.clock, Logger: m.log,
+	}
+	if m.access != nil {
+		o.OnLead = m.moveStoreLeader
+	}
+	m.agent = agent.New(o)
+	return nil
+}
+
+// initialSettings hold until the first turn: from the store if it says so.
+func (m *member) initialSettings() cluster.Settings {
+	json := ""
+	if m.file.Bootstrap != nil {
+		json = m.file.BootstrapDCS()
+	}
+	if view, err := m.load(); err == nil && view.Config.JSON != "" {
+		json = view.Config.JSON
+	}
+	c, err := configurer(m.file, m.major)(json, "replica")
+	if err != nil {
+		return cluster.DefaultSettings()
+	}
+	return c.Settings
+}
+
+func (m *member) load() (cluster.View, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	s, err := m.store.Load(ctx)
+	return layout.Decode(s), err
+}
+
+func (m *member) startGuard(ctx context.Context) (agent.Guard, error) {
+	g, err := guard.Start(ctx, guard.Options{Args: []string{"guard", m.file.Postgres.DataDir}, DataDir: m.file.Postgres.DataDir,
+		Logger: m.log, Clock: m.clock})
+	if err != nil {
+		return nil, err
+	}
+	if refused := g.State().Abilities.Refused; refused != "" {
+		m.log.Debug("the guard runs without some protections", "refused", refused)
+	}
+	return g, nil
+}
+
+// moveStoreLeader keeps the store's own leader off the primary's host: losing
+// both at once would lengthen a failover by the store's election.
+func (m *member) moveStoreLeader(ctx context.Context) {
+	to, err := etcdembed.MoveLeaderAway(ctx, *m.access, m.file.Store.Embedded.Self().Name)
+	switch {
+	case err != nil:
+		m.log.Debug("the embedded store's leadership could not be moved away", "error", err)
+	case to != "":
+		m.log.Info("moved the embedded store's leadership off this host, which has the primary", "to", to)
+	}
+}
+
+func (m *member) serveREST(context.Context) error {
+	r := m.file.RestAPI
+	src := &source{file: m.file, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock}
+	srv, err := api.New(api.Options{Source: src, Journal: m.journal, Clock: m.clock, Log: m.log, Policy: api.Policy{
+		Username: r.Username, Password: r.Password.Reveal(),
+		AllowList: r.Allowlist, AllowMembers: r.AllowlistIncludeMembers,
+		TLS: api.TLS{CertFile: r.CertFile, KeyFile: r.KeyFile, KeyPassword: r.KeyFilePassword.Reveal(), CAFile: r.CAFile, VerifyClient: r.VerifyClient},
+		Headers: headers(r.ExtraHeaders), TLSHeaders: headers(r.HTTPSExtraHeaders),
+	}})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", listenAddress(r.Listen))
+	if err != nil {
+		return fmt.Errorf("restapi.listen %s: %w (is another agent running, or the port taken by another program?)", r.Listen, err)
+	}
+	ended := m.life.background("REST server", 3*time.Second, func(ctx context.Context) error { return srv.Serve(ctx, l) })
+	go func() {
+		if err := <-ended; err != nil {
+			m.log.Error("the REST server ended", "error", err)
+		}
+	}()
+	m.log.Info("REST interface is up", "address", l.Addr().String())
+	return nil
+}
+
+func (m *member) serveProxy(ctx context.Context) error {
+	if m.file.Proxy == nil {
+		return nil
+	}
+	p, err := newProxy(m.file, m.store, m.peers, m.log)
+	if err != nil {
+		return err
+	}
+	if err := p.Start(context.Background()); err != nil {
+		return err
+	}
+	m.life.onStop("entrypoint", 6*time.Second, p.Stop)
+	return nil
+}
+
+func newProxy(f *config.File, store dcs.Store, peers *http.Client, log *slog.Logger) (*proxy.Proxy, error) {
+	c := f.Proxy
+	return proxy.New(proxy.Options{
+		Listen: c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
+		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout,
+		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
+	})
+}
+
+// RunProxy runs the entrypoint alone until ctx ends.
+func RunProxy(ctx context.Context, f *config.File, log *slog.Logger) error {
+	if err := f.Check(config.ForClient); err != nil {
+		return err
+	}
+	peers, err := peerClient(f)
+	if err != nil {
+		return err
+	}
+	store, err := OpenStore(ctx, f, log)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	p, err := newProxy(f, store, peers, log)
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx)
+}
+
+// RunWitness runs a voting member of the embedded store, without PostgreSQL,
+// until ctx ends.
+func RunWitness(ctx context.Context, f *config.File, log *slog.Logger) error {
+	if err := f.Check(config.ForWitness); err != nil {
+		return err
+	}
+	return runStore(ctx, f, log)
+}
+
+// runStore keeps this file's member of the embedded store running.
+func runStore(ctx context.Context, f *config.File, log *slog.Logger) error {
+	life := lifecycle{log: log}
+	defer life.stop()
+	sup, err := startEmbedded(f, etcdembed.KeptByAgent, log, &life)
+	if err != nil {
+		return err
+	}
+	if err := sup.Ready(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	log.Info("the witness votes", "member", f.Store.Embedded.Self().Name)
+	<-ctx.Done()
+	return nil
+}
+
+func headers(in []config.Param) map[string]string {
+	out := map[string]string{}
+	for _, p := range in {
+		out[p.Name] = p.Value
+	}
+	return out
+}
+
+// listenAddress turns "*:8008" into what net.Listen understands.
+func listenAddress(s string) string {
+	host, port, err := net.SplitHostPort(s)
+	if err == nil && host == "*" {
+		return net.JoinHostPort("", port)
+	}
+	return s
+}

@@ -90,25 +90,26 @@ func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
 	defer context.AfterFunc(g.ctx, cancel)()
 	c, err := new(net.Dialer).DialContext(dial, "tcp", g.backend.Addr)
 	if err != nil {
-		s.giveUp(ctx)
-		return fmt.Errorf("connect to %s at %s: %w", g.backend.Member, g.backend.Addr, err)
+		return s.giveUp(ctx, fmt.Errorf("connect to %s: %w", g.backend.Addr, err))
 	}
 	s.server = c.(*net.TCPConn)
 	tune(s.server, serverKeepAlive, serverUserTimeout(g))
 	if err := s.deliver(ctx, pkt); err != nil {
-		s.giveUp(ctx)
-		return err
+		return s.giveUp(ctx, err)
 	}
 	return nil
 }
 
 // giveUp lets go of a backend that could not be used. Unless it was us who
-// broke off, others pass it over for a while.
-func (s *session) giveUp(ctx context.Context) {
+// broke off, others pass it over for a while. The details go to the log; what
+// is returned may be told to a client that has not logged in.
+func (s *session) giveUp(ctx context.Context, err error) error {
+	name := s.gate.backend.Member
 	if ctx.Err() == nil && s.gate.ctx.Err() == nil {
-		s.p.table.refused(s.gate.backend.Member)
+		s.p.table.refused(name, err)
 	}
 	s.dropServer()
+	return fmt.Errorf("%s does not accept connections", name)
 }
 
 // watchHangup calls gone when the client closes its connection; data that

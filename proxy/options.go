@@ -65,6 +65,12 @@ func (o Options) withDefaults() Options {
 			MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second,
 		}}
 	}
+	if o.HTTP.CheckRedirect == nil {
+		// An answer from elsewhere would not be the member's own word.
+		own := *o.HTTP
+		own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		o.HTTP = &own
+	}
 	if o.Clock == nil {
 		o.Clock = clock.Real{}
 	}

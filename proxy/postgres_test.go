@@ -2,8 +2,14 @@ package proxy
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -67,15 +73,11 @@ func startPostgres(t testing.TB) string {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().(*net.TCPAddr)
-	ln.Close()
+	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: freePort(t)}
+	writeCertificate(t, data)
 	var log strings.Builder
 	srv := exec.Command(bin+"/postgres", "-D", data, "-p", strconv.Itoa(addr.Port), "-h", "127.0.0.1", "-k", "", "-c", "fsync=off",
-		"-c", "max_connections=250", "-c", "shared_buffers=32MB")
+		"-c", "max_connections=250", "-c", "ssl=on", "-c", "shared_buffers=32MB")
 	asServerOwner(t, srv)
 	srv.Stdout, srv.Stderr = &log, &log
 	if err := srv.Start(); err != nil {
@@ -86,7 +88,7 @@ func startPostgres(t testing.TB) string {
 		srv.Wait()
 	})
 	eventually(t, "PostgreSQL accepts connections", func() bool {
-		c, err := pgx.Connect(t.Context(), dsn(addr, ""))
+		c, err := pgx.Connect(t.Context(), dsn(addr, "sslmode=disable"))
 		if err == nil {
 			c.Close(t.Context())
 		}
@@ -130,7 +132,7 @@ func TestPostgres(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 200 {
 			wg.Go(func() {
-				c, err := pgx.Connect(t.Context(), dsn(p.Addr(), ""))
+				c, err := pgx.Connect(t.Context(), dsn(p.Addr(), "sslmode=disable"))
 				if err != nil {
 					t.Error(err)
 					return
@@ -149,7 +151,7 @@ func TestPostgres(t *testing.T) {
 	t.Run("cancel", func(t *testing.T) {
 		p, f := start(t, nil)
 		f.send(t, "a", withServer(t, "a", "primary", long, addr))
-		c, watch := mustConnect(t, p, ""), mustConnect(t, p, "")
+		c, watch := mustConnect(t, p, "sslmode=disable"), mustConnect(t, p, "sslmode=disable")
 		done := make(chan error, 1)
 		go func() { _, err := c.Exec(t.Context(), "select pg_sleep(100)"); done <- err }()
 		eventually(t, "the query runs", func() bool {
@@ -162,6 +164,24 @@ func TestPostgres(t *testing.T) {
 		}
 		wantState(t, <-done, "57014")
 	})
+	t.Run("encrypted", func(t *testing.T) {
+		p, f := start(t, nil)
+		f.send(t, "a", withServer(t, "a", "primary", long, addr))
+		c, watch := mustConnect(t, p, "sslmode=require"), mustConnect(t, p, "sslmode=disable")
+		var encrypted bool
+		if err := c.QueryRow(t.Context(), "select ssl from pg_stat_ssl where pid = pg_backend_pid()").Scan(&encrypted); err != nil || !encrypted {
+			t.Fatal(encrypted, err)
+		}
+		done := make(chan error, 1)
+		go func() { _, err := c.Exec(t.Context(), "select pg_sleep(101)"); done <- err }()
+		eventually(t, "the query runs", func() bool {
+			var n int
+			watch.QueryRow(t.Context(), "select count(*) from pg_stat_activity where query = 'select pg_sleep(101)' and state = 'active'").Scan(&n)
+			return n == 1
+		})
+		cancelInPlain(t, p, c)
+		wantState(t, <-done, "57014")
+	})
 	t.Run("hold timeout", func(t *testing.T) {
 		p, f := start(t, func(o *Options) { o.HoldTimeout = 50 * time.Millisecond })
 		f.send(t, "", withServer(t, "a", "replica", 0, addr))
@@ -172,7 +192,7 @@ func TestPostgres(t *testing.T) {
 		p, f := start(t, func(o *Options) { o.AskInterval = 20 * time.Millisecond })
 		a := withServer(t, "a", "primary", long, addr)
 		f.send(t, "a", a)
-		c := mustConnect(t, p, "")
+		c := mustConnect(t, p, "sslmode=disable")
 		go func() {
 			a.set(func() { a.lease = 0 })
 		}()
@@ -183,11 +203,11 @@ func TestPostgres(t *testing.T) {
 		p, f := start(t, nil)
 		a, b := withServer(t, "a", "primary", long, addr), withServer(t, "b", "primary", long, addr)
 		f.send(t, "a", a, b)
-		c := mustConnect(t, p, "")
+		c := mustConnect(t, p, "sslmode=disable")
 		f.send(t, "b", a, b)
 		_, err := c.Exec(t.Context(), "select pg_sleep(100)")
 		wantState(t, err, stateTerminated)
-		mustConnect(t, p, "")
+		mustConnect(t, p, "sslmode=disable")
 	})
 }
 
@@ -206,5 +226,56 @@ func wantState(t *testing.T, err error, code string) {
 	var pe *pgconn.PgError
 	if !errors.As(err, &pe) || pe.Code != code {
 		t.Fatalf("got %v, want SQLSTATE %s", err, code)
+	}
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+// cancelInPlain sends a cancel request without encryption, as clients before
+// libpq 17 always do, for a session whose key the entrypoint never saw.
+func cancelInPlain(t *testing.T, p *Proxy, c *pgx.Conn) {
+	t.Helper()
+	k := dialRaw(t, p.Addr())
+	k.c.Write(cancelPacket(c.PgConn().PID(), string(c.PgConn().SecretKey())))
+	k.c.Read(make([]byte, 1))
+}
+
+// writeCertificate gives the server a certificate of its own making.
+func writeCertificate(t testing.TB, data string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	cert, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner, err := os.Stat(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sys := owner.Sys().(*syscall.Stat_t)
+	for name, b := range map[string]*pem.Block{"server.crt": {Type: "CERTIFICATE", Bytes: cert}, "server.key": {Type: "PRIVATE KEY", Bytes: der}} {
+		path := filepath.Join(data, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(path, int(sys.Uid), int(sys.Gid)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -54,6 +54,8 @@ func (t *table) stats() Stats {
 	if t.leader != nil && t.leader.open() {
 		s.Primary = t.leader.backend.Member
 		s.LeaseLeft = millisOf(boot.Instant(t.leader.deadline.Load()).Sub(now))
+	} else if t.viewAt.IsZero() {
+		s.WhyNone = noView
 	} else {
 		s.WhyNone = route.Pick(t.query(route.Policy{Access: route.ReadWrite})).Why
 	}

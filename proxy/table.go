@@ -17,6 +17,12 @@ import (
 // downFor is how long a replica that refused a connection is passed over.
 const downFor = time.Second
 
+// complainAgain is how long a backend must have been well, or not been tried,
+// before its failure is news for the log.
+const complainAgain = 30 * time.Second
+
+const noView = "no view of the cluster yet"
+
 // table is what the entrypoint knows: the newest view, each member's last word,
 // and the gates that follow from them. All its state is behind one lock.
 type table struct {
@@ -100,6 +106,7 @@ func (t *table) setView(ctx context.Context, wg *sync.WaitGroup, v cluster.View)
 	}
 	t.reconcile(ctx, wg)
 	t.refresh()
+	t.announce()
 	if v.Leader.Name != before {
 		t.pokeMember(v.Leader.Name)
 		t.pokeMember(before) // if nobody leads, its own word says whether it goes on
@@ -124,8 +131,14 @@ func (t *table) setWord(member string, w route.Word, err error) {
 		t.log.Info("a member answers again", "member", member)
 		delete(t.failures, member)
 	}
+	before, old := t.leader, t.words[member]
 	t.words[member] = w
 	t.refresh()
+	// A leader that is asked twenty times a second and still is not ready must
+	// not wake a thousand held clients each time.
+	if t.leader != before || w.State != old.State || !t.leads(member) {
+		t.announce()
+	}
 }
 
 // refresh derives the gates anew. The caller holds the lock.
@@ -141,12 +154,16 @@ func (t *table) refresh() {
 			delete(t.replicas, name)
 		}
 	}
-	close(t.changed)
-	t.changed = make(chan struct{})
 	select {
 	case t.wake <- struct{}{}:
 	default:
 	}
+}
+
+// announce wakes the held clients. The caller holds the lock.
+func (t *table) announce() {
+	close(t.changed)
+	t.changed = make(chan struct{})
 }
 
 func (t *table) refreshLeader() {
@@ -236,7 +253,7 @@ func (t *table) take(a route.Access) (*gate, string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.viewAt.IsZero() {
-		return nil, "no view of the cluster yet"
+		return nil, noView
 	}
 	p := t.readOnly
 	if a == route.ReadWrite {
@@ -281,11 +298,15 @@ func (t *table) servedBy(member string) *atomic.Int64 {
 	return t.served[member]
 }
 
-// refused notes that a member did not accept a connection.
-func (t *table) refused(member string) {
+// refused notes that a member could not be used just now.
+func (t *table) refused(member string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.down[member] = t.clock.Now().Add(downFor)
+	now := t.clock.Now()
+	if now.Sub(t.down[member]) > complainAgain {
+		t.log.Warn("a backend does not accept connections", "member", member, "error", err)
+	}
+	t.down[member] = now.Add(downFor)
 }
 
 // news returns a channel that is closed when a choice may have changed.

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Installs what is missing: `deps.sh run` PostgreSQL, to run a cluster here;
+# `deps.sh test` also the servers and tools that the tests use. It does nothing
+# when all is there, and says what to install where it cannot.
+set -euo pipefail
+what=${1:-run}
+
+have_postgres() {
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null 2>&1
+}
+
+want=()
+have_postgres || want+=(postgresql postgresql-client)
+if [ "$what" = test ]; then
+	[ -x /usr/bin/etcd ] || want+=(etcd-server)
+	[ -e /usr/share/java/zookeeper.jar ] || want+=(zookeeper)
+	[ -x /usr/sbin/haproxy ] || want+=(haproxy)
+	command -v java >/dev/null || want+=(default-jre-headless)
+	command -v gcc >/dev/null || want+=(gcc libc6-dev)
+	command -v ip >/dev/null || want+=(iproute2)
+	command -v psql >/dev/null || want+=(postgresql-client)
+fi
+[ ${#want[@]} -eq 0 ] && exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+	if command -v sudo >/dev/null; then
+		as_root=(sudo)
+	else
+		echo "These packages are missing: ${want[*]}. Install them as root, then run this again." >&2
+		exit 1
+	fi
+fi
+if ! command -v apt-get >/dev/null; then
+	echo "These packages (by their Debian names) are missing: ${want[*]}. Install them with this system's package manager, then run this again." >&2
+	exit 1
+fi
+
+# The distribution would make and start a server of its own on port 5432, and
+# start it again behind Matriarch's back: only the programs are wanted.
+if ! have_postgres; then
+	"${as_root[@]}" mkdir -p /etc/postgresql-common
+	[ -e /etc/postgresql-common/createcluster.conf ] ||
+		echo "create_main_cluster = false" | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+fi
+echo "Installing: ${want[*]}"
+log=$(mktemp)
+if ! { "${as_root[@]}" apt-get update &&
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${want[@]}"; } >"$log" 2>&1; then
+	tail -20 "$log" >&2
+	echo "Installing failed; the whole output is in $log" >&2
+	exit 1
+fi
+rm -f "$log"

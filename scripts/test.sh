@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Runs all the tests: packages with the race detector, the bulk of the simulated
+# worlds without it, then the end-to-end tests on real servers.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+start=$SECONDS
+step() { echo "== $1 ($((SECONDS - start)) s)"; }
+
+step "packages, with the race detector"
+CGO_ENABLED=1 go test -race -timeout 15m $(go list ./... | grep -v -e /test/e2e -e '/sim$')
+
+step "simulation"
+go test -timeout 15m ./sim
+
+step "end to end"
+go test -count=1 -timeout 25m ./test/e2e
+
+step "done"

@@ -89,7 +89,11 @@ func (t *turn) contest() bool {
 			}
 		case !p.Voting && r.Matriarch != "" && !late:
 			// It has not noticed yet that nobody leads: its position is no promise.
-			again, waiting = append(again, r.Name), true
+			waiting = true
+			if t.mayAskAgain(r.Name) {
+				again = append(again, r.Name)
+			}
+			t.wake(askEvery)
 		case t.beatenBy(p):
 			t.wakeAt(t.m.RaceAsked.Add(roundLength))
 			return t.answer(SituationLeaderless, sentence("nobody leads; %s is the better candidate (%s, here %s)", r.Name, endOf(p.Position), endOf(t.o.Server.Position)))
@@ -99,7 +103,6 @@ func (t *turn) contest() bool {
 		t.wakeAt(t.m.RaceAsked.Add(peerWait))
 		var acts []Action
 		if len(again) > 0 {
-			t.wake(soon / 4)
 			acts = append(acts, Action{Kind: AskPeers, Names: again})
 		}
 		return t.answer(SituationLeaderless, "nobody leads; waiting for the others' positions", acts...)

@@ -1,8 +1,6 @@
 package ha
 
 import (
-	"time"
-
 	"github.com/matriarch-ha/matriarch/cluster"
 )
 
@@ -61,7 +59,9 @@ func (t *turn) handOver() bool {
 			continue
 		}
 		open = true
-		ask = append(ask, m.Name)
+		if t.mayAskAgain(m.Name) {
+			ask = append(ask, m.Name)
+		}
 	}
 	if len(have) > 0 {
 		return t.releaseWith(have)
@@ -72,9 +72,12 @@ func (t *turn) handOver() bool {
 		}
 		return t.handoverFailed(sentence("nobody had received the last record at %s after %s", s.Position.LSN, handoverWait))
 	}
-	t.wake(50 * time.Millisecond)
-	return t.answer(SituationHandingOver, sentence("the server stopped cleanly at %s; waiting until a successor has that", s.Position.LSN),
-		Action{Kind: AskPeers, Names: ask})
+	t.wake(askEvery)
+	why := sentence("the server stopped cleanly at %s; waiting until a successor has that", s.Position.LSN)
+	if len(ask) == 0 {
+		return t.answer(SituationHandingOver, why)
+	}
+	return t.answer(SituationHandingOver, why, Action{Kind: AskPeers, Names: ask})
 }
 
 // releaseWith gives the lease up and records what the next leader must have.

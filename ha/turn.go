@@ -15,6 +15,7 @@ import (
 // every one of them ends earlier by an event.
 const (
 	soon          = 200 * time.Millisecond
+	askEvery      = soon / 4        // between two questions to one peer
 	peerWait      = time.Second     // for a peer's answer in a race
 	askWait       = 2 * time.Second // for candidates' answers before a switchover
 	roundLength   = 2 * time.Second // a race that was lost is run again after this
@@ -206,6 +207,18 @@ func (t *turn) word(name string, since boot.Instant) (p Peer, answered, open boo
 		}
 	}
 	return Peer{}, false, true
+}
+
+// mayAskAgain: an answer wakes the loop at once, so a question whose answer was
+// not good enough yet is repeated by time, not by wake; otherwise two members
+// would question each other as fast as the network lets them.
+func (t *turn) mayAskAgain(name string) bool {
+	for _, p := range t.o.Peers {
+		if p.Name == name {
+			return t.since(p.Asked) >= askEvery
+		}
+	}
+	return true
 }
 
 func names(ms []cluster.Member) []string {

@@ -1,0 +1,32 @@
+// Package etcd keeps a cluster in etcd v3, over its native gRPC protocol, with
+// the keys exactly where Patroni keeps them: /namespace/scope/key.
+//
+// It speaks through the generated stubs of etcd's API and not through the
+// client library: that library repeats calls and spreads them over all servers
+// by itself, and both are decisions that this package must make. (Its balancer
+// sends every third call to a server that hangs; a call may be repeated only
+// where repeating is harmless.)
+//
+// # How calls find a server
+//
+// Reads and renewals may be repeated, so they are hedged: the server that
+// answered last is asked first, and when it has not answered within hedgeDelay
+// the next one is asked as well; the first answer counts. A write is sent once.
+// It goes only to a server that answered within aliveFor; when that was longer
+// ago, a hedged read finds one first. Only a write that certainly never left
+// this host is tried elsewhere.
+//
+// # What a renewal proves
+//
+// Sent is read before the keep-alive goes out. A keep-alive alone proves
+// nothing on servers before 3.4.34 and 3.5.16: a former leader that hung and was
+// replaced may still answer it. So each is followed by a linearizable read on
+// the same server, and both must carry the same raft term: then the leader that
+// answered was still the leader afterwards. Newer servers make that check by
+// themselves; here it is made always, because the leader that answers may be
+// older than the server that was asked, and a read costs one round trip.
+// "Lease not found" is believed only when said again after such a read, because
+// a new leader may not have caught up with the grant.
+//
+// A lease is never renewed in the background, and never revoked except by End.
+package etcd

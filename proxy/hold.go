@@ -92,7 +92,9 @@ func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
 	if err != nil {
 		return s.giveUp(ctx, fmt.Errorf("connect to %s: %w", g.backend.Addr, err))
 	}
+	s.mu.Lock()
 	s.server = c.(*net.TCPConn)
+	s.mu.Unlock()
 	tune(s.server, serverKeepAlive, serverUserTimeout(g))
 	if err := s.deliver(ctx, pkt); err != nil {
 		return s.giveUp(ctx, err)
@@ -148,6 +150,7 @@ func (s *session) refuse(pkt packet, err error) {
 	if errors.Is(err, errGone) {
 		return
 	}
+	s.end()
 	s.p.refusals.Add(1)
 	s.p.o.Logger.Debug("a client is turned away", "client", s.client.RemoteAddr(), "why", err)
 	s.client.SetDeadline(time.Now().Add(lastWords))

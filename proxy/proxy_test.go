@@ -6,11 +6,14 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 const long = time.Minute
@@ -380,5 +383,38 @@ func TestOptions(t *testing.T) {
 	}
 	if err := p.Stop(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestStopTurnsHeldClientsAway(t *testing.T) {
+	p, f := start(t, nil)
+	f.send(t, "", newMember(t, "a", "replica", 0))
+	c := dialRaw(t, p.Addr())
+	c.startup()
+	eventually(t, "it is held", func() bool { return p.Stats().Held == 1 })
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.Stop(t.Context()) }()
+	if text := c.wantEnd(stateNoPrimary); !strings.Contains(text, "shutting down") {
+		t.Fatal(text)
+	}
+	c.c.Close()
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A client that has said all it has to say still gets its answer.
+func TestHalfClose(t *testing.T) {
+	p, f := start(t, nil)
+	f.send(t, "a", newMember(t, "a", "primary", long))
+	c := connect(t, p.Addr())
+	c.fe.Send(&pgproto3.Query{String: "who"})
+	c.fe.Flush()
+	c.c.(*net.TCPConn).CloseWrite()
+	if got, err := c.rows(); err != nil || got != "a" {
+		t.Fatal(got, err)
+	}
+	if _, err := c.fe.Receive(); err == nil {
+		t.Fatal("the server's end was not passed on")
 	}
 }

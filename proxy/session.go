@@ -26,7 +26,7 @@ const maxRounds = 3
 var longPast = time.Unix(1, 0)
 
 // session is one client and, once it has one, its backend. Its goroutine owns
-// all fields; interrupt only touches the connections.
+// all fields; interrupt, from elsewhere, touches only the connections.
 type session struct {
 	p      *Proxy
 	access route.Access
@@ -40,8 +40,8 @@ type session struct {
 	// greeting was read from the server and not yet passed on.
 	greeting []byte
 
-	mu     sync.Mutex
-	ending bool // last words are being said: interrupt keeps off
+	mu     sync.Mutex // guards ending, and server against interrupt
+	ending bool       // last words are being said: interrupt keeps off
 }
 
 // run serves the client from its first packet to its end. ctx ends when the
@@ -50,7 +50,7 @@ func (s *session) run(ctx context.Context) {
 	defer s.client.Close()
 	defer s.leave()
 	tune(s.client, clientKeepAlive, 0)
-	unwatch := context.AfterFunc(ctx, func() { s.client.SetDeadline(longPast) })
+	unwatch := context.AfterFunc(ctx, s.interrupt)
 	defer unwatch()
 	if !s.negotiate(ctx) {
 		return
@@ -199,8 +199,8 @@ func (s *session) half(p *pipe, dst *net.TCPConn) error {
 	return err
 }
 
-// interrupt wakes both directions. Deadlines are set, not the connections
-// closed, so that last words can still be said.
+// interrupt wakes whoever waits on either side. Deadlines are set, not the
+// connections closed, so that last words can still be said.
 func (s *session) interrupt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,16 +208,23 @@ func (s *session) interrupt() {
 		return
 	}
 	s.client.SetDeadline(longPast)
-	s.server.SetDeadline(longPast)
+	if s.server != nil {
+		s.server.SetDeadline(longPast)
+	}
+}
+
+// end makes interrupt keep off from now on.
+func (s *session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ending = true
 }
 
 // breakOff ends a session whose gate is shut. What was not yet sent to the
 // server is thrown away with a reset; the client is told, if it stands where it
 // would understand.
 func (s *session) breakOff() {
-	s.mu.Lock()
-	s.ending = true
-	s.mu.Unlock()
+	s.end()
 	s.p.broken.Add(1)
 	s.server.SetLinger(0)
 	s.server.Close()
@@ -253,10 +260,12 @@ func (s *session) leave() {
 }
 
 func (s *session) dropServer() {
+	s.mu.Lock()
 	if s.server != nil {
 		s.server.Close()
 		s.server = nil
 	}
+	s.mu.Unlock()
 	if s.gate != nil {
 		s.gate.sessions.Add(-1)
 		s.gate = nil
@@ -268,6 +277,7 @@ func (s *session) badStart(err error) {
 	if errors.Is(err, io.EOF) || errors.As(err, &ne) {
 		return // hung up, reset, or said nothing in time
 	}
+	s.end()
 	s.p.refusals.Add(1)
 	s.say(errorResponse(stateBadProtocol, err.Error(), ""))
 }

@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/matriarch-ha/matriarch/route"
+)
+
+// tcpPair returns both ends of a connection.
+func tcpPair(t *testing.T) (a, b *net.TCPConn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); s.Close() })
+	return c.(*net.TCPConn), s.(*net.TCPConn)
+}
+
+// The receiver is slow, a write waits in the middle, and the deadline passes
+// meanwhile: the rest of what was read is not sent when there is room again.
+func TestBlockedWriteStopsAtTheDeadline(t *testing.T) {
+	source, src := tcpPair(t)
+	dst, sink := tcpPair(t)
+	dst.SetWriteBuffer(4 << 10)
+	sink.SetReadBuffer(4 << 10)
+	clk := &shiftClock{}
+	g := newGate(route.Backend{}, clk, clk.Now().Add(time.Minute), nil)
+	var sent atomic.Int64
+	p, err := newPipe(g, newBuffers(), src, dst, func(b []byte) { sent.Add(int64(len(b))) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	go source.Write(make([]byte, 64<<20))
+	done := make(chan error, 1)
+	go func() { done <- p.run() }()
+	for last := -1; ; time.Sleep(20 * time.Millisecond) {
+		// Stuck when bytes wait in the sender's queue and none leave it.
+		n := queued(t, dst)
+		if n > 0 && n == last {
+			break
+		}
+		last = n
+	}
+	stuck := sent.Load()
+	clk.shift.Store(int64(2 * time.Minute))
+	go io.Copy(io.Discard, sink)
+	if err := <-done; !errors.Is(err, errShut) {
+		t.Fatalf("ended with %v", err)
+	}
+	if n := sent.Load(); n != stuck {
+		t.Fatalf("%d bytes were sent after the deadline", n-stuck)
+	}
+}
+
+// queued returns how many bytes wait in a connection's send queue.
+func queued(t *testing.T, c *net.TCPConn) int {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

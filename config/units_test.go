@@ -102,3 +102,38 @@ func TestYAMLWords(t *testing.T) {
 		t.Errorf("%v\n%s", err, Tree{n}.YAML(true))
 	}
 }
+
+// Where the YAML library reads something else than people mean.
+func TestYAMLCorners(t *testing.T) {
+	for text, want := range map[string]string{
+		"etcd3: {hosts: [h1:2379, h2:2379]}":             `{"etcd3":{"hosts":["h1:2379","h2:2379"]}}`,
+		"a: {b: [{c: 1}, e: 3, 'x':4, fd00::1:2379]}":    `{"a":{"b":[{"c":1},{"e":3},{"x":4},"fd00::1:2379"]}}`,
+		"\ufeffa: 1\r\nb:\r\n- c\r\n":                    `{"a":1,"b":["c"]}`,
+		"initdb:\n- encoding: UTF8\n- data-checksums\n":  `{"initdb":[{"encoding":"UTF8"},"data-checksums"]}`,
+		"a: test ! -f /a/%f && cp %p /a/%f\nk: a#b #c\n": `{"a":"test ! -f /a/%f && cp %p /a/%f","k":"a#b"}`,
+		"a: y\nb: N\nc: ''\nd: >-\n  x\n  y\n":           `{"a":"y","b":"N","c":"","d":"x y"}`,
+		"host: ::1\nt: 12:30\nv: 08\nw: 2024-01-01\n":    `{"host":"::1","t":"12:30","v":"08","w":"2024-01-01"}`,
+		"x: &a {k: v}\nz:\n  <<: [*a, {m: 1}]\n  k: w\n": `{"x":{"k":"v"},"z":{"k":"w","m":1}}`,
+	} {
+		n, err := parseYAML("t", []byte(text))
+		if err != nil || n.json() != want {
+			t.Errorf("%q: %v, %v", text, n, err)
+		}
+	}
+}
+
+// However broken the line with the password is, the message does not show it.
+func TestSyntaxErrorsKeepSecrets(t *testing.T) {
+	for _, text := range []string{
+		"password: [hidden-one\nx: y", "password: \"x\" hidden-one\n", "a:\n  password: hidden-one\n b: c\n", "password: hidden-one\n  x: y\n",
+		"password: @hidden-one\n", "password: `hidden-one\n", "password: %hidden-one\n", "password: {hidden-one\n", "password: 'hidden-one\n",
+		"password: *hidden-one\n", "password: &hidden-one\n", "a: b\n\tpassword: hidden-one\n", "a: |x hidden-one\n  y\n", "password: \"\\hidden-one\"\n",
+	} {
+		_, _, err := Load("", []string{"MATRIARCH_CONFIGURATION=" + text})
+		if err == nil {
+			t.Errorf("%q is accepted", text)
+			continue
+		}
+		noSecret(t, err.Error())
+	}
+}

@@ -1,11 +1,13 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -34,7 +36,7 @@ func parseYAML(name string, data []byte) (n *node, err error) {
 			n, err = nil, &yamlError{name, "this is not YAML that can be read"}
 		}
 	}()
-	file, perr := parser.ParseBytes(data, 0)
+	file, perr := parser.ParseBytes(bytes.TrimPrefix(data, []byte("\ufeff")), 0)
 	if perr != nil {
 		return nil, syntaxError(name, perr)
 	}
@@ -101,7 +103,7 @@ func (y *yamlReader) value(n ast.Node, depth int) (*node, error) {
 	case *ast.SequenceNode:
 		out := &node{kind: list, origin: y.place(n)}
 		for _, item := range v.Values {
-			c, err := y.value(item, depth+1)
+			c, err := y.item(item, depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -119,11 +121,29 @@ func (y *yamlReader) value(n ast.Node, depth int) (*node, error) {
 	return y.scalar(n)
 }
 
+// item reads an item of a list. Within {...} the parser takes a plain h1:2379
+// for a mapping; without a space after the colon it is one word.
+func (y *yamlReader) item(n ast.Node, depth int) (*node, error) {
+	kv, ok := n.(*ast.MappingValueNode)
+	if m, isMap := n.(*ast.MappingNode); isMap && len(m.Values) == 1 && m.Start.Type != token.MappingStartType {
+		kv, ok = m.Values[0], true
+	}
+	if !ok || kv.Value == nil || kv.Key.IsMergeKey() {
+		return y.value(n, depth)
+	}
+	key, value := kv.Key.GetToken(), kv.Value.GetToken()
+	after := key.Position.Column + utf8.RuneCountInString(key.Value) + 1
+	if key.Type != token.StringType || value.Position.Line != key.Position.Line || value.Position.Column != after {
+		return y.value(n, depth)
+	}
+	return newText(key.Value+":"+value.Value, y.place(n)), nil
+}
+
 func (y *yamlReader) alias(v *ast.AliasNode, depth int) (*node, error) {
 	name := v.Value.GetToken().Value
 	target, ok := y.anchors[name]
 	if !ok || y.open[name] {
-		return nil, y.fail(v, "the alias *"+name+" has no anchor before it")
+		return nil, y.fail(v, "this alias has no anchor before it")
 	}
 	y.open[name] = true
 	defer delete(y.open, name)

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -90,11 +92,22 @@ func (s *Server) merge(ctx context.Context, c cluster.Config, patch pyjson.Objec
 	if !changed {
 		return nil
 	}
-	text, err := merged.MarshalJSON()
+	text, err := stored(merged)
 	if err != nil {
 		return err
 	}
-	return s.src.WriteConfig(ctx, string(text), c.Version)
+	return s.src.WriteConfig(ctx, text, c.Version)
+}
+
+// stored writes a document as the store holds it: compact.
+func stored(doc pyjson.Object) (string, error) {
+	text, err := doc.MarshalJSON()
+	if err != nil {
+		return "", err
+	}
+	var b bytes.Buffer
+	err = json.Compact(&b, text)
+	return b.String(), err
 }
 
 // patched answers with the configuration as it is now.
@@ -134,7 +147,7 @@ func (s *Server) putConfig(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) replace(ctx context.Context, r *http.Request, doc pyjson.Object) error {
-	text, err := doc.MarshalJSON()
+	text, err := stored(doc)
 	if err != nil {
 		return err
 	}
@@ -151,7 +164,7 @@ func (s *Server) replace(ctx context.Context, r *http.Request, doc pyjson.Object
 			return nil
 		}
 		// The reference replaces whatever is there: a lost race is tried again.
-		if err = s.src.WriteConfig(ctx, string(text), v.Config.Version); !errors.Is(err, ErrConflict) {
+		if err = s.src.WriteConfig(ctx, text, v.Config.Version); !errors.Is(err, ErrConflict) {
 			return err
 		}
 	}

@@ -86,19 +86,19 @@ func (f *followed) success() string {
 
 // pending says how far it is when the wait ends without an outcome.
 func (f *followed) pending(waited time.Duration) (int, string) {
-	n := int(waited.Seconds())
+	n := waited.Seconds()
 	if !f.lastKnown {
 		return http.StatusServiceUnavailable, fmt.Sprintf(
-			"%s status unknown after %d seconds; operation may still be in progress", f.title(), n)
+			"%s status unknown after %.0f seconds; operation may still be in progress", f.title(), n)
 	}
 	if !f.last.Failover.Requested() && f.movedAt.IsZero() {
-		return http.StatusServiceUnavailable, fmt.Sprintf("%s failed: nobody leads after %d seconds", f.title(), n)
+		return http.StatusServiceUnavailable, fmt.Sprintf("%s failed: nobody leads after %.0f seconds", f.title(), n)
 	}
 	now := "nobody leads now"
 	if f.last.Leader.Held() {
 		now = fmt.Sprintf("%q leads now", f.last.Leader.Name)
 	}
-	return http.StatusAccepted, fmt.Sprintf("%s still running after %d seconds: %s", f.title(), n, now)
+	return http.StatusAccepted, fmt.Sprintf("%s still running after %.0f seconds: %s", f.title(), n, now)
 }
 
 // patience is how long an answer may take.
@@ -108,7 +108,10 @@ func patience(s cluster.Settings) time.Duration {
 
 // follow watches the request until its outcome is known and answers.
 func (s *Server) follow(w http.ResponseWriter, r *http.Request, m move, from string, settings cluster.Settings, begun uint64) {
-	limit := patience(settings)
+	limit := s.opts.Patience
+	if limit <= 0 {
+		limit = patience(settings)
+	}
 	rc := http.NewResponseController(w)
 	until := time.Now().Add(limit + writeTimeout)
 	// Errors mean a connection that cannot have deadlines: then there is none.

@@ -56,8 +56,13 @@ func (m *metrics) counter(name, help string, n uint64) {
 // texts of the help are those they know.
 func (m *metrics) compatible(s Status, now boot.Instant) {
 	f := s.Server
-	if !s.Facts {
+	switch {
+	case !s.Facts:
 		f = ServerFacts{}
+	case s.InRecovery():
+		f.Location = 0
+	default: // a primary may still know what it once received
+		f.Received, f.Replayed, f.ReplayedAt, f.ReplicationState = 0, 0, time.Time{}, ""
 	}
 	m.gauge("patroni_version", "Patroni semver without periods.", versionNumber(s.Version))
 	m.flag("patroni_postgres_running", "Value is 1 if Postgres is running", s.State == cluster.StateRunning)

@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/journal"
@@ -47,6 +48,9 @@ type Options struct {
 	Clock   clock.Clock      // nil: the real one
 	Log     *slog.Logger     // nil: silent
 	Policy  Policy
+	// Patience bounds how long a request to move the leadership waits for its
+	// outcome; 0 takes it from the settings.
+	Patience time.Duration
 	// Metrics adds lines to GET /metrics after ours; nil adds none.
 	Metrics func(io.Writer)
 	// UI answers GET /ui and below; nil: there is no dashboard.

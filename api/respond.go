@@ -3,10 +3,10 @@ package api
 import (
 	"errors"
 	"fmt"
-	"html"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
 )
@@ -75,7 +75,7 @@ func errorPage(w http.ResponseWriter, code int, message string) {
         <p>Error code explanation: %d - %s.</p>
     </body>
 </html>
-`, code, html.EscapeString(message), code, explanation(code))
+`, code, strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(message), code, explanation(code))
 	w.Header().Set("Content-Type", "text/html;charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)

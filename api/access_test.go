@@ -1,0 +1,222 @@
+package api_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/matriarch-ha/matriarch/api"
+	"github.com/matriarch-ha/matriarch/api/apitest"
+	"github.com/matriarch-ha/matriarch/cluster"
+)
+
+// unsafe lists every path that changes something, with a body that would do it.
+var unsafe = []struct{ method, path, body string }{
+	{"PATCH", "/config", `{"ttl":20}`},
+	{"PUT", "/config", `{"ttl":20}`},
+	{"POST", "/reload", ""},
+	{"POST", "/switchover", `{"leader":"n2","candidate":"n1"}`},
+	{"POST", "/failover", `{"candidate":"n1"}`},
+	{"DELETE", "/switchover", ""},
+	{"POST", "/failsafe", `{}`},
+}
+
+func with(p api.Policy) func(*api.Options) { return func(o *api.Options) { o.Policy = p } }
+
+// TestRefusedRequestsStartNothing: whatever the reason of the refusal, nothing
+// in the cluster changed and nobody was woken.
+func TestRefusedRequestsStartNothing(t *testing.T) {
+	basic := func(user, password string) func(*http.Request) {
+		return func(r *http.Request) { r.SetBasicAuth(user, password) }
+	}
+	from := func(addr string) func(*http.Request) {
+		return func(r *http.Request) { r.RemoteAddr = addr + ":4711" }
+	}
+	secret := api.Policy{Username: "admin", Password: "geheim"}
+	for _, c := range []struct {
+		what   string
+		policy api.Policy
+		edit   func(*http.Request)
+		code   int
+		text   string
+	}{
+		{"no password given", secret, func(*http.Request) {}, 401, "no auth header received"},
+		{"wrong password", secret, basic("admin", "geheime"), 401, "not authenticated"},
+		{"wrong user", secret, basic("geheim", "admin"), 401, "not authenticated"},
+		{"no basic scheme", secret, func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, 401, "not authenticated"},
+		{"foreign address", api.Policy{AllowList: []string{"10.1.0.0/16", "nonsense/"}}, from("192.0.2.7"), 403, "Access is denied"},
+		{"foreign address and right password", api.Policy{Username: "a", Password: "b", AllowList: []string{"10.1.2.3"}},
+			func(r *http.Request) { from("192.0.2.7")(r); r.SetBasicAuth("a", "b") }, 403, "Access is denied"},
+		{"not a known method", secret, func(r *http.Request) { r.Method = "BREW" }, 501, "Unsupported method ('BREW')"},
+	} {
+		for _, u := range unsafe {
+			m := one("n1", nil)
+			before := m.C.View()
+			got := ask(mustServer(t, m, with(c.policy)), u.method, u.path, u.body, c.edit)
+			if got.Code != c.code || !strings.Contains(got.Body.String(), c.text) {
+				t.Errorf("%s: %s %s = %d %q, want %d %q", c.what, u.method, u.path, got.Code, got.Body, c.code, c.text)
+			}
+			if c.code == 401 && got.Header().Get("WWW-Authenticate") != `Basic realm="Patroni"` {
+				t.Errorf("%s: no challenge", c.what)
+			}
+			untouched(t, c.what, m, before)
+		}
+	}
+}
+
+func untouched(t *testing.T, what string, m *apitest.Member, before cluster.View) {
+	t.Helper()
+	after := m.C.View()
+	if after.Config != before.Config || after.Failover != before.Failover || m.Wakes() != 0 || m.Reloads() != 0 {
+		t.Errorf("%s: the refused request had an effect", what)
+	}
+}
+
+func TestAllowList(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		policy api.Policy
+		from   string
+		path   string
+		code   int
+	}{
+		{"network", api.Policy{AllowList: []string{"10.1.0.0/16"}}, "10.1.2.3", "/reload", 202},
+		{"address", api.Policy{AllowList: []string{"10.1.2.3"}}, "10.1.2.3", "/reload", 202},
+		{"mapped address", api.Policy{AllowList: []string{"10.1.2.3"}}, "[::ffff:10.1.2.3]", "/reload", 202},
+		{"member", api.Policy{AllowMembers: true}, "10.77.0.13", "/reload", 202},
+		{"no member", api.Policy{AllowMembers: true}, "10.77.0.14", "/reload", 403},
+		{"failsafe does not count members", api.Policy{AllowMembers: true, AllowList: []string{"10.1.2.3"}}, "10.77.0.13", "/failsafe", 403},
+		{"failsafe with members only", api.Policy{AllowMembers: true}, "10.77.0.14", "/failsafe", 502},
+		{"reading is free", api.Policy{AllowList: []string{"10.1.2.3"}, Username: "a", Password: "b"}, "192.0.2.1", "GET /config", 200},
+	} {
+		method, path, ok := strings.Cut(c.path, " ")
+		if !ok {
+			method, path = "POST", c.path
+		}
+		got := ask(mustServer(t, one("n1", nil), with(c.policy)), method, path, "",
+			func(r *http.Request) { r.RemoteAddr = c.from + ":4711" })
+		if got.Code != c.code {
+			t.Errorf("%s: %d, want %d", c.what, got.Code, c.code)
+		}
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	s := mustServer(t, one("n1", nil), with(api.Policy{Headers: map[string]string{"X-Frame-Options": "DENY"}, ServerTokens: "Minimal"}))
+	got := ask(s, "GET", "/patroni", "")
+	if got.Header().Get("X-Frame-Options") != "DENY" || got.Header().Get("Server") != "Patroni/4.1.5" {
+		t.Errorf("headers %v", got.Header())
+	}
+	if got := ask(s, "GET", "/failsafe", ""); got.Header().Get("X-Frame-Options") != "" {
+		t.Error("an error page carries the extra headers")
+	}
+}
+
+func TestReloadAndBodies(t *testing.T) {
+	m := one("n1", nil)
+	s := mustServer(t, m, nil)
+	if got := ask(s, "POST", "/reload", ""); got.Code != 202 || got.Body.String() != "reload scheduled" || m.Reloads() != 1 {
+		t.Errorf("reload: %d %s, %d times", got.Code, got.Body, m.Reloads())
+	}
+	for _, c := range []struct {
+		body string
+		code int
+	}{
+		{"", 411}, {"[]", 400}, {"null", 400}, {"{} {}", 400}, {`"a"`, 400}, {"{", 400}, {`{"a":}`, 400},
+		{`{"a":"` + strings.Repeat("x", 300<<10) + `"}`, 413}, {strings.Repeat(`{"a":`, 1000) + "1" + strings.Repeat("}", 1000), 400},
+	} {
+		for _, path := range []string{"PATCH /config", "PUT /config", "POST /switchover", "POST /failover"} {
+			method, path, _ := strings.Cut(path, " ")
+			m := one("n1", nil)
+			before := m.C.View()
+			got := ask(mustServer(t, m, nil), method, path, c.body)
+			if got.Code != c.code {
+				t.Errorf("%s %s with %.20q: %d, want %d", method, path, c.body, got.Code, c.code)
+			}
+			untouched(t, c.body, m, before)
+		}
+	}
+}
+
+// FuzzBodies: no body makes the server fail, and whatever is not 200 or 202
+// changed nothing.
+func FuzzBodies(f *testing.F) {
+	for _, s := range []string{`{"leader":"n2","candidate":"n1","scheduled_at":"2030-01-01T10:00Z"}`, `{"ttl":null}`,
+		`{"postgresql":{"parameters":{"a":[1,{"b":"\ud83d"}]}}}`, `{"candidate":1}`, "{", `[[[`, "{\"a\":1e999}", `{"scheduled_at":"2026-01-01 10:00"}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, target := range []string{"PATCH /config", "PUT /config", "POST /switchover"} {
+			method, path, _ := strings.Cut(target, " ")
+			m := one("n2", nil)
+			m.C.OnFailover = func(c *apitest.Cluster, fo cluster.Failover) {
+				if fo.ScheduledAt == "" {
+					c.MoveLeader("n1")
+				}
+			}
+			before := m.C.View()
+			got := ask(mustServer(t, m, nil), method, path, body)
+			switch {
+			case got.Code == 200 || got.Code == 202:
+			case got.Code >= 400 && got.Code < 500:
+				untouched(t, body, m, before)
+			default:
+				t.Errorf("%s with %q: %d %s", target, body, got.Code, got.Body)
+			}
+		}
+	})
+}
+
+// TestTLSPolicy exercises certificates on a real port, and changing them while
+// the server runs.
+func TestTLSPolicy(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.issue(t, "server")
+	policy := api.Policy{TLS: api.TLS{CertFile: cert, KeyFile: key, CAFile: ca.file, VerifyClient: "optional"},
+		TLSHeaders: map[string]string{"Strict-Transport-Security": "max-age=1"}}
+	m := one("n1", nil)
+	s := mustServer(t, m, with(policy))
+	url := serve(t, s)
+
+	without, withCert := ca.client(t, ""), ca.client(t, "somebody")
+	resp := must(without.Get("https://" + url + "/patroni"))(t)
+	if resp.StatusCode != 200 || resp.Header.Get("Strict-Transport-Security") == "" || resp.ContentLength <= 0 || resp.ProtoMinor != 1 {
+		t.Errorf("GET over TLS: %d %v", resp.StatusCode, resp.Header)
+	}
+	if resp := must(without.Post("https://"+url+"/reload", "", nil))(t); resp.StatusCode != 403 || m.Reloads() != 0 {
+		t.Errorf("POST without a certificate: %d", resp.StatusCode)
+	}
+	if resp := must(withCert.Post("https://"+url+"/reload", "", nil))(t); resp.StatusCode != 202 {
+		t.Errorf("POST with a certificate: %d", resp.StatusCode)
+	}
+
+	policy.TLS.VerifyClient = "required"
+	if err := s.Reconfigure(policy); err != nil {
+		t.Fatal(err)
+	}
+	without.CloseIdleConnections()
+	if resp, err := without.Get("https://" + url + "/patroni"); err == nil {
+		t.Errorf("a required certificate was not asked for: %d", resp.StatusCode)
+	}
+	policy.TLS.CertFile += ".missing"
+	if err := s.Reconfigure(policy); err == nil || !strings.Contains(err.Error(), "restapi.certfile") {
+		t.Errorf("a missing certificate: %v", err)
+	}
+	if err := s.Reconfigure(api.Policy{}); err != nil {
+		t.Fatal(err)
+	}
+	if resp := must(http.Get("http://" + url + "/patroni"))(t); resp.StatusCode != 200 {
+		t.Errorf("plain after TLS was switched off: %d", resp.StatusCode)
+	}
+}
+
+func must(resp *http.Response, err error) func(t *testing.T) *http.Response {
+	return func(t *testing.T) *http.Response {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp
+	}
+}

@@ -135,6 +135,22 @@ func TestDirectoryMergesInOrder(t *testing.T) {
 	}
 }
 
+func TestOriginOfDottedNames(t *testing.T) {
+	f := mustFile(t, "postgresql:\n  parameters:\n    pg_stat_statements.max: 5\n")
+	if got := f.Origin("postgresql.parameters.pg_stat_statements.max"); got != "env MATRIARCH_CONFIGURATION:3:29" {
+		t.Error(got)
+	}
+	for _, path := range []string{"postgresql.parameters.pg_stat_statements", "postgresql.x.", "a..b", "."} {
+		if got := f.Origin(path); got != "default" {
+			t.Error(path, got)
+		}
+	}
+	// A dotted key at the top is not the setting of that path.
+	if d := mustDynamic(t, `{"postgresql.use_slots": false}`); !d.Settings.UseSlots {
+		t.Error("a misplaced key had an effect")
+	}
+}
+
 func TestWithoutFile(t *testing.T) {
 	t.Run("configuration variable alone", func(t *testing.T) {
 		f, _, err := Load("/nonexistent/x.yml", []string{"PATRONI_CONFIGURATION=scope: a\netcd3: {host: e}", "PATRONI_SCOPE=b"})

@@ -145,6 +145,13 @@ func (r *report) checkFile(d reader, f *File) {
 				"choose a place beside it, or leave it out")
 		}
 	}
+	for _, s := range []string{"postgresql", "restapi"} {
+		listen, _, err := splitHostPort(d.text(s+".listen", ""), "0")
+		if first, _, _ := strings.Cut(listen, ","); err == nil && wildcard(first) && !d.has(s+".connect_address") {
+			r.warn(WarnAdjusted, s+".connect_address", d.n.get(s+".listen"),
+				"is not set and %s.listen is on all addresses; localhost is used, which members on other hosts cannot reach", s)
+		}
+	}
 	if d.has("postgresql.use_slots") {
 		r.warn(WarnIgnored, "postgresql.use_slots", d.n.get("postgresql.use_slots"), "has no effect here: it belongs to the dynamic configuration")
 	}

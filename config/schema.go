@@ -134,7 +134,7 @@ func logFields() []field {
 		oneOf("type", "plain", "json"),
 		oneOf("level", "debug", "info", "warning", "error", "critical"),
 		str("dir"), num("file_num", 0), unit("file_size", "B", 1), within("mode", 0, 0o777),
-		whatever("format"),
+		later(whatever("format"), cosmetic),
 		later(str("traceback_level"), cosmetic, "ERROR"), later(str("dateformat"), cosmetic),
 		later(free("static_fields"), cosmetic), num("max_queue_size", 0),
 		later(free("loggers"), cosmetic), later(yesno("deduplicate_heartbeat_logs"), cosmetic),

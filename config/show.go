@@ -81,7 +81,7 @@ func (f *File) Origin(path string) string {
 }
 
 func origin(n *node, path string) string {
-	if n = n.get(path); n == nil || n.origin == "" {
+	if n = n.locate(path); n == nil || n.origin == "" {
 		return "default"
 	}
 	return n.origin

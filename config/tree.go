@@ -39,18 +39,30 @@ func newMapping() *node { return &node{kind: mapping, fields: map[string]*node{}
 
 func newText(s, origin string) *node { return &node{kind: text, scalar: s, origin: origin} }
 
-// get returns the node at a dotted path below n, or nil. A key may contain
-// dots itself, as names of PostgreSQL parameters do.
+// get returns the node at a dotted path below n, or nil.
 func (n *node) get(path string) *node {
 	for path != "" && n != nil {
-		if v, ok := n.fields[path]; ok {
-			return v
-		}
 		var key string
 		key, path, _ = strings.Cut(path, ".")
 		n = n.fields[key]
 	}
 	return n
+}
+
+// locate is get for paths that people give: a key may contain dots itself, as
+// names of PostgreSQL parameters do.
+func (n *node) locate(path string) *node {
+	if n == nil || path == "" {
+		return n
+	}
+	if v, ok := n.fields[path]; ok {
+		return v
+	}
+	key, rest, more := strings.Cut(path, ".")
+	if !more {
+		return nil
+	}
+	return n.fields[key].locate(rest)
 }
 
 // set puts a field, at the end if it is new.

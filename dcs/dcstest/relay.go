@@ -1,0 +1,133 @@
+package dcstest
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Relay forwards TCP connections to a server and can damage them. It implements
+// Link.
+type Relay struct {
+	listener net.Listener
+	target   string
+
+	mu    sync.Mutex
+	cut   bool
+	lossy bool
+	conns map[net.Conn]bool
+	wg    sync.WaitGroup
+}
+
+// StartRelay forwards a free loopback port to target until the test ends.
+func StartRelay(t testing.TB, target string) *Relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Relay{listener: l, target: target, conns: map[net.Conn]bool{}}
+	r.wg.Go(r.accept)
+	t.Cleanup(func() { l.Close(); r.Cut(); r.wg.Wait() })
+	return r
+}
+
+// Addr is where to connect to.
+func (r *Relay) Addr() string { return r.listener.Addr().String() }
+
+// Cut implements Link.
+func (r *Relay) Cut() { r.set(true, false, true) }
+
+// LoseReplies implements Link: a connection on which a reply was lost is ended
+// a little later, as a network does that has gone wrong.
+func (r *Relay) LoseReplies() { r.set(false, true, false) }
+
+// Mend implements Link. Connections that lost something are ended.
+func (r *Relay) Mend() {
+	r.mu.Lock()
+	lossy := r.lossy
+	r.mu.Unlock()
+	r.set(false, false, lossy)
+}
+
+func (r *Relay) set(cut, lossy, end bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cut, r.lossy = cut, lossy
+	if end {
+		for c := range r.conns {
+			c.Close()
+		}
+	}
+}
+
+func (r *Relay) accept() {
+	for {
+		c, err := r.listener.Accept()
+		if err != nil {
+			return
+		}
+		r.wg.Go(func() { r.serve(c) })
+	}
+}
+
+func (r *Relay) serve(client net.Conn) {
+	defer client.Close()
+	if !r.track(client) {
+		return
+	}
+	defer r.forget(client)
+	server, err := net.Dial("tcp", r.target)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	if !r.track(server) {
+		return
+	}
+	defer r.forget(server)
+	var both sync.WaitGroup
+	both.Go(func() { io.Copy(server, client); server.Close(); client.Close() })
+	both.Go(func() { r.answers(client, server); server.Close(); client.Close() })
+	both.Wait()
+}
+
+// answers copies what the server says, unless it is to be lost.
+func (r *Relay) answers(client, server net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := server.Read(buf)
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		lossy := r.lossy
+		r.mu.Unlock()
+		if lossy {
+			// Time for the server to finish what it was asked, not only to take it in.
+			server.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+			continue
+		}
+		if _, err := client.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// track remembers a connection, unless connections are cut at the moment.
+func (r *Relay) track(c net.Conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.cut {
+		r.conns[c] = true
+	}
+	return !r.cut
+}
+
+func (r *Relay) forget(c net.Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.conns, c)
+}

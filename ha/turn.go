@@ -136,7 +136,7 @@ func (t *turn) whyNot() string {
 // the history one after the other.
 func (t *turn) leaderDescent() (election.Descent, bool) {
 	lead, ok := t.view.LeaderMember()
-	tl := t.view.History.Timeline()
+	tl := election.Current(t.view.History, t.view.Timelines)
 	if tl == 0 && lead.Timeline == 1 {
 		tl = 1 // a cluster on its first timeline has no history
 	}

@@ -47,8 +47,8 @@ func WhyNot(s Standing, g Ground) string {
 	if why := DivergedFrom(s, g); why != "" {
 		return why
 	}
-	if g.CheckTimeline && s.Position.Timeline < g.History.Timeline() {
-		return fmt.Sprintf("it is on timeline %d and the cluster on %d", s.Position.Timeline, g.History.Timeline())
+	if tl := Current(g.History, g.Timelines); g.CheckTimeline && s.Position.Timeline < tl {
+		return fmt.Sprintf("it is on timeline %d and the cluster on %d", s.Position.Timeline, tl)
 	}
 	if g.Sync.Active() && !g.Sync.Holds(s.Name) {
 		return "it is not a synchronous standby and may lack acknowledged commits"
@@ -68,16 +68,41 @@ func WhyNot(s Standing, g Ground) string {
 // DivergedFrom says why s cannot be on the cluster's line of descent, and
 // nothing when it is, or when that cannot be known.
 func DivergedFrom(s Standing, g Ground) string {
-	d := Descent{Timeline: g.History.Timeline(), History: g.History.WAL(), Claims: g.Timelines}
+	d := Descent{Timeline: Current(g.History, g.Timelines), History: g.History.WAL(), Claims: g.Timelines}
 	if d.Timeline == 0 {
 		d.Timeline = s.Position.Timeline // no history published: only identities can speak
 	}
-	if _, ok := s.History.SwitchOf(d.Timeline); ok && s.Position.Timeline > d.Timeline {
-		// Its leader promoted and was lost before it could publish the switch:
-		// the member continues the published line.
-		d.Timeline = s.Position.Timeline
+	if s.Position.Timeline > d.Timeline {
+		// Its leader promoted and was lost before it could publish the switch. A
+		// number is claimed under the lease, and claims only grow: the member's
+		// line is newer than the published one.
+		c, claimed := g.Timelines.Claim(s.Position.Timeline)
+		if claimed && !c.Identity.Conflicts(s.Identity) {
+			return ""
+		}
+		if _, ok := s.History.SwitchOf(d.Timeline); ok {
+			d.Timeline = s.Position.Timeline // it continues the published line
+		}
 	}
 	return d.WhyDiverged(s)
+}
+
+// Current is the cluster's timeline, 0 when it is unknown. The history names
+// only its ancestors, and numbers may be skipped (a number claimed by a member
+// that was lost is never used again), so the register says which number the
+// branch has that begins where the history ends.
+func Current(h cluster.History, t cluster.Timelines) wal.Timeline {
+	tl := h.Timeline()
+	if len(h.Lines) == 0 {
+		return tl
+	}
+	last := h.Lines[len(h.Lines)-1]
+	for _, c := range t.Claims {
+		if c.Timeline > last.Timeline && c.Identity.Switch == last.LSN {
+			tl = max(tl, c.Timeline)
+		}
+	}
+	return tl
 }
 
 // Descent is a line of descent: a timeline, its ancestors, and what is known of

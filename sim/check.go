@@ -1,0 +1,244 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// checker looks at the world only: at servers, branches, the store's state and
+// acknowledged commits. It knows neither the rules nor what anybody believes.
+type checker struct {
+	w          *world
+	violations []Violation
+	seen       map[string]bool
+
+	numbers   map[string]*branch // system id and timeline → the branch that bears it
+	highest   map[string]wal.Timeline
+	published map[*branch]wal.LSN // what leaders told the store of their progress
+	system    string
+	lastReign int // the newest reign that acknowledged anything
+	reigns    map[int]*server
+	current   *server // the server of the newest reign
+	unpaused  time.Duration
+}
+
+// Violation is one broken promise.
+type Violation struct {
+	Invariant string
+	At        time.Duration
+	What      string
+}
+
+func (v Violation) String() string {
+	return fmt.Sprintf("%s violated at %s: %s", v.Invariant, v.At.Round(time.Millisecond), v.What)
+}
+
+func newChecker(w *world) *checker {
+	return &checker{w: w, seen: map[string]bool{}, numbers: map[string]*branch{}, highest: map[string]wal.Timeline{},
+		published: map[*branch]wal.LSN{}, reigns: map[int]*server{}, unpaused: -time.Hour}
+}
+
+// violate records the first violation of each kind.
+func (c *checker) violate(invariant, format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	c.w.tracef("VIOLATION of %s: %s", invariant, what)
+	if c.seen[invariant] {
+		return
+	}
+	c.seen[invariant] = true
+	c.violations = append(c.violations, Violation{invariant, c.w.now, what})
+}
+
+// holds reports whether the store gives the lease to the server's member.
+func (c *checker) holds(s *server) bool { return c.w.store.view.Leader.Name == s.m.name }
+
+// exempt: a frozen host, and the moment after its thaw until the guard has run,
+// and a cluster that a person paused.
+func (c *checker) exempt(s *server) bool {
+	w := c.w
+	return s.m.host.frozen || w.now < s.m.grace || c.pausedNow()
+}
+
+func (c *checker) pausedNow() bool {
+	return c.w.store.settings.Paused || c.w.now < c.unpaused+c.w.cfg.settings.TTL+5*time.Second
+}
+
+// leaderChanged: I1 at the moment when the lease leaves a member.
+func (c *checker) leaderChanged() {
+	for _, m := range c.w.members {
+		if m.server.writable() && !c.holds(m.server) && !c.exempt(m.server) {
+			c.violate("I1", "%s still accepts writes although the store has ended its lease", m.name)
+		}
+	}
+}
+
+// reignBegins: a server becomes writable.
+func (c *checker) reignBegins(s *server) {
+	w := c.w
+	if !c.holds(s) && !c.exempt(s) {
+		c.violate("I1", "%s begins to accept writes and the lease is held by %q", s.m.name, w.store.view.Leader.Name)
+	}
+	w.tracef("%s: accepts writes: reign %d on branch %d (timeline %d) from %s", s.m.name, s.reign, s.branch.id, s.branch.timeline, s.end)
+	w.countReign(s)
+	c.reigns[s.reign], c.current = s, s
+	if w.store.view.Leader.Name == s.m.name {
+		c.losses(s)
+	}
+}
+
+// losses: I2 and I3 at the moment when a server takes the cluster over.
+func (c *checker) losses(s *server) {
+	f := c.w.store.view.Failover
+	forced := f.Candidate == s.m.name && f.Leader == ""
+	for _, b := range c.w.branches {
+		if b.sysID != s.sysID {
+			continue
+		}
+		if b.protected > 0 && !s.branch.contains(s.end, b, b.protected) {
+			if !forced {
+				c.violate("I2", "%s becomes primary without the protected commit at %s of branch %d (timeline %d); it has that branch up to %s",
+					s.m.name, b.protected, b.id, b.timeline, s.branch.shares(s.end, b, b.end))
+			}
+			b.protected = 0
+		}
+		if b.acked > 0 && !s.branch.contains(s.end, b, b.acked) {
+			shared := s.branch.shares(s.end, b, b.acked)
+			limit := wal.LSN(c.w.store.settings.MaxLagOnFailover)
+			if p := c.published[b]; p > shared+limit && !forced {
+				c.violate("I3", "%s becomes primary with branch %d up to %s only, %d bytes before the published %s; allowed are %d",
+					s.m.name, b.id, shared, p-shared, p, limit)
+			}
+			c.w.stats.Lost++
+			b.acked = 0
+		}
+	}
+}
+
+// acked: a client was told that its commit is safe.
+func (c *checker) acked(x *commit) {
+	w := c.w
+	excused := c.exempt(x.s) && (!x.sync && x.via == 0 || c.pausedNow())
+	if x.reign < c.lastReign && !excused {
+		c.violate("I1", "%s (reign %d) acknowledges a commit after the later reign %d of %s acknowledged one (synchronous: %t, through the entrypoint: %t)",
+			x.s.m.name, x.reign, c.lastReign, c.reigns[c.lastReign].m.name, x.sync, x.via != 0)
+	}
+	if !c.holds(x.s) && excused {
+		return // documented: it may be lost
+	}
+	if !c.holds(x.s) && !c.exempt(x.s) {
+		c.violate("I1", "%s acknowledges a commit and the lease is held by %q", x.s.m.name, w.store.view.Leader.Name)
+	}
+	c.lastReign = max(c.lastReign, x.reign)
+	x.branch.acked = max(x.branch.acked, x.lsn)
+	if w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !c.pausedNow() {
+		x.branch.protected = max(x.branch.protected, x.lsn)
+		if c.current != nil && c.current.reign > x.reign && !c.current.branch.contains(c.current.end, x.branch, x.lsn) {
+			c.violate("I2", "%s acknowledges a protected commit at %s that the later primary %s does not have", x.s.m.name, x.lsn, c.current.m.name)
+		}
+	}
+}
+
+// promoted: I5 at the moment of a promotion.
+func (c *checker) promoted(s *server) {
+	key := fmt.Sprintf("%s/%d", s.sysID, s.branch.timeline)
+	if o := c.numbers[key]; o != nil {
+		c.violate("I5", "%s promotes to timeline %d, which another branch bears already (left its parent at %s, this one at %s)",
+			s.m.name, s.branch.timeline, o.from, s.branch.from)
+	}
+	c.numbers[key] = s.branch
+	if s.branch.timeline < c.highest[s.sysID] {
+		c.violate("I5", "%s promotes to timeline %d although the cluster was on %d already", s.m.name, s.branch.timeline, c.highest[s.sysID])
+	}
+	c.highest[s.sysID] = max(c.highest[s.sysID], s.branch.timeline)
+}
+
+// forked: a server writes on where another has written, on the same timeline.
+func (c *checker) forked(s *server) {
+	c.violate("I5", "%s goes on writing timeline %d at %s, where %s is the writer", s.m.name, s.branch.timeline, s.branch.from, s.branch.parent.writer.m.name)
+}
+
+// mixedStream: I4, a stream between servers whose records differ.
+func (c *checker) mixedStream(s, from *server) {
+	c.violate("I4", "%s at %s of branch %d streams from %s on branch %d, which does not contain that",
+		s.m.name, s.end, s.branch.id, from.m.name, from.branch.id)
+}
+
+// startedRewinding: D1, a half rewound directory was started.
+func (c *checker) startedRewinding(s *server) {
+	c.violate("D1", "%s starts a data directory whose rewind did not finish", s.m.name)
+}
+
+// wrote: a member's write reached the store.
+func (c *checker) wrote(m *member, x ha.Action) {
+	switch x.Kind {
+	case ha.PublishStatus:
+		if b := m.server.branch; b != nil {
+			c.published[b] = max(c.published[b], c.w.store.view.Status.Optime)
+		}
+	case ha.WriteInitialize:
+		if c.system != "" && c.system != x.SystemID {
+			c.violate("I8", "%s replaces the cluster's database %s by %s", m.name, c.system, x.SystemID)
+		}
+		c.system = x.SystemID
+	case ha.WriteSync:
+		if x.Sync.Leader == "" {
+			for _, b := range c.w.branches {
+				b.protected = 0
+			}
+		}
+	}
+}
+
+// every looks at what takes time to show: a diverged server that goes on
+// serving although its agent could know.
+func (c *checker) every() {
+	w := c.w
+	lead := w.member(w.store.view.Leader.Name)
+	for _, m := range w.members {
+		s := m.server
+		if lead == nil || m == lead || !lead.server.writable() || s.proc != ha.ProcessRunning || s.role != ha.ServerStandby ||
+			s.sysID != lead.server.sysID || !c.undisturbed(m) || !c.undisturbed(lead) ||
+			lead.server.branch.contains(lead.server.end, s.branch, s.end) {
+			s.diverged = 0
+			continue
+		}
+		s.diverged += checkEvery
+		if s.diverged > w.cfg.settings.LoopWait+15*time.Second {
+			c.violate("I4", "%s serves rows of branch %d that the leader %s never had, for %s", m.name, s.branch.id, lead.name, s.diverged)
+		}
+	}
+}
+
+// undisturbed: nothing keeps the member's agent from knowing and acting.
+func (c *checker) undisturbed(m *member) bool {
+	a := m.agent
+	return a.alive && !a.paused && a.starved == 0 && !m.host.frozen && m.host.slowDisk == 0 &&
+		c.w.net.both(m.index, c.w.store.node) && !c.w.store.down && !c.pausedNow() && m.loseReplies == 0
+}
+
+// copies: I8, every acknowledged commit still exists on some disk.
+func (c *checker) copies() {
+	for _, b := range c.w.branches {
+		if b.acked > 0 && b.sysID == c.system && !c.anywhere(b) {
+			c.violate("I8", "the acknowledged commit at %s of branch %d (timeline %d) is on no disk any more", b.acked, b.id, b.timeline)
+		}
+	}
+}
+
+func (c *checker) anywhere(b *branch) bool {
+	for _, m := range c.w.members {
+		if s := m.server; s.branch != nil && s.branch.contains(s.end, b, b.acked) {
+			return true
+		}
+		for _, k := range m.server.aside {
+			if k.branch.contains(k.end, b, b.acked) {
+				return true
+			}
+		}
+	}
+	return false
+}

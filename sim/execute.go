@@ -1,0 +1,440 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha"
+)
+
+// turn is one observation, one decision, and the carrying out of its actions.
+func (a *agent) turn() {
+	a.turning, a.again = true, false
+	a.tendGuard()
+	o := a.observe()
+	d := a.m.w.decide(o, a.mem)
+	a.mem = d.Memory
+	a.m.w.traceTurn(a, &o, &d)
+	a.run(d.Actions, 0, false, func() {
+		a.turning = false
+		a.publish()
+		if a.again {
+			a.wake()
+			return
+		}
+		a.plan(d.WakeAfter)
+	})
+}
+
+// tendGuard disarms the guard once the lease is gone and the server certainly
+// does not write and is not about to; otherwise it would kill a standby. While
+// the cluster is paused no guard stands over the server.
+func (a *agent) tendGuard() {
+	s, k := a.m.server, &a.keeper
+	writes := s.proc != ha.ProcessStopped && s.role == ha.ServerPrimary || s.promote ||
+		a.task.kind == ha.Promote || a.task.kind == ha.StartPrimary
+	paused := a.snap != nil && a.snap.settings.Paused
+	switch {
+	case paused || !k.held && !k.taking && !writes:
+		if a.m.guard.deadline != 0 {
+			k.disarm()
+		}
+	case k.held && k.armed == 0:
+		k.arm(nil)
+	}
+	k.unguarded = paused
+}
+
+// run carries actions out in order. After a failure only fences are. A fault
+// may strike between any two.
+func (a *agent) run(acts []ha.Action, i int, failed bool, done func()) {
+	for i < len(acts) && failed && acts[i].Kind != ha.Fence {
+		i++
+	}
+	if i == len(acts) {
+		done()
+		return
+	}
+	act := acts[i]
+	next := func() {
+		a.do(act, func(ok bool) {
+			if !ok {
+				a.m.w.tracef("%s:   %s failed", a.m.name, act.Kind)
+			}
+			a.run(acts, i+1, failed || !ok, done)
+		})
+	}
+	if !a.struck() {
+		next()
+	} else if a.alive {
+		a.in(a.epoch, next)
+	}
+}
+
+// struck lets the fault that waits for a place between two actions strike.
+func (a *agent) struck() bool {
+	if a.cut == 0 {
+		return false
+	}
+	a.cut--
+	if a.cut > 0 {
+		return false
+	}
+	a.m.w.stats.MidTurn++
+	if a.cutPause == 0 {
+		a.m.w.tracef("%s: agent is killed between two actions", a.m.name)
+		a.kill()
+		return true
+	}
+	a.m.w.tracef("%s: agent is stopped between two actions for %s", a.m.name, a.cutPause)
+	a.pause()
+	epoch := a.epoch
+	a.m.w.after(a.cutPause, func() {
+		if a.epoch == epoch {
+			a.resume()
+		}
+	})
+	return true
+}
+
+// do carries one action out; done is told whether it succeeded.
+func (a *agent) do(x ha.Action, done func(bool)) {
+	if x.Kind.IsTask() {
+		done(a.begin(x))
+		return
+	}
+	if x.Session != "" && x.Session != a.keeper.session {
+		done(false)
+		return
+	}
+	switch x.Kind {
+	case ha.Fence:
+		a.fence(done)
+	case ha.CancelTask:
+		a.task.cancel()
+		done(true)
+	case ha.TakeLeader:
+		a.keeper.take(x.Session, done)
+	case ha.ReleaseLeader:
+		a.release(x, done)
+	case ha.AskPeers:
+		a.ask(x.Names)
+		done(true)
+	case ha.StopReceiver, ha.Follow:
+		a.follow(x, done)
+	case ha.SetSyncNames:
+		a.setSyncNames(x.Names, done)
+	case ha.KeepSlots:
+		a.m.server.slots = slices.Clone(x.Slots)
+		done(true)
+	case ha.AcceptBootstrap, ha.DiscardBootstrap:
+		done(a.settleBootstrap(x.Kind))
+	case ha.AcceptRewind:
+		a.m.server.unproven = false
+		done(true)
+	case ha.Exit:
+		a.exit(x)
+	default:
+		a.write(x, done)
+	}
+}
+
+// fence kills the server and waits for the proof.
+func (a *agent) fence(done func(bool)) {
+	a.m.w.stats.Fences++
+	a.task.cancel()
+	a.later(a.m.w.upTo(a.m.w.cfg.kill), func() {
+		a.m.server.die()
+		done(true)
+	})
+}
+
+// release gives the lease up, the handover first, if the server does not write.
+func (a *agent) release(x ha.Action, done func(bool)) {
+	s := a.m.server
+	if s.proc != ha.ProcessStopped && s.role == ha.ServerPrimary || s.promote || !a.keeper.held {
+		done(false)
+		return
+	}
+	if x.Handover.Leader == "" {
+		a.keeper.release(done)
+		return
+	}
+	a.call(func(st *store) error {
+		st.view.Handover = x.Handover
+		st.view.Handover.Version = st.next()
+		st.changed()
+		return nil
+	}, func(err error, _ int64) {
+		if err != nil || !a.keeper.held {
+			done(false)
+			return
+		}
+		a.keeper.release(done)
+	})
+}
+
+// follow points the standby elsewhere, or nowhere.
+func (a *agent) follow(x ha.Action, done func(bool)) {
+	s := a.m.server
+	if s.role != ha.ServerStandby || s.proc != ha.ProcessRunning {
+		done(false)
+		return
+	}
+	if x.Kind == ha.StopReceiver && a.m.w.opt.Mutant == VoterStreams {
+		done(true)
+		return
+	}
+	life := s.life
+	a.later(5*time.Millisecond+s.slow(), func() {
+		if s.life != life {
+			done(false)
+			return
+		}
+		s.upstream = x.Upstream
+		s.dropReceiver()
+		if !s.upstream.IsZero() {
+			s.reconnect(0)
+		}
+		a.again = true
+		done(true)
+	})
+}
+
+func (a *agent) setSyncNames(names []string, done func(bool)) {
+	s := a.m.server
+	life := s.life
+	a.later(5*time.Millisecond+s.slow(), func() {
+		if s.life != life {
+			done(false)
+			return
+		}
+		s.syncNames = slices.Clone(names)
+		s.acknowledge()
+		a.again = true
+		done(true)
+	})
+}
+
+func (a *agent) settleBootstrap(kind ha.ActionKind) bool {
+	s := a.m.server
+	if s.dir == ha.DirPresent {
+		return kind == ha.AcceptBootstrap
+	}
+	if s.dir != ha.DirUnfinished || s.proc != ha.ProcessStopped {
+		return false
+	}
+	if kind == ha.AcceptBootstrap {
+		s.dir = ha.DirPresent
+	} else {
+		s.keepAside()
+	}
+	a.again = true
+	return true
+}
+
+// exit ends the agent; the service manager starts it again later. A clean end
+// takes the session along and the guard too.
+func (a *agent) exit(x ha.Action) {
+	a.m.w.tracef("%s: agent exits with %d: %s", a.m.name, x.Code, x.Why)
+	id, m := a.keeper.session, a.m
+	if x.Code == 0 && id != "" {
+		m.w.net.send(m.index, m.w.store.node, func() {
+			if !m.w.store.down {
+				m.w.store.end(id)
+			}
+		})
+	}
+	if m.server.proc == ha.ProcessStopped {
+		m.guard.die()
+	}
+	a.die()
+	a.startAfter(m.w.cfg.restart)
+}
+
+// write carries the plain writes to the store out.
+func (a *agent) write(x ha.Action, done func(bool)) {
+	op := a.operation(x)
+	if op == nil {
+		done(false)
+		return
+	}
+	var v *cluster.View
+	a.call(func(s *store) error {
+		if err := op(s, &s.view); err != nil {
+			return err
+		}
+		v = &s.view
+		s.changed()
+		a.m.w.check.wrote(a.m, x)
+		return nil
+	}, func(err error, _ int64) {
+		if err != nil {
+			// What is not known, or was lost, is read again before the next turn.
+			a.load(func(*snapshot, error) { done(false) })
+			return
+		}
+		_ = v
+		done(true)
+	})
+}
+
+// operation is what a write does at the store.
+func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
+	name, id := a.m.name, a.keeper.session
+	switch x.Kind {
+	case ha.ClaimInitialize:
+		return func(s *store, v *cluster.View) error { return s.claimInitialize(name, id) }
+	case ha.ReleaseInitialize:
+		return func(s *store, v *cluster.View) error {
+			if err := unchanged(v.Initialize.Version, x.Version); err != nil {
+				return err
+			}
+			v.Initialize = cluster.Initialize{Owner: v.Initialize.Owner}
+			return nil
+		}
+	case ha.WriteInitialize:
+		return func(s *store, v *cluster.View) error {
+			if err := unchanged(v.Initialize.Version, x.Version); err != nil {
+				return err
+			}
+			v.Initialize = cluster.Initialize{Present: true, SystemID: x.SystemID, Version: s.next()}
+			return nil
+		}
+	case ha.WriteConfig:
+		return func(s *store, v *cluster.View) error {
+			if !v.Config.Present {
+				v.Config = cluster.Config{Present: true, JSON: "{}", Version: s.next()}
+			}
+			return nil
+		}
+	case ha.WriteHistory:
+		return func(s *store, v *cluster.View) error {
+			v.History = cluster.History{Present: true, Lines: x.Lines, Version: s.next()}
+			return nil
+		}
+	case ha.WriteSync:
+		return func(s *store, v *cluster.View) error { return s.writeSync(x) }
+	case ha.ClearFailover:
+		return func(s *store, v *cluster.View) error {
+			if err := unchanged(v.Failover.Version, x.Version); err != nil {
+				return err
+			}
+			v.Failover = cluster.Failover{Version: s.next()}
+			return nil
+		}
+	case ha.ClearHandover:
+		return func(s *store, v *cluster.View) error {
+			if err := unchanged(v.Handover.Version, x.Version); err != nil {
+				return err
+			}
+			v.Handover = cluster.Handover{}
+			return nil
+		}
+	case ha.ClaimTimeline, ha.PublishIdentity:
+		if x.Kind == ha.ClaimTimeline && a.m.w.opt.Mutant == NoClaim {
+			return func(s *store, v *cluster.View) error { return nil }
+		}
+		return func(s *store, v *cluster.View) error { return s.claim(x) }
+	case ha.PublishStatus:
+		return a.statusWrite()
+	}
+	return nil
+}
+
+// statusWrite publishes the primary's position.
+func (a *agent) statusWrite() func(*store, *cluster.View) error {
+	srv := a.m.server
+	if !srv.writable() || !a.keeper.held || !a.keeper.deadlines.Live(a.now()) {
+		return nil
+	}
+	st := cluster.Status{Optime: srv.end, Slots: srv.slots}
+	for _, s := range srv.slots {
+		st.Retain = append(st.Retain, s.Name)
+	}
+	return func(s *store, v *cluster.View) error {
+		st.Version = s.next()
+		v.Status = st
+		return nil
+	}
+}
+
+// ask sends a question to each peer's agent.
+func (a *agent) ask(names []string) {
+	for _, name := range names {
+		if m := a.m.w.member(name); m != nil && m != a.m {
+			a.askOne(m)
+		}
+	}
+}
+
+func (a *agent) askOne(m *member) {
+	w, sent := a.m.w, a.now()
+	p := a.peer(m.name)
+	p.Asked, p.Error = sent, ""
+	a.later(w.cfg.peerTimeout, func() {
+		if p := a.peer(m.name); p.Asked == sent && p.AnswerTo != sent {
+			p.Error = "no answer in time"
+			a.wake()
+		}
+	})
+	epoch := a.epoch
+	w.net.send(a.m.index, m.index, func() {
+		if !m.agent.alive || !m.host.up {
+			w.net.send(m.index, a.m.index, func() {
+				a.in(epoch, func() {
+					if p := a.peer(m.name); p.Asked == sent {
+						p.Error = "connection refused"
+						a.wake()
+					}
+				})
+			})
+			return
+		}
+		m.agent.in(m.agent.epoch, func() {
+			word := m.agent.word()
+			w.net.send(m.index, a.m.index, func() { a.in(epoch, func() { a.heard(word, sent) }) })
+		})
+	})
+}
+
+// peer returns the entry of that name, made if it was not there.
+func (a *agent) peer(name string) *ha.Peer {
+	for i := range a.peers {
+		if a.peers[i].Name == name {
+			return &a.peers[i]
+		}
+	}
+	a.peers = append(a.peers, ha.Peer{Name: name})
+	slices.SortFunc(a.peers, func(x, y ha.Peer) int {
+		if x.Name < y.Name {
+			return -1
+		}
+		return 1
+	})
+	return a.peer(name)
+}
+
+func (a *agent) heard(word ha.Peer, sent boot.Instant) {
+	p := a.peer(word.Name)
+	if sent <= p.AnswerTo {
+		return
+	}
+	word.Asked, word.AnswerTo, word.Answered = p.Asked, sent, a.now()
+	*p = word
+	a.wake()
+}
+
+// word is what the agent says of its member when it is asked.
+func (a *agent) word() ha.Peer {
+	s := a.m.server
+	p := ha.Peer{Name: a.m.name, InRecovery: !s.writable(), Tags: a.m.tags,
+		EligibleKnown: true, Eligible: a.mem.Eligible,
+		Voting: a.mem.Promised && s.rx == nil && s.upstream.IsZero()}
+	if p.InRecovery {
+		p.Position = s.position()
+	}
+	return p
+}

@@ -1,0 +1,115 @@
+package sim
+
+import (
+	"github.com/matriarch-ha/matriarch/boot"
+)
+
+// guard is the process beside the agent that kills the server when the deadline
+// it acknowledged last has passed. Past its deadline it goes on killing: a
+// server that an agent started from a stale decision gets no further.
+type guard struct {
+	m        *member
+	alive    bool
+	life     int // counts starts
+	paused   bool
+	deadline boot.Instant // zero: not armed
+	timer    uint64
+	inbox    []func()
+}
+
+// start runs a new guard; it knows no deadline.
+func (g *guard) start() {
+	g.alive, g.paused, g.deadline, g.inbox = true, false, 0, nil
+	g.life++
+	g.timer++
+}
+
+func (g *guard) die() {
+	g.alive, g.inbox, g.deadline = false, nil, 0
+	g.timer++
+}
+
+// do runs what the guard would do now, or when it runs again.
+func (g *guard) do(fn func()) {
+	switch {
+	case !g.alive:
+	case g.m.host.frozen:
+		g.m.host.thawed(func() { g.do(fn) })
+	case g.paused:
+		g.inbox = append(g.inbox, fn)
+	default:
+		fn()
+	}
+}
+
+func (g *guard) pause() { g.paused = true }
+
+func (g *guard) resume() {
+	g.paused = false
+	inbox := g.inbox
+	g.inbox = nil
+	for _, fn := range inbox {
+		g.do(fn)
+	}
+}
+
+// arm sets the deadline; ack is told when the guard has taken it.
+func (g *guard) arm(deadline boot.Instant, ack func()) {
+	g.do(func() {
+		if deadline > g.deadline {
+			g.deadline = deadline
+			g.plan()
+		}
+		ack()
+	})
+}
+
+// disarm forgets the deadline.
+func (g *guard) disarm(ack func()) {
+	g.do(func() {
+		g.deadline = 0
+		g.timer++
+		ack()
+	})
+}
+
+func (g *guard) plan() {
+	if g.m.w.opt.Mutant == NoGuard {
+		return
+	}
+	g.timer++
+	timer := g.timer
+	g.m.w.after(g.m.host.until(g.deadline), func() {
+		if g.timer == timer {
+			g.do(func() { g.expire(timer) })
+		}
+	})
+}
+
+// expire kills what runs, taking the time that a kill takes.
+func (g *guard) expire(timer uint64) {
+	if g.timer != timer || g.deadline == 0 || g.m.host.now() < g.deadline {
+		return
+	}
+	if g.m.server.proc == "stopped" {
+		return
+	}
+	g.m.w.after(g.m.w.upTo(g.m.w.cfg.kill), func() {
+		g.do(func() {
+			if g.timer != timer || g.m.server.proc == "stopped" {
+				return
+			}
+			g.m.w.stats.Fences++
+			g.m.w.tracef("%s: guard: the deadline has passed: kills the server", g.m.name)
+			g.m.server.die()
+		})
+	})
+}
+
+// serverStarts: a start past the deadline is undone.
+func (g *guard) serverStarts() {
+	if g.alive && g.deadline != 0 && g.m.w.opt.Mutant != NoGuard && g.m.host.now() >= g.deadline {
+		timer := g.timer
+		g.do(func() { g.expire(timer) })
+	}
+}

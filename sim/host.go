@@ -1,0 +1,85 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+)
+
+// host is a machine: its boot clock, its power, and whether it is frozen.
+type host struct {
+	m      *member
+	rate   float64 // of its clock against true time
+	origin boot.Instant
+	booted time.Duration
+
+	up       bool
+	frozen   bool
+	waiting  []func() // what happens once it is thawed
+	slowDisk time.Duration
+}
+
+func newHost(m *member) *host {
+	h := &host{m: m, rate: m.w.clockRate()}
+	h.boot()
+	return h
+}
+
+// boot starts the clock at an arbitrary reading: instants of two lives of a
+// host, or of two hosts, cannot be compared.
+func (h *host) boot() {
+	h.origin = boot.Instant(time.Second) + boot.Instant(h.m.w.upTo(1000*time.Hour))
+	h.booted, h.up = h.m.w.now, true
+}
+
+// at is the host's reading at an instant of true time.
+func (h *host) at(t time.Duration) boot.Instant {
+	if t < h.booted {
+		return h.origin - 1
+	}
+	return h.origin.Add(time.Duration(float64(t-h.booted) * h.rate))
+}
+
+func (h *host) now() boot.Instant { return h.at(h.m.w.now) }
+
+// until is how long, in true time, until the host's clock reads i.
+func (h *host) until(i boot.Instant) time.Duration {
+	d := time.Duration(float64(i.Sub(h.now())) / h.rate)
+	return max(0, d+1)
+}
+
+func (h *host) thawed(fn func()) { h.waiting = append(h.waiting, fn) }
+
+func (h *host) freeze() { h.frozen = true }
+
+func (h *host) thaw() {
+	if !h.frozen {
+		return
+	}
+	h.frozen = false
+	waiting := h.waiting
+	h.waiting = nil
+	// Nobody can say who runs first after a thaw.
+	h.m.w.rng.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
+	for _, fn := range waiting {
+		fn := fn
+		h.m.w.after(h.m.w.upTo(20*time.Millisecond), fn)
+	}
+}
+
+// powerOff ends everything on the host at once.
+func (h *host) powerOff() {
+	h.up, h.frozen, h.waiting = false, false, nil
+	h.m.agent.die()
+	h.m.guard.die()
+	h.m.server.die()
+}
+
+// powerOn boots the host; the agent starts as a service.
+func (h *host) powerOn() {
+	if h.up {
+		return
+	}
+	h.boot()
+	h.m.agent.startAfter(200*time.Millisecond + h.m.w.upTo(2*time.Second))
+}

@@ -1,0 +1,285 @@
+package sim
+
+import (
+	"errors"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/ha/fence"
+)
+
+// keeper keeps the session and the leader lease as package lease does: on its
+// own schedule, apart from the agent's turns, counting from before a renewal
+// was sent, and sending none before the guard acknowledged the last.
+type keeper struct {
+	a         *agent
+	session   string
+	granted   time.Duration
+	deadlines fence.Deadlines
+	held      bool
+	version   cluster.Version
+	seenRev   int64
+	taking    bool
+	busy      bool
+	timer     uint64
+	armed     boot.Instant
+	unguarded bool // a paused cluster: no guard
+	lastError string
+}
+
+// start opens the session and begins to renew.
+func (k *keeper) start() { k.tick(0) }
+
+func (k *keeper) tick(d time.Duration) {
+	k.timer++
+	timer := k.timer
+	k.a.later(d, func() {
+		if k.timer == timer {
+			k.work()
+		}
+	})
+}
+
+func (k *keeper) work() {
+	k.expire()
+	switch {
+	case k.busy:
+	case k.session == "":
+		k.open()
+		return
+	case k.held && !k.unguarded && k.armed != k.deadlines.Hard:
+		k.arm(nil)
+	default:
+		k.renew()
+		return
+	}
+	k.tick(500 * time.Millisecond)
+}
+
+func (k *keeper) every() time.Duration {
+	return min(k.a.m.w.cfg.settings.LoopWait, k.granted/3)
+}
+
+func (k *keeper) open() {
+	w, id := k.a.m.w, ""
+	k.busy = true
+	sent := k.a.now()
+	k.a.call(func(s *store) error {
+		id = s.open(k.a.m.index, w.cfg.settings.TTL).id
+		return nil
+	}, func(err error, _ int64) {
+		k.busy = false
+		k.note(err)
+		if err != nil {
+			k.tick(time.Second)
+			return
+		}
+		k.session, k.granted = id, w.cfg.settings.TTL
+		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, w.cfg.budget), false
+		k.a.wake()
+		k.tick(k.every())
+	})
+}
+
+// from is the instant a lease counts from.
+func (k *keeper) from(sent boot.Instant) boot.Instant {
+	if k.a.m.w.opt.Mutant == FromReply {
+		return k.a.now()
+	}
+	return sent
+}
+
+func (k *keeper) renew() {
+	id, sent := k.session, k.a.now()
+	k.busy = true
+	k.a.call(func(s *store) error { return s.renew(id) }, func(err error, rev int64) {
+		k.busy = false
+		k.note(err)
+		if k.session != id {
+			k.tick(0)
+			return
+		}
+		switch {
+		case errors.Is(err, dcs.ErrSessionGone):
+			k.gone()
+			k.tick(50 * time.Millisecond)
+		case err != nil:
+			k.tick(500 * time.Millisecond)
+		default:
+			k.deadlines = k.deadlines.Later(fence.Compute(k.from(sent), k.granted, k.a.m.w.cfg.budget))
+			if k.held && !k.unguarded {
+				k.arm(nil)
+			}
+			k.a.current(rev, sent)
+			k.tick(k.every())
+		}
+	})
+}
+
+// note is what the keeper tells of the store's health.
+func (k *keeper) note(err error) {
+	k.lastError = ""
+	if err != nil {
+		k.lastError = err.Error()
+	}
+}
+
+// gone: the session has certainly ended.
+func (k *keeper) gone() {
+	k.session, k.deadlines, k.granted = "", fence.Deadlines{}, 0
+	k.lose()
+}
+
+// lose: the leader key is not ours any more.
+func (k *keeper) lose() {
+	k.held = false
+	k.a.wake()
+}
+
+// expire: at the hard deadline a lease is lost, and its session abandoned.
+func (k *keeper) expire() {
+	if k.held && k.a.now() >= k.deadlines.Hard {
+		k.gone()
+	}
+}
+
+// arm hands the newest deadline to the guard, and gives up after a second.
+func (k *keeper) arm(done func(ok bool)) {
+	g, hard := k.a.m.guard, k.deadlines.Hard
+	life, answered := g.life, false
+	finish := func(ok bool) {
+		if answered {
+			return
+		}
+		answered = true
+		if ok && hard > k.armed {
+			k.armed = hard
+		}
+		if !ok && g.life == life {
+			k.a.guardFailed(g)
+		}
+		if done != nil {
+			done(ok)
+		}
+	}
+	epoch := k.a.epoch
+	g.arm(hard, func() { k.a.in(epoch, func() { finish(true) }) })
+	if !answered {
+		k.a.later(time.Second, func() { finish(false) })
+	}
+	k.a.later(k.a.m.host.until(k.deadlines.Soft), k.a.wake)
+}
+
+// take creates the leader key. An answer that was lost is looked up.
+func (k *keeper) take(id string, done func(bool)) {
+	if k.held {
+		done(true)
+		return
+	}
+	if k.taking || k.session != id || !k.deadlines.Live(k.a.now()) {
+		done(false)
+		return
+	}
+	name, blind := k.a.m.name, k.a.m.w.opt.Mutant == BlindTake
+	k.taking = true
+	var v cluster.Version
+	k.a.call(func(s *store) error {
+		err := s.takeLeader(name, id, blind)
+		v = s.view.Leader.Version
+		return err
+	}, func(err error, _ int64) {
+		if err == nil {
+			k.hold(id, v, done)
+			return
+		}
+		if errors.Is(err, dcs.ErrSessionGone) && k.session == id {
+			k.gone()
+		}
+		k.a.load(func(x *snapshot, err error) {
+			if err == nil && x.view.Leader.Session == id {
+				k.hold(id, x.view.Leader.Version, done)
+				return
+			}
+			k.taking = false
+			done(false)
+		})
+	})
+}
+
+func (k *keeper) hold(id string, v cluster.Version, done func(bool)) {
+	k.taking = false
+	if k.session != id {
+		done(false)
+		return
+	}
+	k.held, k.version, k.armed, k.seenRev = true, v, 0, 0
+	k.arm(func(ok bool) {
+		if ok && k.held && k.deadlines.Live(k.a.now()) {
+			k.a.wake()
+			done(true)
+			return
+		}
+		k.release(func(bool) { done(false) })
+	})
+}
+
+// release gives the key up by session. What stays unknown is settled by the end
+// of the session: a delete that is still on its way must never meet a later
+// holding.
+func (k *keeper) release(done func(bool)) {
+	id := k.session
+	k.held = false
+	k.disarm()
+	byName := k.a.m.w.opt.Mutant == ReleaseByName
+	k.a.call(func(s *store) error {
+		return s.releaseLeader(id, k.a.m.name, byName)
+	}, func(err error, _ int64) {
+		switch {
+		case err == nil || errors.Is(err, dcs.ErrConflict):
+			done(true)
+		default:
+			if k.session == id {
+				k.gone()
+				k.tick(0)
+			}
+			k.a.call(func(s *store) error { s.end(id); return nil }, func(error, int64) {})
+			done(false)
+		}
+	})
+}
+
+// disarm is sent when the server is certainly no writer.
+func (k *keeper) disarm() {
+	k.armed = 0
+	k.a.m.guard.disarm(func() {})
+}
+
+// observed is what a new view says about the lease.
+func (k *keeper) observed(v *cluster.View) {
+	if k.session == "" {
+		return
+	}
+	ours := v.Leader.Held() && v.Leader.Session == k.session
+	switch {
+	case ours && k.held:
+		if v.Leader.Version == k.version {
+			k.seenRev = v.Revision
+		}
+	case ours && !k.taking:
+		// Nobody was told that it is ours: give it back. No take may begin before
+		// that is settled.
+		k.taking = true
+		k.release(func(bool) { k.taking = false })
+	case k.held && k.seenRev > 0 && v.Revision > k.seenRev:
+		k.lose()
+	case k.held:
+		version := k.version
+		k.a.load(func(x *snapshot, err error) {
+			if err == nil && k.held && k.version == version && x.view.Leader.Session != k.session {
+				k.lose()
+			}
+		})
+	}
+}

@@ -1,0 +1,41 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+)
+
+// member is one host with its agent, guard and server.
+type member struct {
+	w      *world
+	index  int
+	name   string
+	tags   cluster.Tags
+	host   *host
+	server *server
+	guard  *guard
+	agent  *agent
+	dying  []dying
+
+	grace                  time.Duration // exempt from I1 until then, after a thaw
+	agentFault, guardFault time.Duration // until when their last fault may matter
+	url                    string
+	api                    string
+
+	loseReplies int // faults that lose the store's answers
+}
+
+func newMember(w *world, i int) *member {
+	m := &member{w: w, index: i, name: names[i]}
+	m.url = "postgres://" + m.name + ":5432/postgres"
+	m.api = "http://" + m.name + ":8008/patroni"
+	m.host = newHost(m)
+	m.server = newServer(m)
+	m.guard = &guard{m: m}
+	m.agent = newAgent(m)
+	return m
+}
+
+// Names differ in their first letter, so that a trace reads easily.
+var names = [...]string{"ada", "bea", "cleo", "dora", "elsa"}

@@ -1,0 +1,61 @@
+package sim
+
+import "time"
+
+// network is the links between endpoints: members 0…n−1, then the store, then
+// the clients with their entrypoint. Every direction of a pair is its own link.
+type network struct {
+	w     *world
+	size  int
+	links []link
+}
+
+// link is one direction between two endpoints.
+type link struct {
+	cuts  int           // number of faults that cut it
+	extra time.Duration // added delay, up to
+}
+
+func newNetwork(w *world, size int) *network {
+	return &network{w: w, size: size, links: make([]link, size*size)}
+}
+
+func (n *network) link(from, to int) *link { return &n.links[from*n.size+to] }
+
+// open reports whether messages pass from one endpoint to another now.
+func (n *network) open(from, to int) bool { return from == to || n.link(from, to).cuts == 0 }
+
+// both reports whether messages pass in both directions now.
+func (n *network) both(a, b int) bool { return n.open(a, b) && n.open(b, a) }
+
+// delay draws how long a message takes.
+func (n *network) delay(from, to int) time.Duration {
+	d := 200*time.Microsecond + n.w.upTo(2*time.Millisecond)
+	if l := n.link(from, to); l.extra > 0 {
+		d += n.w.upTo(l.extra)
+	}
+	return d
+}
+
+// send delivers a message, or loses it when the link is cut as it leaves or as
+// it would arrive.
+func (n *network) send(from, to int, deliver func()) {
+	if !n.open(from, to) {
+		return
+	}
+	n.w.after(n.delay(from, to), func() {
+		if n.open(from, to) {
+			deliver()
+		}
+	})
+}
+
+// cut changes the number of faults that cut the link from one to another.
+func (n *network) cut(from, to, by int) { n.link(from, to).cuts += by }
+
+// heal mends everything.
+func (n *network) heal() {
+	for i := range n.links {
+		n.links[i] = link{}
+	}
+}

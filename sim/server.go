@@ -1,0 +1,260 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// server is a simulated PostgreSQL: a data directory, and sometimes processes.
+type server struct {
+	m *member
+
+	// The data directory, which survives crashes.
+	dir       ha.Dir
+	sysID     string
+	branch    *branch
+	end       wal.LSN // end of what is on disk
+	role      ha.ServerRole
+	clean     bool
+	rewinding bool // the mark beside the directory
+	unproven  bool
+	syncNames []string
+	slots     []cluster.SlotState
+	upstream  ha.Upstream
+	knownTL   wal.Timeline // highest number of its history files
+	ckptTL    wal.Timeline
+	hasCRC    bool // the segment of the branch's first record is at hand
+	aside     []copyOf
+
+	// The processes.
+	proc     ha.Process
+	life     int // counts starts, so that what belongs to a dead server is dropped
+	since    time.Duration
+	replayed wal.LSN
+	promote  bool // a promotion was ordered and cannot be called back
+	rx       *conn
+	tx       []*conn
+	retry    uint64
+	waiters  []*commit
+	reign    int // number of the reign it is writable in, 0 when it is not
+	diverged time.Duration
+}
+
+// copyOf is a data directory kept aside.
+type copyOf struct {
+	branch *branch
+	end    wal.LSN
+}
+
+func newServer(m *member) *server {
+	return &server{m: m, dir: ha.DirEmpty, proc: ha.ProcessStopped}
+}
+
+// writable reports whether the server would accept a write now.
+func (s *server) writable() bool {
+	return s.proc == ha.ProcessRunning && s.role == ha.ServerPrimary
+}
+
+func (s *server) set(p ha.Process) {
+	if s.proc != p {
+		s.proc, s.since = p, s.m.w.now
+		s.m.agent.serverChanged()
+	}
+}
+
+// start begins a start; done is told when connections are accepted, or why not.
+// What a postmaster does goes on without the agent that started it.
+func (s *server) start(role ha.ServerRole, up ha.Upstream, done func(error)) {
+	w := s.m.w
+	switch {
+	case s.proc != ha.ProcessStopped:
+		done(errf("the server is %s", s.proc))
+		return
+	case s.dir != ha.DirPresent && s.dir != ha.DirUnfinished:
+		done(errf("no server to start in the data directory"))
+		return
+	}
+	if s.rewinding {
+		w.check.startedRewinding(s)
+	}
+	s.life++
+	life := s.life
+	d := 100*time.Millisecond + w.upTo(w.cfg.start) + s.slow()
+	if !s.clean {
+		d += w.upTo(w.cfg.recovery)
+	}
+	s.role, s.upstream, s.clean = role, up, false
+	s.replayed = s.end
+	s.set(ha.ProcessStarting)
+	s.m.guard.serverStarts()
+	s.later(d, life, func() {
+		s.set(ha.ProcessRunning)
+		if s.role == ha.ServerPrimary {
+			s.becomesWritable()
+		} else {
+			s.reconnect(0)
+		}
+		done(nil)
+	})
+	s.onDeath(life, func() { done(errf("the server died while it started")) })
+}
+
+// later runs fn when the server, in the same life, has run for d.
+func (s *server) later(d time.Duration, life int, fn func()) {
+	s.m.w.after(d, func() { s.inLife(life, fn) })
+}
+
+func (s *server) inLife(life int, fn func()) {
+	if s.life != life {
+		return
+	}
+	if s.m.host.frozen {
+		s.m.host.thawed(func() { s.inLife(life, fn) })
+		return
+	}
+	fn()
+}
+
+// onDeath polls nothing: it is told by die. One waiter is enough, the task.
+func (s *server) onDeath(life int, fn func()) { s.m.dying = append(s.m.dying, dying{life, fn}) }
+
+type dying struct {
+	life int
+	fn   func()
+}
+
+// die ends every process of the server at once, as a crash, a fence or a loss
+// of power does.
+func (s *server) die() {
+	if s.proc == ha.ProcessStopped {
+		return
+	}
+	s.stopped(false)
+}
+
+// stopped is the end of the processes.
+func (s *server) stopped(clean bool) {
+	life := s.life
+	s.life++
+	s.clean, s.promote, s.reign, s.diverged = clean, false, 0, 0
+	s.dropReceiver()
+	for _, c := range s.tx {
+		c.senderGone()
+	}
+	s.tx, s.waiters = nil, nil
+	s.set(ha.ProcessStopped)
+	waiting := s.m.dying
+	s.m.dying = nil
+	for _, x := range waiting {
+		if x.life == life {
+			fn := x.fn
+			s.m.w.after(time.Millisecond, fn)
+		}
+	}
+}
+
+// becomesWritable begins a reign.
+func (s *server) becomesWritable() {
+	w := s.m.w
+	w.reigns++
+	s.reign = w.reigns
+	s.dropReceiver()
+	w.check.reignBegins(s)
+}
+
+// append writes n bytes of WAL on the server's own branch, on one of its own
+// when somebody else went on where it stands.
+func (s *server) append(n wal.LSN) {
+	if s.end != s.branch.end || s.branch.owner() != s {
+		s.ownBranch()
+	}
+	s.end += n
+	s.branch.end = s.end
+	s.replayed = s.end
+	s.feed()
+}
+
+func (s *server) ownBranch() {
+	if s.branch.writer == nil {
+		s.branch.writer = s
+		if s.end == s.branch.end {
+			return
+		}
+	}
+	s.branch = s.m.w.fork(s.branch, s.end)
+	s.branch.writer = s
+	s.m.w.check.forked(s)
+}
+
+func (b *branch) owner() *server { return b.writer }
+
+// turnPrimary is the moment of promotion: a new branch, named as PostgreSQL
+// names it, by the history files it has.
+func (s *server) turnPrimary() {
+	w := s.m.w
+	old := s.branch
+	tl := max(s.knownTL, old.timeline) + 1
+	s.branch = w.promoted(old.at(s.end), s.end, tl)
+	s.branch.writer = s
+	s.end = s.branch.end
+	s.knownTL, s.hasCRC = tl, true
+	s.ckptTL = old.timeline
+	s.replayed = s.end
+	s.role = ha.ServerPrimary
+	s.since = w.now
+	w.check.promoted(s)
+	s.becomesWritable()
+	s.feed()
+	s.later(time.Second+w.upTo(3*time.Second), s.life, func() { s.ckptTL = s.branch.timeline })
+	s.m.agent.serverChanged()
+}
+
+// slow is what a slow disk adds to anything that touches it.
+func (s *server) slow() time.Duration {
+	if s.m.host.slowDisk == 0 {
+		return 0
+	}
+	return s.m.w.upTo(s.m.host.slowDisk)
+}
+
+// keepAside moves the data directory away, as everything that replaces it must.
+func (s *server) keepAside() {
+	if s.dir == ha.DirEmpty {
+		return
+	}
+	if s.branch != nil && s.m.w.opt.Mutant != CloneDestroys {
+		s.aside = append(s.aside, copyOf{s.branch, s.end})
+	}
+	s.dir, s.branch, s.end, s.sysID, s.role = ha.DirEmpty, nil, 0, "", ha.ServerUnknown
+	s.clean, s.unproven, s.knownTL, s.ckptTL, s.upstream = false, false, 0, 0, ha.Upstream{}
+	s.rewinding, s.syncNames, s.replayed = false, nil, 0
+}
+
+// copyFrom makes the directory a copy of another server's at this moment.
+func (s *server) copyFrom(o *server) {
+	s.dir, s.sysID = ha.DirPresent, o.sysID
+	s.branch, s.end = o.branch.at(o.end), o.end
+	s.knownTL, s.ckptTL = max(s.knownTL, o.knownTL, s.branch.timeline), s.branch.timeline
+	s.role, s.clean = ha.ServerStandby, true
+	s.hasCRC = s.m.w.rng.IntN(2) == 0
+}
+
+// position is the end of what the server has, on the branch that end is on.
+func (s *server) position() wal.Position {
+	if s.branch == nil {
+		return wal.Position{}
+	}
+	return wal.Position{Timeline: s.branch.at(s.end).timeline, LSN: s.end}
+}
+
+// identity is that of the branch of position.
+func (s *server) identity() cluster.TimelineIdentity {
+	id := s.branch.at(s.end).identity
+	if !s.hasCRC {
+		id.CRC = 0
+	}
+	return id
+}

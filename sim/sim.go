@@ -1,0 +1,198 @@
+package sim
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/ha"
+)
+
+// Options say how a world is run.
+type Options struct {
+	Mutant Mutant // a known-bad variant, empty for the program as it is
+	Trace  bool   // write the story down
+	Drop   []int  // faults of the schedule that do not happen
+	// StopAtFirst ends the world at its first violation.
+	StopAtFirst bool
+	// ClockRate, when not zero, replaces the bound on how far a clock's rate is
+	// off true time, to show what happens beyond the bound.
+	ClockRate float64
+}
+
+// Result is what came of a world.
+type Result struct {
+	Seed       uint64
+	Violations []Violation
+	Faults     []Fault
+	Trace      string
+	Stats      Stats
+}
+
+// Stats counts what happened, so that a run can show that it exercised what it
+// is there for.
+type Stats struct {
+	Reigns, Failovers, Switchovers, Fences, Rewinds, Clones int
+	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
+	Turns, Steps                                            int
+	Rules                                                   [maxRules]int
+	Recovery                                                time.Duration // from the end of the faults to a primary
+}
+
+const maxRules = 32
+
+// ruleIndex finds a rule's place in the table.
+var ruleIDs = ha.RuleIDs()
+
+func (s *Stats) fired(id ha.RuleID) {
+	for i, r := range ruleIDs {
+		if r == id {
+			s.Rules[i]++
+			return
+		}
+	}
+}
+
+// Run makes the world of a seed and lets it run: first with faults, then
+// without, until everything is well again or should have been.
+func Run(seed uint64, opt Options) Result {
+	w := newWorld(seed, opt)
+	faults := Faults(seed)
+	w.describe(seed, faults)
+	w.schedule(faults)
+	for _, m := range w.members {
+		m.agent.startAfter(w.upTo(2 * time.Second))
+	}
+	w.entry.start()
+	w.clients.start()
+	w.observeEvery()
+	w.until(w.cfg.safety, nil)
+	if !opt.StopAtFirst || len(w.check.violations) == 0 {
+		w.settle()
+	}
+	w.check.copies()
+	w.stats.Steps = w.steps
+	return Result{Seed: seed, Violations: w.check.violations, Faults: faults, Trace: w.trace.String(), Stats: w.stats}
+}
+
+func (w *world) observeEvery() {
+	w.after(checkEvery, func() {
+		w.check.every()
+		w.observeEvery()
+	})
+}
+
+// settle is the second phase: I6 and I7.
+func (w *world) settle() {
+	w.cease()
+	bound := w.cfg.settings.TTL + time.Second + w.grants()
+	w.until(w.ceased+bound, w.led)
+	if !w.led() {
+		w.check.violate("I6", "no primary %s after all faults ceased (%s granted beyond ttl + 1 s)", seconds(w.now-w.ceased), seconds(w.grants()))
+	}
+	w.stats.Recovery = w.now - w.ceased
+	if w.opt.StopAtFirst && len(w.check.violations) > 0 {
+		return
+	}
+	next := w.now
+	settled := func() bool {
+		if w.now < next {
+			return false
+		}
+		next = w.now + 200*time.Millisecond
+		return w.unsettled() == ""
+	}
+	w.until(w.ceased+settleWithin, settled)
+	if why := w.unsettled(); why != "" {
+		inv := "I6"
+		if w.store.view.Failover.Requested() {
+			inv = "I7"
+		}
+		w.check.violate(inv, "%s after all faults ceased: %s", seconds(settleWithin), why)
+	}
+}
+
+// settleWithin is how long copying, rewinding and following may take.
+const settleWithin = 180 * time.Second
+
+// grants is what the design grants beyond ttl + 1 s: the store's timers started
+// anew, its coarse clock, and the times that starting things takes here.
+func (w *world) grants() time.Duration {
+	g := w.cfg.expirySlop + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
+	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.settings.TTL {
+		g += w.cfg.settings.TTL
+	}
+	return g
+}
+
+// led: a primary accepts writes under the lease.
+func (w *world) led() bool {
+	m := w.member(w.store.view.Leader.Name)
+	return m != nil && m.server.writable() && m.agent.keeper.held
+}
+
+// unsettled says what is not well yet.
+func (w *world) unsettled() string {
+	if !w.led() {
+		return "nobody leads"
+	}
+	if f := w.store.view.Failover; f.Requested() {
+		return fmt.Sprintf("the request %+v is neither carried out nor cleared", f)
+	}
+	lead := w.member(w.store.view.Leader.Name)
+	for _, m := range w.members {
+		if m == lead {
+			continue
+		}
+		s := m.server
+		if s.proc != ha.ProcessRunning || s.role != ha.ServerStandby || s.rx == nil || !lead.server.branch.contains(lead.server.end, s.branch, s.end) {
+			return fmt.Sprintf("%s does not follow %s: %s %s at %s, upstream %q", m.name, lead.name, s.role, s.proc, s.position(), s.upstream.Name)
+		}
+	}
+	return ""
+}
+
+// Add sums two counts.
+func (s *Stats) Add(o Stats) {
+	s.Reigns += o.Reigns
+	s.Failovers += o.Failovers
+	s.Switchovers += o.Switchovers
+	s.Fences += o.Fences
+	s.Rewinds += o.Rewinds
+	s.Clones += o.Clones
+	s.LostReplies += o.LostReplies
+	s.MidTurn += o.MidTurn
+	s.Faults += o.Faults
+	s.Requests += o.Requests
+	s.Commits += o.Commits
+	s.Lost += o.Lost
+	s.Turns += o.Turns
+	s.Steps += o.Steps
+	s.Recovery += o.Recovery
+	for i := range s.Rules {
+		s.Rules[i] += o.Rules[i]
+	}
+}
+
+// Report is what went wrong, in a form that a person can repeat.
+func (r Result) Report() string {
+	var b strings.Builder
+	for _, v := range r.Violations {
+		fmt.Fprintln(&b, v)
+	}
+	fmt.Fprintf(&b, "repeat with: go test ./sim -run TestSeed -seed=%d -v\n", r.Seed)
+	return b.String()
+}
+
+// Silent lists the rules that never fired.
+func (s Stats) Silent() []string {
+	var out []string
+	for i, id := range ruleIDs {
+		if s.Rules[i] == 0 {
+			out = append(out, string(id))
+		}
+	}
+	sort.Strings(out)
+	return out
+}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/internal/clock"
-	"github.com/matriarch-ha/matriarch/postgres/conf"
 	"github.com/matriarch-ha/matriarch/postgres/control"
 	"github.com/matriarch-ha/matriarch/postgres/postmaster"
 	"github.com/matriarch-ha/matriarch/postgres/probe"
@@ -35,11 +34,12 @@ type Server struct {
 	syncText string // its value while managed
 	proc     *postmaster.Process
 	startErr string
-	describe map[string]conf.Setting
+	logStart int64 // where the last start began in the server log
 	identity map[wal.Timeline]cluster.TimelineIdentity
 	cache    observed
 	bad      map[string]string // settings refused by the server program, with the reason
 
+	procMu  sync.Mutex // one search for the postmaster at a time
 	probeMu sync.Mutex
 	heart   *probe.Conn
 
@@ -61,7 +61,7 @@ type observed struct {
 	stoppedKey  string
 	stopped     wal.Position
 	stoppedHist wal.History
-	bestTL      wal.Timeline
+	bestTL      wal.Timeline // newest timeline seen of the postmaster bestPID
 	bestPID     int
 }
 

@@ -19,6 +19,8 @@ type Process struct {
 	ticks uint64
 	done  chan struct{}
 	fd    int // pidfd, -1 where the kernel or a sandbox refuses it
+	stop  chan struct{}
+	once  sync.Once
 	mu    sync.Mutex
 	exit  string
 }
@@ -33,7 +35,7 @@ func Adopt(pid int) (*Process, error) {
 	if err != nil || st.state == 'Z' {
 		return nil, ErrGone
 	}
-	p := &Process{PID: pid, ticks: st.ticks, done: make(chan struct{}), fd: -1}
+	p := &Process{PID: pid, ticks: st.ticks, done: make(chan struct{}), stop: make(chan struct{}), fd: -1}
 	if fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK); err == nil {
 		p.fd = fd
 	}
@@ -47,7 +49,7 @@ func Adopt(pid int) (*Process, error) {
 
 // launched wraps a process that we started and must reap.
 func launched(cmd *exec.Cmd) *Process {
-	p := &Process{PID: cmd.Process.Pid, done: make(chan struct{}), fd: -1}
+	p := &Process{PID: cmd.Process.Pid, done: make(chan struct{}), stop: make(chan struct{}), fd: -1}
 	if st, err := readStat(p.PID); err == nil {
 		p.ticks = st.ticks
 	}
@@ -61,29 +63,49 @@ func launched(cmd *exec.Cmd) *Process {
 	return p
 }
 
-// watch waits for the end of a process that is not our child.
+// watch waits for the end of a process that is not our child, or for Release.
 func (p *Process) watch() {
-	defer close(p.done)
 	if p.fd >= 0 {
 		defer p.closeFD()
-		if waitFD(p.fd) {
+		if p.waitFD() {
+			p.finish()
 			return
 		}
 	}
 	for p.same() {
-		time.Sleep(50 * time.Millisecond)
+		select {
+		case <-p.stop:
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	p.finish()
+}
+
+// finish closes done unless the watch was given up.
+func (p *Process) finish() {
+	if !p.same() {
+		close(p.done)
 	}
 }
 
-// waitFD waits on a pidfd through the runtime's poller, so that no thread is
-// held. It returns false when the poller cannot wait on it.
-func waitFD(fd int) bool {
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+// waitFD waits on the pidfd through the runtime's poller, so that no thread is
+// held. It returns false when the poller cannot wait on it or gave up.
+func (p *Process) waitFD() bool {
+	dup, err := unix.FcntlInt(uintptr(p.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}
 	f := os.NewFile(uintptr(dup), "pidfd")
-	defer f.Close()
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-p.stop:
+		case <-ended:
+		}
+		f.Close()
+	}()
 	rc, err := f.SyscallConn()
 	if err != nil {
 		return false
@@ -95,6 +117,9 @@ func waitFD(fd int) bool {
 	})
 	return err == nil
 }
+
+// Release gives up watching an adopted process, which lives on.
+func (p *Process) Release() { p.once.Do(func() { close(p.stop) }) }
 
 func (p *Process) closeFD() {
 	p.mu.Lock()

@@ -1,0 +1,177 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/matriarch-ha/matriarch/postgres/conf"
+	"github.com/matriarch-ha/matriarch/postgres/replica"
+	"github.com/matriarch-ha/matriarch/postgres/runas"
+)
+
+// Clone makes the data directory a fresh copy of a source, which must be
+// running. The copy is made beside and takes the directory's place only when it
+// is complete; what it replaces is kept as <data_dir>.replaced. The server must
+// be stopped; the copy is left stopped, marked as a standby.
+func (s *Server) Clone(ctx context.Context, src Source, progress Progress) error {
+	s.task.Lock()
+	defer s.task.Unlock()
+	if s.process() != nil {
+		return errors.New("clone: the server is running; stop it first")
+	}
+	if state, err := s.dirState(); state == DirInaccessible {
+		return fmt.Errorf("clone: %s: %w", s.opt.DataDir, err)
+	}
+	to := s.cloneDir()
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	if err := s.user.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	err := s.baseBackup(ctx, src, to, progress)
+	if err == nil {
+		s.say(progress, "verifying the copy")
+		err = s.verifyCopy(ctx, to)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("clone from %s: %w", src.Name, err), os.RemoveAll(to))
+	}
+	s.say(progress, "putting the copy in place")
+	return s.install(to)
+}
+
+// cloneDir is where the copy is made: beside the data directory, or inside it
+// when it is a mount point or a link, which cannot be renamed.
+func (s *Server) cloneDir() string {
+	if s.movable() {
+		return s.newDir()
+	}
+	return s.dataPath(".matriarch-new")
+}
+
+// movable reports whether the data directory can be renamed.
+func (s *Server) movable() bool {
+	var own, parent syscall.Stat_t
+	if err := syscall.Lstat(s.opt.DataDir, &own); err != nil {
+		return true
+	}
+	if own.Mode&syscall.S_IFMT == syscall.S_IFLNK || syscall.Stat(filepath.Dir(s.opt.DataDir), &parent) != nil {
+		return false
+	}
+	return own.Dev == parent.Dev && !isMountPoint(s.opt.DataDir)
+}
+
+// baseBackup runs pg_basebackup into a directory.
+func (s *Server) baseBackup(ctx context.Context, src Source, to string, progress Progress) error {
+	opts := s.config().BaseBackup
+	args, err := conf.Args("pg_basebackup", opts, conf.ForbiddenBaseBackup)
+	if err != nil {
+		return err
+	}
+	if !hasOption(opts, "checkpoint") {
+		args = append(args, "--checkpoint=fast")
+	}
+	t := s.replicationTarget(src)
+	if t.Major, err = s.BinaryMajor(ctx); err != nil {
+		return err
+	}
+	if t.Passfile, err = s.passfile(t); err != nil {
+		return err
+	}
+	args = append([]string{"--pgdata=" + to, "--wal-method=stream", "--progress", "--no-password", "--dbname=" + conf.Conninfo(t)}, args...)
+	s.say(progress, "base backup from "+src.Name)
+	return s.runWithProgress(ctx, progress, "pg_basebackup", args...)
+}
+
+func hasOption(opts []Option, name string) bool {
+	for _, o := range opts {
+		if o.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// runWithProgress runs a copying program and passes its progress on.
+func (s *Server) runWithProgress(ctx context.Context, progress Progress, name string, args ...string) error {
+	cmd, err := s.command(ctx, []string{"PGOPTIONS=-c statement_timeout=0"}, name, args...)
+	if err != nil {
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	cmd.Stderr, cmd.Stdout = w, io.Discard
+	if name == "pg_rewind" {
+		cmd.Stdout = w
+	}
+	if err := cmd.Start(); err != nil {
+		w.Close()
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	w.Close()
+	last := ""
+	said := replica.Follow(r, func(p replica.Progress) {
+		if text := p.String(); text != last {
+			last = text
+			s.say(progress, text)
+		}
+	})
+	if err := cmd.Wait(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return &programError{Program: name, Err: err, Stderr: said}
+	}
+	return nil
+}
+
+// verifyCopy checks that every file of the backup's manifest is there with its
+// size; reading all data again would double the time of a large clone.
+func (s *Server) verifyCopy(ctx context.Context, dir string) error {
+	if !exists(filepath.Join(dir, "global", "pg_control")) || !exists(filepath.Join(dir, "PG_VERSION")) {
+		return errors.New("the copy is not complete: it has no control file")
+	}
+	if _, err := s.binary("pg_verifybackup"); err != nil || !exists(filepath.Join(dir, "backup_manifest")) {
+		return nil
+	}
+	_, err := s.run(ctx, nil, "pg_verifybackup", "--skip-checksums", "--no-parse-wal", "--quiet", dir)
+	return err
+}
+
+// install puts a complete copy in the data directory's place.
+func (s *Server) install(from string) error {
+	if err := s.markCopy(from); err != nil {
+		return err
+	}
+	if err := s.setAside(); err != nil {
+		return fmt.Errorf("put the old data directory aside: %w", err)
+	}
+	var err error
+	if from == s.newDir() {
+		err = os.Rename(from, s.opt.DataDir)
+	} else {
+		err = s.moveContents(from, s.opt.DataDir)
+	}
+	if err != nil {
+		return fmt.Errorf("put the copy in place: %w", err)
+	}
+	s.forgetIdentities()
+	return errors.Join(removeIfThere(s.rewindMark()), removeIfThere(s.bootstrapMark()), runas.SyncDir(filepath.Dir(s.opt.DataDir)))
+}
+
+// markCopy makes the copy a standby before anybody could start it.
+func (s *Server) markCopy(dir string) error {
+	if err := removeIfThere(filepath.Join(dir, "recovery.signal")); err != nil {
+		return err
+	}
+	return s.user.WriteFile(filepath.Join(dir, "standby.signal"), nil, 0o600)
+}

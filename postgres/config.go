@@ -1,0 +1,347 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/postgres/conf"
+)
+
+// adoptFiles reads what a generated postgresql.conf says about the upstream and
+// about synchronous standbys: a restarted agent must not drop either by
+// rewriting the file before it decided anything.
+func (s *Server) adoptFiles() {
+	text, err := os.ReadFile(s.mainConf())
+	if err != nil || !conf.Generated(string(text)) {
+		return
+	}
+	params := conf.Parse(string(text))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recovery.conninfo, _ = conf.Lookup(params, "primary_conninfo")
+	s.recovery.slot, _ = conf.Lookup(params, "primary_slot_name")
+	s.syncText, s.syncMine = conf.Lookup(params, "synchronous_standby_names")
+}
+
+// controlled returns the command-line settings; for a standby never less than
+// the primary's that its log was written with, else it would refuse to start.
+func (s *Server) controlled(ctx context.Context, standby bool) []Param {
+	out := []Param{
+		{Name: "listen_addresses", Value: strings.Join(s.opt.ListenHosts, ",")},
+		{Name: "port", Value: strconv.Itoa(s.opt.Port)},
+		{Name: "cluster_name", Value: s.opt.Scope},
+	}
+	out = append(out, s.config().Controlled...)
+	if !standby {
+		return out
+	}
+	ctl, err := s.control(ctx)
+	if err != nil {
+		return out
+	}
+	for name, least := range map[string]int{
+		"max_connections": ctl.MaxConnections, "max_worker_processes": ctl.MaxWorkers, "max_wal_senders": ctl.MaxWalSenders,
+		"max_prepared_transactions": ctl.MaxPrepared, "max_locks_per_transaction": ctl.MaxLocks,
+	} {
+		out = atLeast(out, name, least)
+	}
+	return out
+}
+
+func atLeast(ps []Param, name string, least int) []Param {
+	for i, p := range ps {
+		if strings.EqualFold(p.Name, name) {
+			if n, err := strconv.Atoi(p.Value); err == nil && n < least {
+				ps[i].Value = strconv.Itoa(least)
+			}
+			return ps
+		}
+	}
+	return ps
+}
+
+// render makes the text of postgresql.conf.
+func (s *Server) render(ctx context.Context, standby bool) string {
+	cfg := s.config()
+	params := append([]Param(nil), cfg.Parameters...)
+	for _, p := range s.controlled(ctx, standby) {
+		params = append(conf.Without(params, p.Name), p)
+	}
+	s.mu.Lock()
+	if s.syncMine {
+		params = conf.Without(params, "synchronous_standby_names")
+		if s.syncText != "" {
+			params = append(params, Param{Name: "synchronous_standby_names", Value: s.syncText})
+		}
+	}
+	if cfg.HotStandbyFeedback {
+		params = append(conf.Without(params, "hot_standby_feedback"), Param{Name: "hot_standby_feedback", Value: "on"})
+	}
+	for name := range s.bad {
+		params = conf.Without(params, name)
+	}
+	m := conf.Main{Include: s.baseName(), Params: params, HBAFile: s.hbaConf(), IdentFile: s.identConf(),
+		ConfigDir: s.opt.ConfigDir, Recovery: s.recoveryParams(cfg)}
+	s.mu.Unlock()
+	if cfg.CustomConf != "" {
+		m.Include = cfg.CustomConf
+	}
+	return conf.RenderMain(m)
+}
+
+// recoveryParams builds the recovery section. It stays in the file of a primary
+// too, where it means nothing. Called with mu held.
+func (s *Server) recoveryParams(cfg Config) []Param {
+	var out []Param
+	for _, p := range append(append([]Param(nil), cfg.Parameters...), cfg.Recovery...) {
+		ours := strings.HasPrefix(p.Name, "recovery_target") || strings.HasPrefix(p.Name, "primary_") || p.Name == "promote_trigger_file"
+		if _, refused := s.bad[p.Name]; conf.IsRecovery(p.Name) && !ours && !refused {
+			out = append(conf.Without(out, p.Name), p)
+		}
+	}
+	for _, n := range []string{"recovery_target", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid"} {
+		out = append(out, Param{Name: n})
+	}
+	out = append(out, Param{Name: "recovery_target_timeline", Value: "latest"})
+	if s.recovery.conninfo != "" {
+		out = append(out, Param{Name: "primary_conninfo", Value: s.recovery.conninfo})
+	}
+	if s.recovery.slot != "" {
+		out = append(out, Param{Name: "primary_slot_name", Value: s.recovery.slot})
+	}
+	return out
+}
+
+// writeFiles brings all configuration files up to date and reports whether any
+// changed.
+func (s *Server) writeFiles(ctx context.Context, standby bool) (bool, error) {
+	if err := s.ensureBase(); err != nil {
+		return false, err
+	}
+	if err := s.makeDirs(); err != nil {
+		return false, err
+	}
+	changed, err := s.writeMain(ctx, standby)
+	if err != nil {
+		return changed, err
+	}
+	cfg := s.config()
+	for _, f := range []struct {
+		setting, path string
+		lines         []string
+	}{{"hba_file", s.hbaConf(), cfg.HBA}, {"ident_file", s.identConf(), cfg.Ident}} {
+		if _, elsewhere := conf.Lookup(cfg.Parameters, f.setting); f.lines == nil || elsewhere {
+			continue
+		}
+		c, err := s.replace(f.path, conf.RenderLines(f.lines))
+		if err != nil {
+			return changed, err
+		}
+		changed = changed || c
+	}
+	if err := s.ensureIdent(); err != nil {
+		return changed, err
+	}
+	auto, err := s.cleanAuto()
+	return changed || auto, err
+}
+
+// writeMain writes postgresql.conf once the server program itself has found
+// nothing wrong with it; settings that it refuses are left out with a warning.
+func (s *Server) writeMain(ctx context.Context, standby bool) (bool, error) {
+	s.mu.Lock()
+	s.bad = map[string]string{}
+	s.mu.Unlock()
+	for range 4 {
+		text := s.render(ctx, standby)
+		if old, err := os.ReadFile(s.mainConf()); err == nil && string(old) == text {
+			return false, nil
+		}
+		refused, err := s.check(ctx, text, standby)
+		if err != nil {
+			return false, err
+		}
+		if len(refused) == 0 {
+			return s.replace(s.mainConf(), text)
+		}
+		s.mu.Lock()
+		maps.Copy(s.bad, refused)
+		s.mu.Unlock()
+		for name, why := range refused {
+			s.log.Warn("setting left out: the server refuses it", "setting", name, "reason", why)
+		}
+	}
+	return false, errors.New("postgresql.conf: the server keeps refusing settings: " + fmt.Sprint(s.bad))
+}
+
+var badSetting = regexp.MustCompile(`(?:parameter|parameter:) "([^"]+)"`)
+
+// check lets the server program read a configuration text and returns the
+// settings that it refuses and that are ours to leave out.
+func (s *Server) check(ctx context.Context, text string, standby bool) (map[string]string, error) {
+	tmp := s.mainConf() + ".check"
+	if err := s.user.WriteFile(tmp, []byte(text), s.fileMode(tmp)); err != nil {
+		return nil, err
+	}
+	defer os.Remove(tmp)
+	args := append([]string{"-D", s.opt.DataDir, "--config-file=" + tmp, "-c", "lc_messages=C"}, s.controlledArgs(ctx, standby)...)
+	_, err := s.run(ctx, nil, "postgres", append(args, "-C", "config_file")...)
+	if err == nil || ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	refused := map[string]string{}
+	mine := conf.Parse(text)
+	var failed *programError
+	if !errors.As(err, &failed) {
+		return nil, err
+	}
+	for part := range strings.Lines(failed.Stderr) {
+		m := badSetting.FindStringSubmatch(part)
+		if m == nil {
+			continue
+		}
+		if _, ok := conf.Lookup(mine, m[1]); ok {
+			refused[m[1]] = strings.TrimSpace(part)
+		}
+	}
+	for _, p := range s.controlled(ctx, standby) {
+		delete(refused, p.Name)
+	}
+	if len(refused) == 0 {
+		return nil, fmt.Errorf("the server refuses its configuration: %w", err)
+	}
+	return refused, nil
+}
+
+func (s *Server) controlledArgs(ctx context.Context, standby bool) []string {
+	var out []string
+	for _, p := range s.controlled(ctx, standby) {
+		out = append(out, "--"+p.Name+"="+p.Value)
+	}
+	return out
+}
+
+// replace writes a file if its content differs.
+func (s *Server) replace(path, text string) (bool, error) {
+	if old, err := os.ReadFile(path); err == nil && string(old) == text {
+		return false, nil
+	}
+	return true, s.user.WriteFile(path, []byte(text), s.fileMode(path))
+}
+
+// ensureBase keeps the operator's (or initdb's) postgresql.conf as the base
+// file that the generated one includes. A cloned directory may lack it; then the
+// copy made beside the data serves.
+func (s *Server) ensureBase() error {
+	if s.config().CustomConf != "" || exists(s.baseConf()) {
+		return nil
+	}
+	if err := s.user.MkdirAll(s.opt.ConfigDir, 0o700); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(s.mainConf())
+	if err == nil && !conf.Generated(string(text)) {
+		return os.Rename(s.mainConf(), s.baseConf())
+	}
+	if backup, err := os.ReadFile(s.dataPath(s.baseName() + ".backup")); err == nil {
+		text = backup
+	} else {
+		text = nil
+	}
+	_, err = s.replace(s.baseConf(), string(text))
+	return err
+}
+
+// ensureIdent makes an empty pg_ident.conf where none exists: the generated
+// postgresql.conf names it.
+func (s *Server) ensureIdent() error {
+	if exists(s.identConf()) {
+		return nil
+	}
+	_, err := s.replace(s.identConf(), "")
+	return err
+}
+
+// cleanAuto removes recovery settings from postgresql.auto.conf, where they
+// would win over ours.
+func (s *Server) cleanAuto() (bool, error) {
+	path := s.dataPath("postgresql.auto.conf")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	clean := conf.CleanAuto(string(text))
+	if clean == string(text) {
+		return false, nil
+	}
+	return true, s.user.WriteFile(path, []byte(clean), s.fileMode(path))
+}
+
+// makeDirs makes the directories that settings name.
+func (s *Server) makeDirs() error {
+	dirs, _ := conf.Lookup(s.config().Parameters, "unix_socket_directories")
+	for _, d := range strings.Split(dirs, ",") {
+		d = strings.TrimSpace(d)
+		if !strings.HasPrefix(d, "/") || exists(d) {
+			continue
+		}
+		if err := s.user.MkdirAll(d, 0o700); err != nil {
+			return fmt.Errorf("unix_socket_directories: %w", err)
+		}
+	}
+	return nil
+}
+
+// backupConf copies the configuration files beside the data, where a clone of
+// this server will find them although they live elsewhere.
+func (s *Server) backupConf() {
+	files := []string{s.mainConf(), s.hbaConf(), s.identConf()}
+	if s.config().CustomConf == "" {
+		files = append(files, s.baseConf())
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err == nil {
+			_, err = s.replace(s.dataPath(baseName(f)+".backup"), string(text))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("configuration file not backed up", "file", f, "error", err)
+		}
+	}
+}
+
+func baseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// ApplyConfig writes the files that changed, makes a running server read them,
+// and returns the settings that wait for a restart.
+func (s *Server) ApplyConfig(ctx context.Context) ([]cluster.SettingChange, error) {
+	s.task.Lock()
+	defer s.task.Unlock()
+	if !exists(s.dataPath("PG_VERSION")) {
+		return nil, nil
+	}
+	changed, err := s.writeFiles(ctx, exists(s.standbySignal()))
+	if err != nil || s.process() == nil {
+		return nil, err
+	}
+	if changed {
+		if err := s.reload(ctx); err != nil {
+			return nil, err
+		}
+		s.warnHBA(ctx)
+		s.backupConf()
+	}
+	f := s.Observe(ctx)
+	return f.Pending, nil
+}

@@ -1,0 +1,125 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/matriarch-ha/matriarch/postgres/control"
+	"github.com/matriarch-ha/matriarch/postgres/replica"
+	"github.com/matriarch-ha/matriarch/postgres/walfile"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// spareSpace is what must remain free after the log was copied.
+const spareSpace = 256 << 20
+
+// LostReport is the name of the list of lost transactions in a saved copy.
+const LostReport = "lost-transactions.txt"
+
+// saveLost copies the log from the fork to the end beside the data directory,
+// with the list of the transactions committed in it. One copy is kept. When the
+// disk has no room the list is written without the segments and says so.
+func (s *Server) saveLost(ctx context.Context, ctl control.Data, fork, end wal.Position, h wal.History) error {
+	dir := s.lostPath()
+	if err := s.user.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	parts := spans(fork, end, h)
+	files, size := s.lostSegments(ctl.SegmentSize, parts)
+	head := fmt.Sprintf("The log of %s from %s to %s was abandoned on %s.\n", s.opt.Name, fork, end, s.opt.Clock.Wall().UTC().Format("2006-01-02 15:04:05 UTC"))
+	if free(dir) < size+spareSpace {
+		head += fmt.Sprintf("There was no room for its %d bytes of segments; only this list was kept.\n", size)
+		files = nil
+	}
+	for _, f := range files {
+		if err := s.copyFile(ctx, filepath.Join(s.walDir(), f), filepath.Join(dir, f)); err != nil {
+			return fmt.Errorf("save the log: %w", err)
+		}
+	}
+	txs, err := s.lostCommits(ctx, parts)
+	if err != nil {
+		head += "The list is not complete: " + err.Error() + "\n"
+	}
+	if err := s.user.WriteFile(filepath.Join(dir, LostReport), []byte(replica.RenderLost(head, txs)), 0o600); err != nil {
+		return err
+	}
+	if len(txs) > 0 {
+		s.log.Warn("committed transactions are being given up", "count", len(txs), "from", fork.String(), "to", end.String(), "saved", dir)
+	}
+	return s.keepOnly(dir)
+}
+
+// lostSegments lists the segment and history files that hold the parts.
+func (s *Server) lostSegments(segSize int64, parts []span) (names []string, size int64) {
+	all, _ := walfile.Segments(s.walDir(), segSize)
+	for _, f := range all {
+		for _, p := range parts {
+			if f.Timeline == p.tl && f.Start < p.to && f.Start+wal.LSN(segSize) > p.from {
+				names, size = append(names, f.Name), size+segSize
+			}
+		}
+	}
+	for _, p := range parts {
+		if exists(filepath.Join(s.walDir(), p.tl.FileName())) {
+			names = append(names, p.tl.FileName())
+		}
+	}
+	return names, size
+}
+
+func (s *Server) lostCommits(ctx context.Context, parts []span) ([]replica.LostTx, error) {
+	var out []replica.LostTx
+	var errs []error
+	for _, p := range parts {
+		text, err := s.run(ctx, nil, "pg_waldump", "-p", s.walDir(), "-t", fmt.Sprint(uint32(p.tl)), "-s", p.from.String(), "-e", p.to.String(), "-r", "Transaction")
+		out = append(out, replica.ParseCommits(text)...)
+		errs = append(errs, err)
+	}
+	return out, errors.Join(errs...)
+}
+
+func (s *Server) copyFile(ctx context.Context, from, to string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, s.user.Chown(to), out.Sync(), out.Close())
+}
+
+// keepOnly removes older saved copies.
+func (s *Server) keepOnly(dir string) error {
+	entries, err := os.ReadDir(s.lostDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if path := filepath.Join(s.lostDir(), e.Name()); path != dir && strings.HasSuffix(e.Name(), "Z") {
+			err = errors.Join(err, os.RemoveAll(path))
+		}
+	}
+	return err
+}
+
+// free is how many bytes an ordinary user may still write.
+func free(dir string) int64 {
+	var st syscall.Statfs_t
+	if syscall.Statfs(dir, &st) != nil {
+		return 0
+	}
+	return int64(st.Bavail) * st.Bsize
+}

@@ -1,0 +1,168 @@
+package probe
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// LSN reads PostgreSQL's text form from JSON; null and "" are zero.
+type LSN wal.LSN
+
+// UnmarshalJSON reads a JSON string or null.
+func (l *LSN) UnmarshalJSON(b []byte) error {
+	var s *string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	*l = 0
+	if s == nil || *s == "" {
+		return nil
+	}
+	v, err := wal.ParseLSN(*s)
+	*l = LSN(v)
+	return err
+}
+
+// State is the answer to the one question of an observation.
+type State struct {
+	Version      int      `json:"version"`
+	Recovery     bool     `json:"recovery"`
+	Start        float64  `json:"start"` // Unix seconds
+	SystemID     string   `json:"sysid"`
+	Timeline     uint32   `json:"tli"` // of a primary; 0 in recovery
+	Flush        LSN      `json:"flush"`
+	Receive      LSN      `json:"receive"`
+	Replay       LSN      `json:"replay"`
+	Paused       bool     `json:"paused"`
+	StartupWait  string   `json:"startup_wait"`
+	StartupPID   int      `json:"startup_pid"`
+	Conninfo     string   `json:"conninfo"`
+	Slot         string   `json:"slot"`
+	SyncNames    string   `json:"sync_names"`
+	SyncCommit   string   `json:"sync_commit"`
+	Checkpoint   CtlState `json:"checkpoint"`
+	MinRecovery  LSN      `json:"min_lsn"`
+	MinTimeline  uint32   `json:"min_tli"`
+	Receiver     *RcvStat `json:"receiver"`
+	Senders      []Sender `json:"senders"`
+	Slots        []Slot   `json:"slots"`
+	Settings     []GUC    `json:"settings"`
+	WALLogHints  string   `json:"wal_log_hints"`
+	Checksums    string   `json:"checksums"`
+	SegmentBytes string   `json:"segment"`
+}
+
+// CtlState is pg_control_checkpoint().
+type CtlState struct {
+	LSN      LSN    `json:"lsn"`
+	Redo     LSN    `json:"redo"`
+	Timeline uint32 `json:"tli"`
+	Prev     uint32 `json:"prev"`
+}
+
+// RcvStat is pg_stat_get_wal_receiver().
+type RcvStat struct {
+	PID      int     `json:"pid"`
+	Status   string  `json:"status"`
+	Timeline uint32  `json:"tli"`
+	Written  LSN     `json:"written"`
+	Flushed  LSN     `json:"flushed"`
+	Host     string  `json:"host"`
+	Port     int     `json:"port"`
+	Slot     string  `json:"slot"`
+	LastMsg  float64 `json:"last"`
+}
+
+// Sender is a row of pg_stat_replication.
+type Sender struct {
+	PID      int      `json:"pid"`
+	App      string   `json:"app"`
+	Addr     string   `json:"addr"`
+	State    string   `json:"state"`
+	Sync     string   `json:"sync"`
+	Priority int      `json:"prio"`
+	Sent     LSN      `json:"sent"`
+	Write    LSN      `json:"write"`
+	Flush    LSN      `json:"flush"`
+	Replay   LSN      `json:"replay"`
+	ReplyAge *float64 `json:"age"` // seconds
+}
+
+// Slot is a row of pg_replication_slots.
+type Slot struct {
+	Name      string `json:"name"`
+	Type      string `json:"type"`
+	Active    bool   `json:"active"`
+	Restart   LSN    `json:"restart"`
+	Confirmed LSN    `json:"confirmed"`
+	Database  string `json:"db"`
+	Plugin    string `json:"plugin"`
+	Temporary bool   `json:"temp"`
+	Xmin      bool   `json:"xmin"`
+	WALStatus string `json:"wal_status"`
+}
+
+// GUC is a setting that is controlled or waits for a restart.
+type GUC struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Unit    string `json:"unit"`
+	Pending bool   `json:"pending"`
+}
+
+// stateSQL is the question. Everything in it exists in PostgreSQL 13 to 18.
+const stateSQL = `
+SELECT pg_catalog.json_build_object(
+ 'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
+ 'recovery', r.rec,
+ 'start', pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()),
+ 'sysid', (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()),
+ 'tli', CASE WHEN r.rec THEN 0 ELSE ('x' OPERATOR(pg_catalog.||) pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::pg_catalog.bit(32)::pg_catalog.int8 END,
+ 'flush', CASE WHEN r.rec THEN NULL ELSE pg_catalog.pg_current_wal_flush_lsn() END,
+ 'receive', pg_catalog.pg_last_wal_receive_lsn(),
+ 'replay', pg_catalog.pg_last_wal_replay_lsn(),
+ 'paused', CASE WHEN r.rec THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END,
+ 'startup_wait', COALESCE(a.wait_event, ''),
+ 'startup_pid', COALESCE(a.pid, 0),
+ 'conninfo', pg_catalog.current_setting('primary_conninfo'),
+ 'slot', pg_catalog.current_setting('primary_slot_name'),
+ 'sync_names', pg_catalog.current_setting('synchronous_standby_names'),
+ 'sync_commit', (SELECT reset_val FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'synchronous_commit'),
+ 'wal_log_hints', pg_catalog.current_setting('wal_log_hints'),
+ 'checksums', pg_catalog.current_setting('data_checksums'),
+ 'segment', (SELECT bytes_per_wal_segment::pg_catalog.text FROM pg_catalog.pg_control_init()),
+ 'checkpoint', (SELECT pg_catalog.json_build_object('lsn', checkpoint_lsn, 'redo', redo_lsn, 'tli', timeline_id, 'prev', prev_timeline_id) FROM pg_catalog.pg_control_checkpoint()),
+ 'min_lsn', m.min_recovery_end_lsn, 'min_tli', m.min_recovery_end_timeline,
+ 'receiver', (SELECT pg_catalog.json_build_object('pid', pid, 'status', status, 'tli', received_tli, 'written', written_lsn,
+    'flushed', flushed_lsn, 'host', sender_host, 'port', sender_port, 'slot', slot_name,
+    'last', pg_catalog.date_part('epoch', last_msg_receipt_time)) FROM pg_catalog.pg_stat_get_wal_receiver() WHERE pid IS NOT NULL),
+ 'senders', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('pid', pid, 'app', application_name, 'addr', client_addr::pg_catalog.text,
+    'state', state, 'sync', sync_state, 'prio', sync_priority, 'sent', sent_lsn, 'write', write_lsn, 'flush', flush_lsn, 'replay', replay_lsn,
+    'age', pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) reply_time)) ORDER BY application_name, pid) FROM pg_catalog.pg_stat_replication),
+ 'slots', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', slot_name, 'type', slot_type, 'active', active, 'restart', restart_lsn,
+    'confirmed', confirmed_flush_lsn, 'db', database, 'plugin', plugin, 'temp', temporary,
+    'xmin', (xmin IS NOT NULL OR catalog_xmin IS NOT NULL), 'wal_status', wal_status) ORDER BY slot_name) FROM pg_catalog.pg_replication_slots),
+ 'settings', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', name, 'value', setting, 'unit', unit, 'pending', pending_restart) ORDER BY name)
+    FROM pg_catalog.pg_settings WHERE pending_restart OR name OPERATOR(pg_catalog.=) ANY ('%s'::pg_catalog.text[]))
+) FROM (SELECT pg_catalog.pg_is_in_recovery() AS rec) r
+ CROSS JOIN pg_catalog.pg_control_recovery() m
+ LEFT JOIN pg_catalog.pg_stat_activity a ON a.backend_type OPERATOR(pg_catalog.=) 'startup'`
+
+// Ask asks the question. watch names the settings whose values are wanted in
+// any case; they must be plain parameter names.
+func Ask(ctx context.Context, c *Conn, watch []string) (State, error) {
+	list, _ := json.Marshal(watch)
+	list[0], list[len(list)-1] = '{', '}'
+	text, err := c.Value(ctx, fmt.Sprintf(stateSQL, list))
+	if err != nil {
+		return State{}, err
+	}
+	var st State
+	if err := json.Unmarshal([]byte(text), &st); err != nil {
+		return State{}, fmt.Errorf("the server's answer: %w", err)
+	}
+	return st, nil
+}

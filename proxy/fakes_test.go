@@ -56,6 +56,7 @@ type fakeMember struct {
 	silent   bool // does not answer at all
 	starting bool // the server refuses with 57P03
 	tls      bool // answers S and then echoes
+	dies     bool // the server hangs up instead of answering
 
 	queries  atomic.Int64
 	canceled chan struct{}
@@ -128,11 +129,13 @@ func (m *fakeMember) serve(c net.Conn) {
 			return
 		}
 		m.mu.Lock()
-		starting, tls := m.starting, m.tls
+		starting, tls, dies := m.starting, m.tls, m.dies
 		m.mu.Unlock()
 		switch {
 		case pkt.kind == packetCancel:
 			m.canceled <- struct{}{}
+			return
+		case dies:
 			return
 		case pkt.kind == packetSSL && tls:
 			c.Write([]byte{'S'})

@@ -216,6 +216,30 @@ func TestServerThatStartsIsLikeNone(t *testing.T) {
 	}
 }
 
+// The server dies on a request for encryption, then denies it, then is only
+// starting: the client sees one denial, and then a session.
+func TestServerThatDiesWhileNegotiating(t *testing.T) {
+	p, f := start(t, nil)
+	a := newMember(t, "a", "primary", long)
+	a.dies = true
+	f.send(t, "a", a)
+	c := dialRaw(t, p.Addr())
+	c.c.Write([]byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f})
+	eventually(t, "the client is held", func() bool { return p.Stats().Held == 1 })
+	a.set(func() { a.dies, a.starting = false, true })
+	var s [1]byte
+	if _, err := io.ReadFull(c.c, s[:]); err != nil || s[0] != 'N' {
+		t.Fatalf("%q %v", s, err)
+	}
+	c.startup()
+	eventually(t, "the client is held again", func() bool { return p.Stats().Held == 1 })
+	a.set(func() { a.starting = false })
+	if err := c.ready(); err != nil {
+		t.Fatal(err)
+	}
+	c.wantMember("a")
+}
+
 func TestCancelFindsItsBackend(t *testing.T) {
 	p, f := start(t, nil)
 	a, b, l := newMember(t, "a", "replica", 0), newMember(t, "b", "replica", 0), newMember(t, "l", "primary", long)

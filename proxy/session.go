@@ -87,14 +87,16 @@ func (s *session) negotiate(ctx context.Context) bool {
 			s.opaque = pkt.kind == packetDirectTLS
 			return true
 		}
-		answer, err := s.relayAnswer()
-		if err != nil {
-			return false
-		}
-		if answer != 'N' {
+		// The one byte that answers a request for encryption: only a denial
+		// leaves anything to negotiate.
+		if s.greeting[0] != 'N' {
 			s.opaque = true
 			return true
 		}
+		if _, err := s.client.Write(s.greeting); err != nil {
+			return false
+		}
+		s.greeting = nil
 	}
 	s.badStart(fmt.Errorf("more than %d requests for encryption", maxRounds-1))
 	return false
@@ -114,15 +116,16 @@ func (s *session) pass(ctx context.Context, pkt packet) error {
 	return s.reach(ctx, pkt)
 }
 
-// deliver sends a packet to the backend that is connected.
+// deliver sends a packet to the backend that is connected, and waits for the
+// beginning of its answer.
 func (s *session) deliver(ctx context.Context, pkt packet) error {
 	if err := s.send(pkt.raw); err != nil {
 		return fmt.Errorf("send the startup packet to %s: %w", s.gate.backend.Member, err)
 	}
-	if pkt.kind == packetStartup {
-		return s.welcome(ctx)
+	if pkt.kind == packetDirectTLS {
+		return nil // what was read is too little to be answered
 	}
-	return nil
+	return s.welcome(ctx, pkt.kind)
 }
 
 func (s *session) send(b []byte) error {
@@ -131,21 +134,6 @@ func (s *session) send(b []byte) error {
 		return err
 	}
 	return pipe.send(b)
-}
-
-// relayAnswer passes on the one byte that answers a request for encryption.
-func (s *session) relayAnswer() (byte, error) {
-	var b [1]byte
-	s.server.SetReadDeadline(time.Now().Add(s.p.o.ConnectTimeout))
-	if _, err := io.ReadFull(s.server, b[:]); err != nil {
-		return 0, fmt.Errorf("read the answer to a request for encryption: %w", err)
-	}
-	s.server.SetReadDeadline(time.Time{})
-	if !s.gate.open() {
-		return 0, errShut
-	}
-	_, err := s.client.Write(b[:])
-	return b[0], err
 }
 
 // forward copies both ways until the session ends.

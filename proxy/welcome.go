@@ -17,22 +17,43 @@ const maxWelcome = 8 << 10
 // it starts, stops or recovers.
 var errNotReady = errors.New("the server does not accept connections yet")
 
-// welcome reads the server's first message after the startup packet, so that a
-// server that is only starting looks to the client like none at all: the client
-// is held instead of refused. What was read is passed on by forward.
-func (s *session) welcome(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() { s.server.SetReadDeadline(longPast) })()
-	defer context.AfterFunc(s.gate.ctx, func() { s.server.SetReadDeadline(longPast) })()
+// welcome reads the beginning of the server's answer to a packet: the byte that
+// answers a request for encryption, or the first message after the startup
+// packet. A server that dies before, or is only starting, so looks to the client
+// like none at all: the client is held instead of refused. What was read is
+// passed on later, through the gate.
+func (s *session) welcome(ctx context.Context, kind packetKind) error {
+	defer context.AfterFunc(ctx, s.wakeServer)()
+	defer context.AfterFunc(s.gate.ctx, s.wakeServer)()
 	s.server.SetReadDeadline(time.Now().Add(s.p.o.StartupTimeout))
-	msg, err := readMessage(s.server)
+	read := readMessage
+	if kind != packetStartup {
+		read = readByte
+	}
+	msg, err := read(s.server)
 	if err != nil {
 		return fmt.Errorf("read the first answer of %s: %w", s.gate.backend.Member, err)
 	}
-	if msg[0] == 'E' && sqlstate(msg) == stateNoPrimary {
+	if kind == packetStartup && msg[0] == 'E' && sqlstate(msg) == stateNoPrimary {
 		return fmt.Errorf("%s at %s: %w", s.gate.backend.Member, s.gate.backend.Addr, errNotReady)
 	}
 	s.greeting = msg
 	return nil
+}
+
+func readByte(r io.Reader) ([]byte, error) {
+	b := make([]byte, 1)
+	_, err := io.ReadFull(r, b)
+	return b, err
+}
+
+// wakeServer ends the session goroutine's wait for the server, if it has one.
+func (s *session) wakeServer() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server != nil {
+		s.server.SetReadDeadline(longPast)
+	}
 }
 
 // readMessage reads a message whole if it is an error of reasonable size, and

@@ -107,7 +107,6 @@ func Start(ctx context.Context, o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("guard: make socket pair: %w", err)
 	}
-	defer theirs.Close()
 	cmd := exec.Command(o.Executable, o.Args...)
 	// Two threads of Go are plenty, and each costs memory.
 	cmd.Env = append([]string{"GOMAXPROCS=2"}, o.Env...)
@@ -115,7 +114,9 @@ func Start(ctx context.Context, o Options) (*Client, error) {
 	cmd.Stderr = o.Stderr
 	cmd.ExtraFiles = []*os.File{theirs} // becomes SocketFD
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	theirs.Close() // the child's copy must be the last one, or its end goes unnoticed
+	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("guard: start %s: %w", o.Executable, err)
 	}

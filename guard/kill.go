@@ -64,6 +64,7 @@ type killer struct {
 	// pinned is the data directory as it was when the killer was made. The
 	// descriptor keeps its identity from being given to another directory.
 	pinned fileID
+	owner  owner
 	fd     int
 }
 
@@ -87,7 +88,7 @@ func (k *killer) pin() {
 	}
 	k.close()
 	k.fd = fd
-	k.pinned, _ = identify(k.dir)
+	k.pinned, k.owner, _ = identify(k.dir)
 }
 
 func (k *killer) close() {
@@ -104,18 +105,32 @@ type member struct {
 	root bool
 }
 
-// find lists the server's processes that have not ended.
-func (k *killer) find() ([]member, error) {
+// find lists the server's processes that have not ended. It fails when there is
+// a process that could be one but may not be looked into: not seeing is no proof.
+func (k *killer) find() (out []member, err error) {
 	all, err := processes(k.buf)
 	if err != nil {
 		return nil, fmt.Errorf("guard: list processes: %w", err)
 	}
-	now, _ := identify(k.dir)
+	err = asOwner(k.owner, func() error {
+		out, err = k.choose(all)
+		return err
+	})
+	return out, err
+}
+
+// choose returns those of all processes that belong to the server.
+func (k *killer) choose(all []process) ([]member, error) {
+	now, _, _ := identify(k.dir)
 	is := make(map[int]bool)
 	for _, p := range all {
-		cwd, ok := identify(procPath(p.pid, "cwd"))
-		if ok && (cwd == now || cwd == k.pinned) && runsPostgres(p.pid) {
+		cwd, _, err := identify(procPath(p.pid, "cwd"))
+		switch {
+		case err == nil && (cwd == now || cwd == k.pinned) && runsPostgres(p.pid):
 			is[p.pid] = true
+		case p.postgres && !p.done() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) && k.owns(p):
+			return nil, fmt.Errorf("guard: may not look into process %d, which could be the server in %s: "+
+				"run as the owner of the data directory, or as root", p.pid, k.dir)
 		}
 	}
 	// A procedural language may have changed a backend's working directory.
@@ -131,6 +146,13 @@ func (k *killer) find() ([]member, error) {
 		}
 	}
 	return out, nil
+}
+
+// owns reports whether a process belongs to the owner of the data directory,
+// or the directory's owner is not known.
+func (k *killer) owns(p process) bool {
+	_, own, err := identify(procPath(p.pid, "."))
+	return err == nil && (k.pinned == fileID{} || own.uid == k.owner.uid)
 }
 
 // stopWait bounds the wait for a postmaster to stop. One that sleeps in the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,7 @@ type process struct {
 	flags     uint64 // PF_*
 	pending   uint64 // signals pending for the main thread, bit n-1 for signal n
 	start     uint64 // clock ticks after boot: with pid it names a process for good
+	postgres  bool   // its name says so: a hint only, anybody can take a name
 }
 
 const (
@@ -53,6 +55,7 @@ func parseStat(b []byte) (process, error) {
 		return process{}, errStat
 	}
 	p.pid = pid
+	p.postgres = string(b[open+1:end]) == "postgres" || string(b[open+1:end]) == "edb-postgres"
 	rest := b[end+1:]
 	// Field 3 of proc(5) is the first one after the name.
 	for field := 3; field <= 31; field++ {
@@ -146,15 +149,36 @@ type fileID struct {
 	inode        uint64
 }
 
-// identify returns the identity of the file at path without waiting for a
-// network file system.
-func identify(path string) (fileID, bool) {
+// identify returns the identity of the file at path, and its owner, without
+// waiting for a network file system.
+func identify(path string) (id fileID, own owner, err error) {
 	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st)
+	err = unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, unix.STATX_INO|unix.STATX_UID|unix.STATX_GID, &st)
 	if err != nil {
-		return fileID{}, false
+		return fileID{}, owner{}, err
 	}
-	return fileID{st.Dev_major, st.Dev_minor, st.Ino}, true
+	return fileID{st.Dev_major, st.Dev_minor, st.Ino}, owner{int(st.Uid), int(st.Gid)}, nil
+}
+
+// owner is whom a file or process belongs to.
+type owner struct{ uid, gid int }
+
+// asOwner runs f with the owner's rights to look into processes. Root without
+// CAP_SYS_PTRACE (the default in containers) may not read another user's links
+// in /proc, but may take that user's file system identity, per thread.
+func asOwner(o owner, f func() error) error {
+	if o.uid == 0 || unix.Geteuid() != 0 {
+		return f()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_, _ = unix.SetfsgidRetGid(o.gid)
+	_, _ = unix.SetfsuidRetUid(o.uid)
+	defer func() {
+		_, _ = unix.SetfsuidRetUid(0)
+		_, _ = unix.SetfsgidRetGid(unix.Getegid())
+	}()
+	return f()
 }
 
 // send sends sig to exactly the process that p describes, never to another that

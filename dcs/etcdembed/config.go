@@ -107,11 +107,17 @@ func (c Config) Validate() error {
 	if _, ok := c.self(); !ok {
 		bad("embedded store: %q is not among the members %s", c.Name, strings.Join(c.names(), ", "))
 	}
+	if self, ok := c.self(); ok && c.AdvertisePeer != "" && c.AdvertisePeer != self.Peer {
+		bad("embedded.advertise: %s differs from this member's address in the list of members, %s", c.AdvertisePeer, self.Peer)
+	}
 	for _, a := range c.addresses() {
 		u, err := c.url(a.value)
 		if err != nil {
 			bad("%s: %w", a.setting, err)
 			continue
+		}
+		if host := u.Hostname(); strings.HasPrefix(a.setting, "embedded.listen") && net.ParseIP(host) == nil && host != "localhost" {
+			bad("%s: %q must be an IP address of this host (or *)", a.setting, host)
 		}
 		if !c.TLS.enabled() && !c.Plain && !loopback(u.Hostname()) {
 			bad("%s: %s is not a loopback address: the store needs TLS there, since whoever can write the leader key owns the cluster", a.setting, a.value)

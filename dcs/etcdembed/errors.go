@@ -10,7 +10,8 @@ var (
 	// ErrNoMajority: this member lost its directory, or never had one, while
 	// the store was founded, and no live majority can take it in.
 	ErrNoMajority = errors.New("the embedded store has lost its majority")
-	// ErrRemoved: the others removed this member; its directory was set aside.
+	// ErrRemoved: the others removed this member. Its directory was set aside; the
+	// next start rejoins.
 	ErrRemoved = errors.New("this member was removed from the embedded store")
 	// ErrForeign: the directory belongs to a store of another token.
 	ErrForeign = errors.New("the directory belongs to another store")

@@ -54,6 +54,7 @@ func (s *server) etcdConfig() *embed.Config {
 	ec.MaxSnapFiles, ec.MaxWalFiles = 2, 2
 	ec.QuotaBackendBytes = quota
 	ec.AutoCompactionMode, ec.AutoCompactionRetention = embed.CompactorModePeriodic, compactionPeriod
+	ec.BootstrapDefragThresholdMegabytes = 16 // at a start, give back what compaction has freed
 	ec.PreVote, ec.StrictReconfigCheck = true, true
 	ec.EnableGRPCGateway = false
 	// A client whose keep-alives are frequent (a watch through a partition must

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,9 +104,11 @@ func newHerd(t testing.TB, n int) *herd {
 			ListenPeer: m.Peer, ListenClient: m.Client, DataDir: filepath.Join(base, m.Name, "store")}})
 	}
 	t.Cleanup(func() {
+		var wg sync.WaitGroup
 		for _, n := range h.nodes {
-			h.stop(n)
+			wg.Go(func() { h.stop(n) })
 		}
+		wg.Wait()
 		if t.Failed() {
 			h.showLogs()
 		}
@@ -183,10 +186,21 @@ func (h *herd) client() *clientv3.Client {
 	return cl
 }
 
+// put repeats itself: a write that a follower has forwarded to a leader that
+// just died is lost, and answered only after seven seconds.
 func (h *herd) put(key, value string) {
 	h.t.Helper()
-	if _, err := h.client().Put(h.deadline(), key, value); err != nil {
-		h.t.Fatal(err)
+	ctx, cl := h.deadline(), h.client()
+	for {
+		tctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		_, err := cl.Put(tctx, key, value)
+		cancel()
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			h.t.Fatal(err)
+		}
 	}
 }
 

@@ -145,7 +145,7 @@ func (s *server) persist(ctx context.Context, what string, change func(context.C
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%s: %w", what, err)
-		case <-time.After(5 * lookPause):
+		case <-time.After(10 * lookPause):
 		}
 	}
 }
@@ -185,7 +185,7 @@ func (s *server) promote(ctx context.Context, e *embed.Etcd) error {
 			return ctx.Err()
 		case <-e.Server.StopNotify():
 			return errors.New("etcd's server ended by itself while catching up, see the store's log")
-		case <-time.After(lookPause):
+		case <-time.After(2 * lookPause):
 		}
 	}
 	return nil
@@ -199,6 +199,10 @@ func (s *server) removed(ctx context.Context, e *embed.Etcd) bool {
 		return false
 	}
 	defer cl.Close()
-	members, err := memberList(ctx, cl)
-	return err == nil && !slices.ContainsFunc(members, func(m *etcdserverpb.Member) bool { return types.ID(m.ID) == id })
+	ctx, cancel := context.WithTimeout(ctx, majorityTimeout)
+	defer cancel()
+	r, err := cl.MemberList(ctx)
+	// Only the same store's word counts: addresses may have been changed.
+	return err == nil && r.Header.ClusterId == uint64(e.Server.Cluster().ID()) &&
+		!slices.ContainsFunc(r.Members, func(m *etcdserverpb.Member) bool { return types.ID(m.ID) == id })
 }

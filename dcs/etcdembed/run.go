@@ -49,7 +49,8 @@ func Run(ctx context.Context, in io.Reader, out, log io.Writer) error {
 // members: a person's decision after the majority was lost for good. What only
 // the lost members had confirmed is lost. It refuses while a majority answers,
 // and while this member's process runs. Afterwards the member is started as
-// usual; the others set their old directories aside and rejoin.
+// usual and the others rejoin. Where others still have old directories, these
+// must be moved away first: together they could go on as the old store.
 func Recover(ctx context.Context, c Config, progress func(State)) error {
 	c, err := c.absolute()
 	if err != nil {

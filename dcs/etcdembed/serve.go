@@ -17,7 +17,10 @@ import (
 
 // lookPause is how long a member that cannot start yet waits before it asks its
 // partners again; short, since all members of a new cluster come up together.
-const lookPause = 100 * time.Millisecond
+const lookPause = 50 * time.Millisecond
+
+// yieldLooks bounds for how many looks a founding member lets another go first.
+const yieldLooks = 30
 
 // Serve runs this node's member of the store in this process until ctx ends
 // (then nil) or it cannot go on. What it is doing is written to the run file
@@ -66,21 +69,17 @@ func (s *server) run(ctx context.Context) error {
 	if s.ask, err = newAsker(s.cfg); err != nil {
 		return err
 	}
-	for {
-		p, err := s.prepare(ctx)
-		if err != nil {
-			return err
-		}
-		err = s.serve(ctx, p.step)
-		if !errors.Is(err, ErrRemoved) || ctx.Err() != nil {
-			return err
-		}
-		// The others gave this member's vote to nobody: a data directory of a
-		// removed member is useless, so come back as a new one.
-		if err := setAside(s.cfg, "removed"); err != nil {
-			return err
-		}
+	p, err := s.prepare(ctx)
+	if err != nil {
+		return err
 	}
+	err = s.serve(ctx, p.step)
+	if errors.Is(err, ErrRemoved) && ctx.Err() == nil {
+		// A removed member's directory is useless; the next start comes back
+		// as a new member, since this node is still configured as one.
+		return errors.Join(err, setAside(s.cfg, "removed"))
+	}
+	return err
 }
 
 // prepare settles how this member starts, waiting for partners where it must.
@@ -111,15 +110,17 @@ func (s *server) prepare(ctx context.Context) (plan, error) {
 		return plan{}, err
 	}
 	defer si.close()
-	for {
+	for looked := 0; ; looked++ {
 		f.partners, f.place = s.ask.all(ctx), unknown
 		if f.has(founded) {
 			f.place = s.place(ctx)
 		}
 		p := decide(f)
-		switch p.step {
-		case lookAgain, refuse:
+		switch {
+		case p.step == lookAgain || p.step == refuse:
 			s.waiting(p, f)
+		case p.step == found && looked < yieldLooks && s.yields(f):
+			// Look again; the first one will have started its server then.
 		default:
 			return p, nil
 		}
@@ -129,6 +130,27 @@ func (s *server) prepare(ctx context.Context) (plan, error) {
 		case <-time.After(lookPause):
 		}
 	}
+}
+
+// yields reports whether another member should start its server first. etcd's
+// own bootstrap asks the partners, and two that do so at the same moment, their
+// ports open but not yet served, wait a whole second for each other. So the
+// member with the smallest address, which etcd asks first, goes ahead. This is
+// for speed alone, and therefore bounded.
+func (s *server) yields(f facts) bool {
+	own := s.cfg.mustURL(s.cfg.advertisePeer())
+	for _, a := range f.partners {
+		if a.kind == unfounded || a.kind == founded {
+			return false
+		}
+	}
+	for _, a := range f.partners {
+		u := s.cfg.mustURL(a.from.Peer)
+		if a.kind == fresh && u.String() < own.String() {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *server) waiting(p plan, f facts) {

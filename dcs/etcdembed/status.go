@@ -159,7 +159,12 @@ func (s *Status) addListed(listed []*etcdserverpb.Member) {
 	}
 }
 
+// statusTimeout bounds the question to one member, which answers from memory.
+const statusTimeout = time.Second
+
 func memberStatus(ctx context.Context, cl *clientv3.Client, ep Endpoint) MemberStatus {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
 	m := MemberStatus{Name: ep.Name, Client: ep.URL}
 	r, err := cl.Status(ctx, ep.URL)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestThreeMembersFoundOneStoreAndKeepItsData(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 3)
 	h.start(h.nodes...)
 	h.ready(h.nodes...)
@@ -46,6 +47,7 @@ func TestThreeMembersFoundOneStoreAndKeepItsData(t *testing.T) {
 }
 
 func TestSupervisorStartsTheStoreAgainAfterItsCrash(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 1)
 	n := h.nodes[0]
 	h.start(n)
@@ -60,6 +62,7 @@ func TestSupervisorStartsTheStoreAgainAfterItsCrash(t *testing.T) {
 }
 
 func TestAThirdMemberStartsLaterForTheFirstTime(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 3)
 	h.start(h.nodes[0])
 	st, err := h.nodes[0].sup.Wait(h.deadline(), func(s State) bool { return s.Phase == Waiting })
@@ -81,6 +84,7 @@ func TestAThirdMemberStartsLaterForTheFirstTime(t *testing.T) {
 }
 
 func TestALostDirectoryRejoinsAsLearnerThenVoter(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 3)
 	h.start(h.nodes...)
 	h.ready(h.nodes...)
@@ -114,6 +118,7 @@ func TestALostDirectoryRejoinsAsLearnerThenVoter(t *testing.T) {
 }
 
 func TestTwoLostDirectoriesRefuseUntilAPersonRecovers(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 3)
 	h.start(h.nodes...)
 	h.ready(h.nodes...)
@@ -144,6 +149,7 @@ func TestTwoLostDirectoriesRefuseUntilAPersonRecovers(t *testing.T) {
 }
 
 func TestNobodyFoundsOverAPostgresDataDirectory(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 3)
 	h.nodes[0].cfg.HasData = true
 	h.start(h.nodes[0])
@@ -159,6 +165,7 @@ func TestNobodyFoundsOverAPostgresDataDirectory(t *testing.T) {
 }
 
 func TestAdoption(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 1)
 	n := h.nodes[0]
 	h.start(n)
@@ -192,6 +199,7 @@ func TestAdoption(t *testing.T) {
 }
 
 func TestAStoreKeptOutsideIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 1)
 	n := h.nodes[0]
 	n.cfg.Keeper = KeptOutside
@@ -211,6 +219,7 @@ func TestAStoreKeptOutsideIsLeftAlone(t *testing.T) {
 }
 
 func TestOneDirectoryIsServedOnce(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 1)
 	n := h.nodes[0]
 	h.start(n)
@@ -226,6 +235,7 @@ func TestOneDirectoryIsServedOnce(t *testing.T) {
 }
 
 func TestATakenPortIsNamed(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 1)
 	n := h.nodes[0]
 	l, err := net.Listen("tcp", n.cfg.ListenClient)
@@ -240,6 +250,7 @@ func TestATakenPortIsNamed(t *testing.T) {
 }
 
 func TestADamagedDirectoryIsNamed(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 1)
 	n := h.nodes[0]
 	h.start(n)
@@ -254,6 +265,7 @@ func TestADamagedDirectoryIsNamed(t *testing.T) {
 }
 
 func TestLeadershipMovesAwayFromTheNamedMember(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 3)
 	h.start(h.nodes...)
 	h.ready(h.nodes...)
@@ -298,6 +310,7 @@ func (h *herd) inspectUntil(a Access, enough func(Status) bool) Status {
 }
 
 func TestALeaseEndsWhenItIsNotRenewed(t *testing.T) {
+	t.Parallel()
 	h := newHerd(t, 1)
 	h.start(h.nodes[0])
 	h.ready(h.nodes[0])
@@ -318,4 +331,37 @@ func TestALeaseEndsWhenItIsNotRenewed(t *testing.T) {
 		}
 	}
 	t.Error("the key outlived its lease")
+}
+
+func TestAMemberThatWasRemovedComesBackAsANewOne(t *testing.T) {
+	t.Parallel()
+	h := newHerd(t, 3)
+	h.start(h.nodes...)
+	h.ready(h.nodes...)
+	h.put("/k", "v")
+	n := h.nodes[2]
+	r, err := h.client().MemberList(h.deadline())
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := n.sup.State().MemberID
+	for _, m := range r.Members {
+		if m.Name != n.cfg.Name {
+			continue
+		}
+		// Just after the founding the store may find a change too early.
+		ctx := h.deadline()
+		for {
+			if _, err = h.client().MemberRemove(ctx, m.ID); err == nil || !sleep(ctx, 100*time.Millisecond) {
+				break
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := n.sup.Wait(h.deadline(), func(s State) bool { return s.Phase == Ready && s.MemberID != old }); err != nil {
+		t.Fatal(err)
+	}
+	h.want(n, "/k", "v")
 }

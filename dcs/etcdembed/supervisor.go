@@ -53,7 +53,7 @@ const (
 	// stopPatience is how long a store has between SIGTERM and SIGKILL: it
 	// hands its leadership over first.
 	stopPatience = 8 * time.Second
-	pollState    = 100 * time.Millisecond
+	pollState    = 50 * time.Millisecond
 )
 
 // NewSupervisor checks the configuration; nothing runs yet.

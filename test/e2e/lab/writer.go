@@ -1,0 +1,169 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Writer inserts one row after the other and remembers which were acknowledged
+// and when, as an impatient client does: a statement that takes longer than a
+// second is given up and the connection made anew.
+type Writer struct {
+	dsn  string
+	stop context.CancelFunc
+	done chan struct{}
+
+	mu     sync.Mutex
+	acked  []int64
+	last   time.Time
+	gap    time.Duration
+	gapEnd time.Time
+	errs   map[string]int
+}
+
+// StartWriter makes the table if needed and writes through the connection
+// string until Stop.
+func StartWriter(t testing.TB, dsn string) *Writer {
+	t.Helper()
+	Until(t, 30*time.Second, "the writer's table", func() string {
+		if _, err := SQL(dsn, "CREATE TABLE IF NOT EXISTS written (id bigint PRIMARY KEY, at timestamptz DEFAULT clock_timestamp())"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	rows := MustSQL(t, dsn, "SELECT coalesce(max(id),0)::text FROM written")
+	var first int64
+	fmt.Sscan(rows[0], &first)
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &Writer{dsn: dsn, stop: cancel, done: make(chan struct{}), errs: map[string]int{}}
+	go w.run(ctx, first+1)
+	t.Cleanup(func() { cancel(); <-w.done })
+	return w
+}
+
+func (w *Writer) run(ctx context.Context, id int64) {
+	defer close(w.done)
+	var conn *pgx.Conn
+	for ; ctx.Err() == nil; id++ {
+		if conn == nil {
+			try, cancel := context.WithTimeout(ctx, 2*time.Second)
+			c, err := pgx.Connect(try, w.dsn)
+			cancel()
+			if err != nil {
+				w.failed(err)
+				pauseFor(ctx, 10*time.Millisecond)
+				continue
+			}
+			conn = c
+		}
+		try, cancel := context.WithTimeout(ctx, time.Second)
+		_, err := conn.Exec(try, "INSERT INTO written (id) VALUES ($1)", id)
+		cancel()
+		if err != nil {
+			w.failed(err)
+			closing, done := context.WithTimeout(context.Background(), 100*time.Millisecond)
+			_ = conn.Close(closing)
+			done()
+			conn = nil
+			continue
+		}
+		w.acknowledged(id)
+		pauseFor(ctx, 2*time.Millisecond)
+	}
+	if conn != nil {
+		_ = conn.Close(context.Background())
+	}
+}
+
+// pauseFor paces the writer; it is no wait for anything.
+func pauseFor(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+func (w *Writer) acknowledged(id int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	if !w.last.IsZero() && now.Sub(w.last) > w.gap {
+		w.gap, w.gapEnd = now.Sub(w.last), now
+	}
+	w.last = now
+	w.acked = append(w.acked, id)
+}
+
+func (w *Writer) failed(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.errs[err.Error()]++
+}
+
+// Gap is the longest time between two acknowledged rows since the last call,
+// counting the one that is open.
+func (w *Writer) Gap() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := max(w.gap, time.Since(w.last))
+	w.gap = 0
+	return g
+}
+
+// Count is how many rows were acknowledged.
+func (w *Writer) Count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.acked)
+}
+
+// WaitProgress waits until more rows are acknowledged than now.
+func (w *Writer) WaitProgress(t testing.TB, limit time.Duration) {
+	t.Helper()
+	n := w.Count()
+	Until(t, limit, "acknowledged writes", func() string {
+		if w.Count() > n+3 {
+			return ""
+		}
+		return fmt.Sprintf("still %d rows; errors %v", w.Count(), w.errors())
+	})
+}
+
+func (w *Writer) errors() map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[string]int{}
+	for k, v := range w.errs {
+		out[k] = v
+	}
+	return out
+}
+
+// Stop ends the writer.
+func (w *Writer) Stop() {
+	w.stop()
+	<-w.done
+}
+
+// Lost returns the acknowledged rows that a server does not have.
+func (w *Writer) Lost(t testing.TB, dsn string) []int64 {
+	t.Helper()
+	have := map[string]bool{}
+	for _, id := range MustSQL(t, dsn, "SELECT id::text FROM written") {
+		have[id] = true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var lost []int64
+	for _, id := range w.acked {
+		if !have[fmt.Sprint(id)] {
+			lost = append(lost, id)
+		}
+	}
+	return lost
+}

@@ -36,12 +36,15 @@ func (t *turn) race() bool {
 	return t.contest()
 }
 
-// whyNotByHand is whyNot for a candidate named by a person: neither lag nor
-// tags hold it back, and a failover (not a switchover) may name an asynchronous
-// standby. Divergence, unreplayed WAL and a restored store still do.
+// whyNotByHand is whyNot for a candidate named by a person: lag and priority do
+// not hold it back, and a failover (not a switchover) may name an asynchronous
+// standby. Divergence, unreplayed WAL, a restored store and nofailover still do:
+// in synchronous mode a leader that may never lead again leaves nobody who may.
 func (t *turn) whyNotByHand(f cluster.Failover) string {
 	st, g := t.standing(), t.ground()
 	switch {
+	case !st.Tags.MayLead():
+		return "its tags say nofailover"
 	case !st.Position.Known() || !t.o.Server.ReplayDone || t.o.Server.RewindUnproven:
 		return "its position is not known"
 	case !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.o.Settings.TTL:

@@ -44,11 +44,11 @@ func newChecker(w *world) *checker {
 
 // violate records the first violation of each kind.
 func (c *checker) violate(invariant, format string, args ...any) {
-	what := fmt.Sprintf(format, args...)
-	c.w.tracef("VIOLATION of %s: %s", invariant, what)
 	if c.seen[invariant] {
 		return
 	}
+	what := fmt.Sprintf(format, args...)
+	c.w.tracef("VIOLATION of %s: %s", invariant, what)
 	c.seen[invariant] = true
 	c.violations = append(c.violations, Violation{invariant, c.w.now, what})
 }
@@ -57,10 +57,15 @@ func (c *checker) violate(invariant, format string, args ...any) {
 func (c *checker) holds(s *server) bool { return c.w.store.view.Leader.Name == s.m.name }
 
 // exempt: a frozen host, and the moment after its thaw until the guard has run,
-// and a cluster that a person paused.
+// and a cluster that a person paused: then nothing is fenced, until the word
+// that the pause has ended has come to the member.
 func (c *checker) exempt(s *server) bool {
 	w := c.w
-	return s.m.host.frozen || w.now < s.m.grace || c.pausedNow()
+	return s.m.host.frozen || w.now < s.m.grace || c.paused(s.m)
+}
+
+func (c *checker) paused(m *member) bool {
+	return c.pausedNow() || m.agent.snap != nil && m.agent.snap.settings.Paused
 }
 
 func (c *checker) pausedNow() bool {
@@ -121,7 +126,7 @@ func (c *checker) losses(s *server) {
 // acked: a client was told that its commit is safe.
 func (c *checker) acked(x *commit) {
 	w := c.w
-	excused := c.exempt(x.s) && (!x.sync && x.via == 0 || c.pausedNow())
+	excused := c.exempt(x.s) && (!x.sync && x.via == 0 || c.paused(x.s.m))
 	if x.reign < c.lastReign && !excused {
 		c.violate("I1", "%s (reign %d) acknowledges a commit after the later reign %d of %s acknowledged one (synchronous: %t, through the entrypoint: %t)",
 			x.s.m.name, x.reign, c.lastReign, c.reigns[c.lastReign].m.name, x.sync, x.via != 0)
@@ -134,7 +139,7 @@ func (c *checker) acked(x *commit) {
 	}
 	c.lastReign = max(c.lastReign, x.reign)
 	x.branch.acked = max(x.branch.acked, x.lsn)
-	if w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !c.pausedNow() {
+	if w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !c.paused(x.s.m) {
 		x.branch.protected = max(x.branch.protected, x.lsn)
 		if c.current != nil && c.current.reign > x.reign && !c.current.branch.contains(c.current.end, x.branch, x.lsn) {
 			c.violate("I2", "%s acknowledges a protected commit at %s that the later primary %s does not have", x.s.m.name, x.lsn, c.current.m.name)

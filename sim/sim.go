@@ -86,6 +86,8 @@ func (w *world) observeEvery() {
 // settle is the second phase: I6 and I7.
 func (w *world) settle() {
 	w.cease()
+	w.until(w.ceased+time.Minute, w.allUp)
+	w.ceased = w.now
 	bound := w.cfg.settings.TTL + time.Second + w.grants()
 	w.until(w.ceased+bound, w.led)
 	if !w.led() {
@@ -111,6 +113,16 @@ func (w *world) settle() {
 		}
 		w.check.violate(inv, "%s after all faults ceased: %s", seconds(settleWithin), why)
 	}
+}
+
+// allUp: whoever was told to stop, or died, is back.
+func (w *world) allUp() bool {
+	for _, m := range w.members {
+		if !m.agent.alive || m.agent.stopping {
+			return false
+		}
+	}
+	return true
 }
 
 // settleWithin is how long copying, rewinding and following may take.

@@ -190,7 +190,7 @@ func (c *child) fence() {
 			break
 		}
 		c.report(proof, err)
-		time.Sleep(50 * time.Millisecond)
+		nap(50 * time.Millisecond)
 	}
 	proof.Began, proof.Took = began, c.clock.Now().Sub(began)
 	c.armed, c.soft, c.hard = false, 0, 0

@@ -41,6 +41,13 @@
 //   - standby.signal is placed after every fence, so that whoever starts the
 //     server next gets a read-only one.
 //
+// Measured (BenchmarkFence; PostgreSQL 15, 20 idle and one busy backend, two
+// processors) from the hard deadline to the proof: median 7 ms, most 9 ms on an
+// idle host; median 6 ms, most 18 ms beside 16 busy processes. The budget of one
+// second that fence.DefaultBudget subtracts leaves room for hosts with thousands
+// of processes and for guards without real-time priority. A guard costs about
+// 1 MB of private memory beside the pages that it shares with the agent.
+//
 // What it may not do: read the configuration, talk to the store, or decide
 // anything. A server in its own cgroup could be killed with one write to
 // cgroup.kill; killer.kill is the place for it.

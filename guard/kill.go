@@ -213,7 +213,7 @@ func (k *killer) kill(ctx context.Context) (Proof, error) {
 		}
 		if round > 3 {
 			// Only signals that are refused or a flood of new processes lead here.
-			time.Sleep(time.Millisecond)
+			nap(time.Millisecond)
 		}
 	}
 }
@@ -232,7 +232,7 @@ func (k *killer) stopRoots(ms []member) {
 			if !ok || p.start != m.start || p.done() || p.stopped() {
 				break
 			}
-			time.Sleep(100 * time.Microsecond)
+			nap(100 * time.Microsecond)
 		}
 	}
 }

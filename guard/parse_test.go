@@ -16,10 +16,11 @@ func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("42 (a) b) (c) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 1 2 3 4 5 6 7 8 256 0"))
 	f.Add([]byte("42 () Z"))
 	f.Add([]byte(""))
+	f.Add([]byte("10()\x00 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"))
 	f.Add([]byte("1 (systemd) S 0 1 1 0 -1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := parseStat(b)
-		if err == nil && (p.pid <= 0 || p.state == 0) {
+		if err == nil && (p.pid <= 0 || p.state < 'A') {
 			t.Errorf("%q gave %+v", b, p)
 		}
 	})

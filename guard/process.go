@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,7 +47,7 @@ var errStat = errors.New("malformed process status")
 // parentheses, may hold anything, spaces and parentheses too.
 func parseStat(b []byte) (process, error) {
 	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
-	if open < 2 || end < open {
+	if open < 2 || b[open-1] != ' ' || end < open {
 		return process{}, errStat
 	}
 	var p process
@@ -71,7 +72,9 @@ func parseStat(b []byte) (process, error) {
 		rest = rest[i:]
 		switch field {
 		case 3:
-			p.state = word[0]
+			if p.state = word[0]; p.state < 'A' || p.state > 'z' {
+				return process{}, errStat
+			}
 		case 4:
 			p.ppid, err = strconv.Atoi(string(word))
 		case 9:
@@ -206,4 +209,12 @@ func send(p process, sig unix.Signal, buf []byte) error {
 		return nil
 	}
 	return err
+}
+
+// nap sleeps in the kernel on this very thread. Go's own timers would hand the
+// goroutine over by way of a thread of ordinary priority, which a busy host
+// lets wait.
+func nap(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&ts, nil) // a signal only shortens it
 }

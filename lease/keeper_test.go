@@ -132,6 +132,7 @@ func TestRenewWithLostRepliesIsRetriedInTime(t *testing.T) {
 		w.take()
 		w.store.setFaults(on("renew", hangAfter, 2))
 		time.Sleep(25 * time.Second)
+		synctest.Wait()
 		s := w.holds(true)
 		if !s.Live(w.clock.Now()) || s.LastError != "" {
 			t.Fatalf("lease was not kept: %+v", s)
@@ -166,6 +167,7 @@ func TestStoreAway(t *testing.T) {
 		// Nothing that follows touches the old session; a new one is opened.
 		w.store.setFaults(nil)
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if s := w.holds(false); s.Session == "" || s.Session == "session-1" {
 			t.Errorf("session %q, want a new one", s.Session)
 		}
@@ -183,6 +185,7 @@ func TestLateConfirmationRevives(t *testing.T) {
 		<-ctx.Done()
 		w.store.setFaults(nil)
 		time.Sleep(1500 * time.Millisecond) // before the hard deadline
+		synctest.Wait()
 		if s := w.holds(true); !s.Live(w.clock.Now()) || w.k.Context().Err() != nil {
 			t.Errorf("not live again: %+v", s)
 		}
@@ -203,6 +206,7 @@ func TestStoppedProcess(t *testing.T) {
 		}
 		synctest.Wait()
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if s := w.k.State(); s.Session != "session-2" {
 			t.Errorf("session %q, want a new one", s.Session)
 		}
@@ -251,6 +255,7 @@ func TestDeafGuardStopsRenewals(t *testing.T) {
 		w.take()
 		w.guard.setDeaf(true)
 		time.Sleep(6 * time.Second) // one renewal goes out, its deadline is not acknowledged
+		synctest.Wait()
 		_, before := w.store.count()
 		ctx := w.k.Context()
 		<-ctx.Done()
@@ -268,9 +273,11 @@ func TestNewGuardResumesRenewals(t *testing.T) {
 		w.take()
 		w.guard.setDeaf(true)
 		time.Sleep(8 * time.Second)
+		synctest.Wait()
 		g := &fakeGuard{}
 		w.k.SetGuard(g)
 		time.Sleep(20 * time.Second)
+		synctest.Wait()
 		if s := w.holds(true); !s.Live(w.clock.Now()) || g.armed() != s.Deadlines.Hard || s.GuardError != "" {
 			t.Errorf("not resumed: %+v", s)
 		}
@@ -298,7 +305,8 @@ func TestGrantedShorterThanAsked(t *testing.T) {
 			t.Errorf("what was granted does not count: %+v", s)
 		}
 		_, before := w.store.count()
-		time.Sleep(12 * time.Second)
+		time.Sleep(13 * time.Second)
+		synctest.Wait()
 		if _, after := w.store.count(); after-before < 3 {
 			t.Errorf("%d renewals in 12 s, want one per third", after-before)
 		}
@@ -335,6 +343,7 @@ func TestSuspicionWithoutRevisionsIsReadAgain(t *testing.T) {
 		synctest.Wait()
 		w.holds(true) // not known yet
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		w.holds(false)
 	})
 }
@@ -379,6 +388,7 @@ func TestRelease(t *testing.T) {
 					t.Error("guard stays armed over a server that is no writer")
 				}
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				if w.guard.armed() != 0 {
 					t.Error("guard armed again by a renewal")
 				}
@@ -396,6 +406,7 @@ func TestReleaseWithTheStoreAwayStopsRenewing(t *testing.T) {
 		}
 		w.store.setFaults(nil)
 		time.Sleep(31 * time.Second)
+		synctest.Wait()
 		if l := w.store.view().Leader; l.Held() {
 			t.Errorf("key is kept alive: %+v", l)
 		}
@@ -438,6 +449,7 @@ func TestExtend(t *testing.T) {
 		w.store.setFaults(func(string) fault { return down })
 		for range 20 {
 			time.Sleep(5 * time.Second)
+			synctest.Wait()
 			d := fence.Compute(w.clock.Now(), 30*time.Second, fence.DefaultBudget())
 			if err := w.k.Extend(t.Context(), d); err != nil {
 				t.Fatal(err)
@@ -454,6 +466,7 @@ func TestChangedTTL(t *testing.T) {
 		w.take()
 		w.ttl = 20 * time.Second
 		time.Sleep(20 * time.Second)
+		synctest.Wait()
 		if s := w.holds(true); s.Session != "session-1" || s.Granted != 30*time.Second {
 			t.Fatalf("a leader's session was replaced: %+v", s)
 		}
@@ -461,6 +474,7 @@ func TestChangedTTL(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(12 * time.Second)
+		synctest.Wait()
 		if s := w.k.State(); s.Session != "session-2" || s.Granted != 20*time.Second {
 			t.Errorf("ttl did not take effect: %+v", s)
 		}

@@ -30,7 +30,8 @@ const (
 	// ClaimInitialize creates initialize (empty) if absent, and the leased
 	// initialize_owner under Session before it.
 	ClaimInitialize ActionKind = "claim-initialize"
-	// ReleaseInitialize deletes initialize if it still has Version.
+	// ReleaseInitialize deletes initialize if it still has Version, and our own
+	// initialize_owner.
 	ReleaseInitialize ActionKind = "release-initialize"
 	// WriteInitialize sets initialize to SystemID if it still has Version, and
 	// removes our initialize_owner.

@@ -53,7 +53,18 @@ func (t *turn) bootstrap() bool {
 	if t.o.Server.Dir != DirEmpty || init.SystemID != "" || t.view.Leader.Held() {
 		return false
 	}
+	last := t.o.Task.Last
+	failed := last.Kind == Bootstrap && last.Error != "" && t.since(last.At) < backoff
 	switch {
+	case t.ownsClaim() && failed:
+		// Another member may do better; this one tries again after a while.
+		t.m.Claimed = ""
+		t.wake(soon)
+		return t.answer(SituationNoCluster, "making the database failed: giving the claim up: "+last.Error,
+			Action{Kind: ReleaseInitialize, Session: t.o.Lease.Session, Version: init.Version})
+	case failed && !init.Present:
+		t.wake(backoff - t.since(last.At))
+		return t.answer(SituationNoCluster, "making the database failed and will be tried again: "+last.Error)
 	case t.ownsClaim():
 		t.wake(soon)
 		return t.answer(SituationNoCluster, "making the database of a new cluster", Action{Kind: Bootstrap})

@@ -26,7 +26,9 @@ func (t *turn) crashedPrimary() bool {
 	switch {
 	case s.Rewinding || s.RewindUnproven:
 		return t.answer(SituationLeading, "holds the lease with a half rewound server: giving it up", release)
-	case t.m.Led != t.o.Lease.Session:
+	case t.m.Led != t.o.Lease.Session || s.Role != ServerPrimary:
+		// A standby that died while it was promoted would write on, on the old
+		// timeline, where another may have written.
 		t.wake(soon)
 		return t.answer(SituationLeading, "holds the lease but its server went down before it was promoted: giving it up", release)
 	}

@@ -36,12 +36,17 @@ func (t *turn) race() bool {
 	return t.contest()
 }
 
-// whyNotByHand is whyNot for a candidate named by a person: lag and priority do
-// not hold it back, and a failover (not a switchover) may name an asynchronous
-// standby. Divergence, unreplayed WAL, a restored store and nofailover still do:
-// in synchronous mode a leader that may never lead again leaves nobody who may.
+// whyNotByHand is whyNot for a candidate named by a person. A switchover was
+// asked for while all was well and never means to lose anything: its candidate
+// is only preferred. A failover names a member in spite of lag, and of the
+// synchronous set; divergence, unreplayed WAL, a restored store and nofailover
+// still hold it back: in synchronous mode a leader that may never lead again
+// would leave nobody who may.
 func (t *turn) whyNotByHand(f cluster.Failover) string {
-	st, g := t.standing(), t.ground()
+	if f.Leader != "" {
+		return t.m.WhyNot
+	}
+	st := t.standing()
 	switch {
 	case !st.Tags.MayLead():
 		return "its tags say nofailover"
@@ -49,12 +54,8 @@ func (t *turn) whyNotByHand(f cluster.Failover) string {
 		return "its position is not known"
 	case !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.o.Settings.TTL:
 		return "the store was replaced"
-	case f.Leader != "" && g.Sync.Active() && !g.Sync.Holds(st.Name):
-		return "it is not a synchronous standby"
-	case f.Leader != "" && g.Handover.Present() && st.Position.LSN < g.Handover.LSN:
-		return "it has not received the last record of the former leader"
 	}
-	return election.DivergedFrom(st, g)
+	return election.DivergedFrom(st, t.ground())
 }
 
 // take asks the store for the lease. The promotion follows when it is ours.

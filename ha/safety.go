@@ -80,7 +80,8 @@ func (t *turn) storeUnknown() bool {
 	if st.Known && st.Reachable {
 		return false
 	}
-	if t.live() && t.stopped() && t.o.Server.Dir == DirPresent && !t.o.Server.Rewinding && t.m.Led == t.o.Lease.Session {
+	if t.live() && t.stopped() && t.o.Server.Dir == DirPresent && !t.o.Server.Rewinding &&
+		t.o.Server.Role == ServerPrimary && t.m.Led == t.o.Lease.Session {
 		return t.answer(SituationNoStore, "the store does not answer but the lease lasts: starting the crashed primary in place",
 			Action{Kind: StartPrimary, Session: t.o.Lease.Session})
 	}

@@ -256,6 +256,9 @@ func (t *turn) remember() {
 			m.OwnerSeen = true
 		}
 	}
+	if !o.Lease.Held {
+		m.Led = "" // one session may hold the lease twice, and lead only once
+	}
 	if t.live() && t.running(ServerPrimary) {
 		m.Led, m.CrashedSince, m.CrashAsked, m.StartFailures = o.Lease.Session, 0, 0, 0
 	}

@@ -290,6 +290,10 @@ func (a *agent) see(x *snapshot, at boot.Instant) {
 	if old != nil && (old.view.StoreID != x.view.StoreID || x.view.Revision < old.view.Revision) {
 		a.newSince = a.now()
 	}
+	if old != nil && old.settings.Paused && !x.settings.Paused {
+		a.m.grace = max(a.m.grace, a.m.w.now+4*time.Second)
+		a.m.pauseGrace, a.cut = a.m.grace, 0
+	}
 	a.snap, a.seen, a.storeErr = x, max(a.seen, at), ""
 	a.keeper.observed(&x.view)
 	if old == nil || matters(old, x) {
@@ -315,9 +319,24 @@ func matters(a, b *snapshot) bool {
 	return false
 }
 
+// patience is how long a turn awaits the store: never past the moment when the
+// lease makes the agent act, since the guard must not be all that is left.
+func (a *agent) patience() time.Duration {
+	d := a.m.w.cfg.requestTimeout
+	if a.turning && (a.keeper.held || a.m.server.writable()) {
+		d = min(d, time.Millisecond+a.m.host.until(a.keeper.deadlines.Soft))
+	}
+	return d
+}
+
 // call sends one request to the store. Whatever is lost on the way, there or
 // back, the agent learns only that it does not know.
 func (a *agent) call(op func(*store) error, done func(err error, rev int64)) {
+	a.callFor(a.patience(), op, done)
+}
+
+// callFor is call with its own patience, for what is no part of a turn.
+func (a *agent) callFor(patience time.Duration, op func(*store) error, done func(err error, rev int64)) {
 	w, epoch, answered := a.m.w, a.epoch, false
 	finish := func(err error, rev int64) {
 		a.in(epoch, func() {
@@ -327,7 +346,7 @@ func (a *agent) call(op func(*store) error, done func(err error, rev int64)) {
 			}
 		})
 	}
-	w.after(w.cfg.requestTimeout, func() { finish(dcs.ErrUnknown, 0) })
+	w.after(patience, func() { finish(dcs.ErrUnknown, 0) })
 	w.net.send(a.m.index, w.store.node, func() {
 		if w.store.down {
 			if w.rng.IntN(2) == 0 {

@@ -126,7 +126,7 @@ func (c *checker) losses(s *server) {
 // acked: a client was told that its commit is safe.
 func (c *checker) acked(x *commit) {
 	w := c.w
-	excused := c.exempt(x.s) && (!x.sync && x.via == 0 || c.paused(x.s.m))
+	excused := c.exempt(x.s) && (!x.sync && x.via == 0 || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
 	if x.reign < c.lastReign && !excused {
 		c.violate("I1", "%s (reign %d) acknowledges a commit after the later reign %d of %s acknowledged one (synchronous: %t, through the entrypoint: %t)",
 			x.s.m.name, x.reign, c.lastReign, c.reigns[c.lastReign].m.name, x.sync, x.via != 0)
@@ -155,7 +155,7 @@ func (c *checker) promoted(s *server) {
 			s.m.name, s.branch.timeline, o.from, s.branch.from)
 	}
 	c.numbers[key] = s.branch
-	if s.branch.timeline < c.highest[s.sysID] {
+	if s.branch.timeline < c.highest[s.sysID] && !c.exempt(s) { // a thawed host may finish a promotion
 		c.violate("I5", "%s promotes to timeline %d although the cluster was on %d already", s.m.name, s.branch.timeline, c.highest[s.sysID])
 	}
 	c.highest[s.sysID] = max(c.highest[s.sysID], s.branch.timeline)

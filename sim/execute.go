@@ -257,16 +257,14 @@ func (a *agent) exit(x ha.Action) {
 // write carries the plain writes to the store out.
 func (a *agent) write(x ha.Action, done func(bool)) {
 	op := a.operation(x)
-	if op == nil {
+	if op == nil || leads(x.Kind) && !(a.keeper.held && a.keeper.deadlines.Live(a.now())) {
 		done(false)
 		return
 	}
-	var v *cluster.View
 	a.call(func(s *store) error {
 		if err := op(s, &s.view); err != nil {
 			return err
 		}
-		v = &s.view
 		s.changed()
 		a.m.w.check.wrote(a.m, x)
 		return nil
@@ -276,9 +274,19 @@ func (a *agent) write(x ha.Action, done func(bool)) {
 			a.load(func(*snapshot, error) { done(false) })
 			return
 		}
-		_ = v
 		done(true)
 	})
+}
+
+// leads: what only a leader writes, it writes only while its lease is live; a
+// compare-and-set alone does not keep a former leader from creating a key that
+// was absent before and after.
+func leads(k ha.ActionKind) bool {
+	switch k {
+	case ha.WriteSync, ha.WriteHistory, ha.ClaimTimeline, ha.PublishIdentity, ha.PublishStatus, ha.ClearHandover:
+		return true
+	}
+	return false
 }
 
 // operation is what a write does at the store.

@@ -150,7 +150,7 @@ func (w *world) target(i int) *member {
 func (w *world) twice(m *member, f Fault) bool {
 	switch f.Kind {
 	case AgentKill, AgentPause, AgentStarve, AgentMidKill, AgentMidStop:
-		return w.now < m.guardFault
+		return w.now < m.guardFault || w.now < m.pauseGrace
 	case GuardKill, GuardPause:
 		if m.agent.paused || w.now < m.agentFault || !m.agent.alive || m.agent.cut > 0 {
 			return true
@@ -363,6 +363,13 @@ func (w *world) cease() {
 	}
 	w.store.recover()
 	w.store.pause(false)
+	if i := &w.store.view.Initialize; i.Present && i.SystemID == "" && i.Owner == "" {
+		// The member that was founding the cluster is gone, and nobody saw its
+		// claim: a person decides.
+		w.tracef("a person removes the abandoned claim on the bootstrap")
+		*i = cluster.Initialize{}
+		w.store.changed()
+	}
 }
 
 // parseDrop reads a list of fault numbers such as "1,4,5".

@@ -94,7 +94,7 @@ func (k *keeper) from(sent boot.Instant) boot.Instant {
 func (k *keeper) renew() {
 	id, sent := k.session, k.a.now()
 	k.busy = true
-	k.a.call(func(s *store) error { return s.renew(id) }, func(err error, rev int64) {
+	k.a.callFor(k.a.m.w.cfg.requestTimeout, func(s *store) error { return s.renew(id) }, func(err error, rev int64) {
 		k.busy = false
 		k.note(err)
 		if k.session != id {
@@ -203,6 +203,11 @@ func (k *keeper) take(id string, done func(bool)) {
 				return
 			}
 			k.taking = false
+			if err != nil && k.session == id {
+				// It may be ours unnoticed, or be so later: only the end of the
+				// session is certain.
+				k.release(func(bool) {})
+			}
 			done(false)
 		})
 	})

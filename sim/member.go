@@ -18,7 +18,8 @@ type member struct {
 	agent  *agent
 	dying  []dying
 
-	grace                  time.Duration // exempt from I1 until then, after a thaw
+	grace                  time.Duration // exempt from I1 until then, after a thaw or a pause
+	pauseGrace             time.Duration
 	agentFault, guardFault time.Duration // until when their last fault may matter
 	url                    string
 	api                    string

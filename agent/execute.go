@@ -171,7 +171,7 @@ func (a *Agent) onStore(ctx context.Context, s step) error {
 	case ha.ClaimInitialize:
 		return a.claimInitialize(ctx)
 	case ha.ReleaseInitialize:
-		return a.opt.Store.Delete(ctx, layout.KeyInitialize, dcs.Unchanged(s.Version))
+		return a.releaseInitialize(ctx, s)
 	case ha.WriteInitialize:
 		return a.writeInitialize(ctx, s)
 	case ha.WriteConfig:
@@ -235,10 +235,24 @@ func (a *Agent) writeInitialize(ctx context.Context, s step) error {
 	if err := a.put(ctx, layout.KeyInitialize, s.SystemID, dcs.Unchanged(s.Version)); err != nil {
 		return err
 	}
-	if sess := a.opt.Keeper.Session(); sess != nil && s.o.Store.View.Initialize.Owner == a.opt.Name {
-		if err := sess.Delete(ctx, layout.KeyInitializeOwner); err != nil && !errors.Is(err, dcs.ErrConflict) {
-			return err
-		}
+	return a.dropOwner(ctx, s)
+}
+
+func (a *Agent) releaseInitialize(ctx context.Context, s step) error {
+	if err := a.opt.Store.Delete(ctx, layout.KeyInitialize, dcs.Unchanged(s.Version)); err != nil {
+		return err
+	}
+	return a.dropOwner(ctx, s)
+}
+
+// dropOwner removes the leased owner of the bootstrap claim if it is ours.
+func (a *Agent) dropOwner(ctx context.Context, s step) error {
+	sess := a.opt.Keeper.Session()
+	if sess == nil || s.o.Store.View.Initialize.Owner != a.opt.Name {
+		return nil
+	}
+	if err := sess.Delete(ctx, layout.KeyInitializeOwner); err != nil && !errors.Is(err, dcs.ErrConflict) {
+		return err
 	}
 	return nil
 }

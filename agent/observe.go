@@ -10,6 +10,7 @@ import (
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/lease"
 	"github.com/matriarch-ha/matriarch/postgres"
+	"github.com/matriarch-ha/matriarch/postgres/control"
 )
 
 // probeTimeout bounds the questions to the local server in one turn: it is
@@ -101,6 +102,9 @@ func (a *Agent) server(f postgres.Facts) ha.Server {
 		SyncNames:          syncNames(f.SyncNames),
 		LastError:          firstOf(f.DirError, f.LastStartErr, f.SQLError, f.ControlError),
 	}
+	if s.Process == ha.ProcessStopped && s.Dir == ha.DirPresent {
+		s.Role = lastRole(f.Control.State)
+	}
 	if f.Upstream.Host != "" {
 		s.Upstream = f.Upstream.Host + ":" + f.Upstream.Port
 	}
@@ -153,4 +157,16 @@ func firstOf(texts ...string) string {
 		}
 	}
 	return ""
+}
+
+// lastRole is what a stopped server was: its signal files say only how it would
+// start, and standby.signal is always there.
+func lastRole(s control.State) ha.ServerRole {
+	switch s {
+	case control.InProduction, control.ShutDown, control.ShuttingDown, control.InCrashRecovery:
+		return ha.ServerPrimary
+	case "":
+		return ha.ServerUnknown
+	}
+	return ha.ServerStandby
 }

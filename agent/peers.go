@@ -118,7 +118,8 @@ type vote struct {
 	Name           string          `json:"name"`
 	InRecovery     *bool           `json:"in_recovery"`
 	Timeline       wal.Timeline    `json:"timeline"`
-	LSN            wal.LSN         `json:"lsn"`
+	LSN            string          `json:"lsn"` // as PostgreSQL writes it; empty: unknown
+	Fresh          bool            `json:"fresh"` // the server answered for this question
 	Voting         bool            `json:"voting"`
 	Eligible       bool            `json:"eligible"`
 	WatchdogFailed bool            `json:"watchdog_failed"`
@@ -133,9 +134,19 @@ func decodeVote(body []byte) (ha.Peer, error) {
 	if v.InRecovery == nil {
 		return ha.Peer{}, errors.New("understand the vote: it does not say whether the server is in recovery")
 	}
-	tags, err := decodeTags(v.Tags)
-	return ha.Peer{InRecovery: *v.InRecovery, Position: wal.Position{Timeline: v.Timeline, LSN: v.LSN}, Tags: tags,
-		Voting: v.Voting, EligibleKnown: true, Eligible: v.Eligible, WatchdogFailed: v.WatchdogFailed}, err
+	if !v.Fresh {
+		return ha.Peer{}, errors.New("its server did not answer it")
+	}
+	p := ha.Peer{InRecovery: *v.InRecovery, Voting: v.Voting, EligibleKnown: true, Eligible: v.Eligible, WatchdogFailed: v.WatchdogFailed}
+	var err error
+	if v.LSN != "" && *v.InRecovery {
+		p.Position.Timeline = v.Timeline
+		if p.Position.LSN, err = wal.ParseLSN(v.LSN); err != nil {
+			return ha.Peer{}, fmt.Errorf("understand the vote: %w", err)
+		}
+	}
+	p.Tags, err = decodeTags(v.Tags)
+	return p, err
 }
 
 // status is what a member of another program tells of itself.

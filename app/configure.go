@@ -76,6 +76,11 @@ func credentials(c config.Credentials) postgres.Credentials {
 // agent to change.
 func serverOptions(f *config.File) postgres.Options {
 	p := f.Postgres
+	if f.Origin("postgresql.pgpass") == "default" {
+		// The reference's ~/pgpass is not readable for the server's user when the
+		// agent runs as root; the state directory always is.
+		p.PgPass = ""
+	}
 	return postgres.Options{
 		Name: f.Name, Scope: f.Scope,
 		DataDir: p.DataDir, ConfigDir: p.ConfigDir, BinDir: p.BinDir, BinName: p.BinName,

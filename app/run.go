@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/agent"
@@ -81,7 +80,7 @@ type member struct {
 // start makes and starts the parts, in order; what was started is on the stack.
 func (m *member) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.openState, m.openServer, m.openStore, m.checkName, m.makeAgent, m.serveREST, m.serveProxy,
+		m.openServer, m.openState, m.openStore, m.checkName, m.makeAgent, m.serveREST, m.serveProxy,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -91,12 +90,8 @@ func (m *member) start(ctx context.Context) error {
 }
 
 func (m *member) openState(context.Context) error {
-	dir := m.file.Matriarch.StateDir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make the state directory (matriarch.state_dir): %w", err)
-	}
-	j, err := journal.Open(journal.Options{Dir: m.file.Matriarch.Journal.Dir, FileSize: m.file.Matriarch.Journal.FileSize,
-		Files: m.file.Matriarch.Journal.FileNum, Memory: m.file.Matriarch.Journal.Memory, Log: m.log})
+	j, err := journal.Open(journal.Options{Dir: m.file.Matriarch.Journal.Dir, FileBytes: m.file.Matriarch.Journal.FileSize,
+		Files: m.file.Matriarch.Journal.FileNum, RingSize: m.file.Matriarch.Journal.Memory, Log: m.log})
 	if err != nil {
 		return err
 	}
@@ -254,7 +249,7 @@ func (m *member) serveREST(context.Context) error {
 	srv, err := api.New(api.Options{Source: src, Journal: m.journal, Clock: m.clock, Log: m.log, Policy: api.Policy{
 		Username: r.Username, Password: r.Password.Reveal(),
 		AllowList: r.Allowlist, AllowMembers: r.AllowlistIncludeMembers,
-		TLS: api.TLS{CertFile: r.CertFile, KeyFile: r.KeyFile, KeyPassword: r.KeyFilePassword.Reveal(), CAFile: r.CAFile, VerifyClient: r.VerifyClient},
+		TLS:     api.TLS{CertFile: r.CertFile, KeyFile: r.KeyFile, KeyPassword: r.KeyFilePassword.Reveal(), CAFile: r.CAFile, VerifyClient: r.VerifyClient},
 		Headers: headers(r.ExtraHeaders), TLSHeaders: headers(r.HTTPSExtraHeaders),
 	}})
 	if err != nil {

@@ -154,4 +154,3 @@ func connURL(f *config.File) string {
 	}
 	return "postgres://" + f.Postgres.ConnectAddress + "/" + strings.TrimPrefix(db, "/")
 }
-

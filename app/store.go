@@ -29,7 +29,7 @@ func embeddedConfig(f *config.File, keeper etcdembed.Keeper) etcdembed.Config {
 		Name: e.Self().Name, Scope: f.Scope,
 		ListenPeer: e.ListenPeer, ListenClient: e.ListenClient,
 		DataDir: e.DataDir, StateDir: f.Matriarch.StateDir,
-		TLS: etcdembed.TLS{CA: e.CA, Cert: e.Cert, Key: e.Key}, Plain: e.Insecure,
+		TLS:    etcdembed.TLS{CA: e.CA, Cert: e.Cert, Key: e.Key},
 		Keeper: keeper,
 	}
 	for _, p := range e.Members() {

@@ -90,14 +90,7 @@ func (s *Server) binDirs() []string {
 	if s.opt.BinDir != "" {
 		return []string{s.opt.BinDir}
 	}
-	server := s.opt.BinName["postgres"]
-	if server == "" {
-		server = "postgres"
-	}
-	var all []string
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		all = append(all, dir)
-	}
+	all := filepath.SplitList(os.Getenv("PATH"))
 	majors := []int{}
 	if m := s.dataMajor(); m != 0 {
 		majors = append(majors, m)
@@ -109,12 +102,26 @@ func (s *Server) binDirs() []string {
 		all = append(all, fmt.Sprintf("/usr/lib/postgresql/%d/bin", m), fmt.Sprintf("/usr/pgsql-%d/bin", m))
 	}
 	all = append(all, "/usr/local/pgsql/bin", "/usr/local/bin")
+	// Wrappers and links in PATH may lead to some of the programs only.
 	for _, dir := range all {
-		if _, err := os.Stat(filepath.Join(dir, server)); err == nil {
+		if s.complete(dir) {
 			return []string{dir}
 		}
 	}
 	return all
+}
+
+// complete reports whether a directory holds all programs that are needed.
+func (s *Server) complete(dir string) bool {
+	for _, name := range programs {
+		if n := s.opt.BinName[name]; n != "" {
+			name = n
+		}
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // dataMajor reads PG_VERSION; 0 when there is none.

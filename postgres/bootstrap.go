@@ -13,9 +13,11 @@ import (
 )
 
 // Bootstrap founds a new cluster: initdb, first start, roles, the operator's
-// script. It returns with the server running as primary. On failure the server
-// is stopped and the directory put aside as <data_dir>.failed; a bootstrap that
-// was interrupted is put aside in the same way when the next one begins.
+// script. It returns with the server stopped cleanly and the mark of an
+// unfinished bootstrap still in place: nothing may start the new database before
+// AcceptBootstrap says that the cluster is it. On failure the server is stopped
+// and the directory put aside as <data_dir>.failed; a bootstrap that was
+// interrupted is put aside in the same way when the next one begins.
 func (s *Server) Bootstrap(ctx context.Context, o BootstrapOptions) error {
 	s.task.Lock()
 	defer s.task.Unlock()
@@ -32,7 +34,22 @@ func (s *Server) Bootstrap(ctx context.Context, o BootstrapOptions) error {
 	if err := s.bootstrap(ctx, o, args); err != nil {
 		return errors.Join(fmt.Errorf("bootstrap: %w", err), s.abandonBootstrap(bounded(ctx)))
 	}
-	return os.Remove(s.bootstrapMark())
+	return nil
+}
+
+// AcceptBootstrap removes the mark of an unfinished bootstrap: the cluster is
+// this database.
+func (s *Server) AcceptBootstrap() error { return removeIfThere(s.bootstrapMark()) }
+
+// DiscardBootstrap puts an unfinished bootstrap aside as <data_dir>.failed. It
+// refuses to touch a directory without the mark.
+func (s *Server) DiscardBootstrap(ctx context.Context) error {
+	s.task.Lock()
+	defer s.task.Unlock()
+	if state, err := s.dirState(); state != DirBootstrapping {
+		return fmt.Errorf("the data directory %s holds no unfinished bootstrap: it is %s (%v)", s.opt.DataDir, state, err)
+	}
+	return s.abandonBootstrap(ctx)
 }
 
 func (s *Server) readyForBootstrap(ctx context.Context) error {
@@ -76,7 +93,15 @@ func (s *Server) bootstrap(ctx context.Context, o BootstrapOptions, args []strin
 			return err
 		}
 	}
-	return s.createRoles(ctx, s.replicationSQL, s.rewindSQL)
+	if err := s.createRoles(ctx, s.replicationSQL, s.rewindSQL); err != nil {
+		return err
+	}
+	s.say(o.Progress, "stopping it until the cluster accepts it")
+	report, err := s.Stop(ctx, StopFast, StopOptions{})
+	if err == nil && !report.Clean {
+		err = errors.New("the new database did not shut down cleanly")
+	}
+	return err
 }
 
 // initdb hands the superuser's password over in a file that only its owner can

@@ -83,6 +83,8 @@ type Facts struct {
 	// ReplayDone: all local log has been replayed and the server waits for more.
 	ReplayDone   bool `json:"replay_done,omitempty"`
 	ReplayPaused bool `json:"replay_paused,omitempty"`
+	// ReplayedAt is when the last replayed transaction was committed; zero: none yet.
+	ReplayedAt time.Time `json:"replayed_at,omitzero"`
 	// Consistent: the minimum recovery point has been reached (sessions are accepted).
 	Consistent bool `json:"consistent,omitempty"`
 
@@ -123,13 +125,16 @@ type Receiver struct {
 	Timeline wal.Timeline `json:"timeline,omitempty"`
 	Written  wal.LSN      `json:"written,omitempty"`
 	Flushed  wal.LSN      `json:"flushed,omitempty"`
-	LastMsg  time.Time    `json:"last_message,omitzero"` // server's wall clock
+	// LatestEnd is the end of WAL that the sender last told of.
+	LatestEnd wal.LSN   `json:"latest_end,omitempty"`
+	LastMsg   time.Time `json:"last_message,omitzero"` // server's wall clock
 }
 
 // WalSender is one connected standby or backup.
 type WalSender struct {
 	PID          int           `json:"pid"`
 	Application  string        `json:"application"`
+	User         string        `json:"user,omitempty"`
 	Addr         string        `json:"addr,omitempty"`
 	State        string        `json:"state,omitempty"`
 	SyncState    string        `json:"sync_state,omitempty"`

@@ -36,6 +36,11 @@ func (s *Server) Observe(ctx context.Context) Facts {
 	case f.Dir == DirPresent:
 		s.seeControl(ctx, &f)
 		f.Role = s.roleByFiles()
+	case f.Dir == DirBootstrapping && f.Process == ProcStopped:
+		// Without a control file, initdb did not even finish.
+		if ctl, err := s.control(ctx); err == nil {
+			f.Control, f.SystemID = ctl, ctl.SystemID
+		}
 	}
 	if f.Position.Known() {
 		f.Identity = s.Identity(f.Position.Timeline)
@@ -136,11 +141,12 @@ func (s *Server) seeSilent(ctx context.Context, f *Facts, err error) {
 func (s *Server) seeStandby(f *Facts, st probe.State) {
 	f.Received, f.Replayed = wal.LSN(st.Receive), wal.LSN(st.Replay)
 	f.ReplayPaused = st.Paused
+	f.ReplayedAt = unixTime(st.ReplayedAt)
 	f.ReplayDone = st.StartupWait == "RecoveryWalStream" || st.StartupWait == "RecoveryRetrieveRetryInterval"
 	if r := st.Receiver; r != nil {
 		f.Receiver = Receiver{Running: true, Status: r.Status, PID: r.PID, Timeline: wal.Timeline(r.Timeline),
 			Endpoint: Endpoint{Host: r.Host, Port: portText(r.Port), Slot: r.Slot},
-			Written:  wal.LSN(r.Written), Flushed: wal.LSN(r.Flushed), LastMsg: unixTime(r.LastMsg)}
+			Written:  wal.LSN(r.Written), Flushed: wal.LSN(r.Flushed), LatestEnd: wal.LSN(r.LatestEnd), LastMsg: unixTime(r.LastMsg)}
 		f.Received = max(f.Received, f.Receiver.Flushed)
 	}
 	f.Position, f.History = s.standbyPosition(f, st)
@@ -190,7 +196,7 @@ func senders(in []probe.Sender) []WalSender {
 		if r.ReplyAge != nil {
 			age = max(0, time.Duration(*r.ReplyAge*float64(time.Second)))
 		}
-		out = append(out, WalSender{PID: r.PID, Application: r.App, Addr: r.Addr, State: r.State, SyncState: r.Sync, SyncPriority: r.Priority,
+		out = append(out, WalSender{PID: r.PID, User: r.User, Application: r.App, Addr: r.Addr, State: r.State, SyncState: r.Sync, SyncPriority: r.Priority,
 			Sent: wal.LSN(r.Sent), Write: wal.LSN(r.Write), Flush: wal.LSN(r.Flush), Replay: wal.LSN(r.Replay), ReplyAge: age})
 	}
 	return out

@@ -106,7 +106,7 @@ func (s *Server) ask(ctx context.Context) (probe.State, error) {
 func (s *Server) askOnce(ctx context.Context) (probe.State, error) {
 	if s.heart == nil {
 		c, err := probe.Open(ctx, s.localDial(heartApp, map[string]string{
-			"statement_timeout": "2000", "pg_stat_statements.track": "none",
+			"statement_timeout": "2000", "pg_stat_statements.track": "none", "log_statement": "none",
 		}))
 		if err != nil {
 			return probe.State{}, err

@@ -71,11 +71,14 @@ func stopSignal(mode StopMode) syscall.Signal {
 
 // stopped finishes the report of a stopped server.
 func (s *Server) stopped(ctx context.Context, r StopReport) (StopReport, error) {
-	if state, _ := s.dirState(); state != DirPresent {
+	switch state, _ := s.dirState(); state {
+	case DirPresent:
+		if err := s.MarkStandby(); err != nil {
+			return r, err
+		}
+	case DirBootstrapping: // not a cluster's yet: its first start is a primary's
+	default:
 		return r, nil
-	}
-	if err := s.MarkStandby(); err != nil {
-		return r, err
 	}
 	ctl, err := s.control(ctx)
 	if err != nil {

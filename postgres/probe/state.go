@@ -37,6 +37,7 @@ type State struct {
 	Receive      LSN      `json:"receive"`
 	Replay       LSN      `json:"replay"`
 	Paused       bool     `json:"paused"`
+	ReplayedAt   float64  `json:"replayed_at"` // Unix seconds, 0 none
 	StartupWait  string   `json:"startup_wait"`
 	StartupPID   int      `json:"startup_pid"`
 	Conninfo     string   `json:"conninfo"`
@@ -65,20 +66,22 @@ type CtlState struct {
 
 // RcvStat is pg_stat_get_wal_receiver().
 type RcvStat struct {
-	PID      int     `json:"pid"`
-	Status   string  `json:"status"`
-	Timeline uint32  `json:"tli"`
-	Written  LSN     `json:"written"`
-	Flushed  LSN     `json:"flushed"`
-	Host     string  `json:"host"`
-	Port     int     `json:"port"`
-	Slot     string  `json:"slot"`
-	LastMsg  float64 `json:"last"`
+	PID       int     `json:"pid"`
+	Status    string  `json:"status"`
+	Timeline  uint32  `json:"tli"`
+	Written   LSN     `json:"written"`
+	Flushed   LSN     `json:"flushed"`
+	Host      string  `json:"host"`
+	Port      int     `json:"port"`
+	Slot      string  `json:"slot"`
+	LastMsg   float64 `json:"last"`
+	LatestEnd LSN     `json:"end"`
 }
 
 // Sender is a row of pg_stat_replication.
 type Sender struct {
 	PID      int      `json:"pid"`
+	User     string   `json:"user"`
 	App      string   `json:"app"`
 	Addr     string   `json:"addr"`
 	State    string   `json:"state"`
@@ -125,6 +128,7 @@ SELECT pg_catalog.json_build_object(
  'receive', pg_catalog.pg_last_wal_receive_lsn(),
  'replay', pg_catalog.pg_last_wal_replay_lsn(),
  'paused', CASE WHEN r.rec THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END,
+ 'replayed_at', COALESCE(pg_catalog.date_part('epoch', pg_catalog.pg_last_xact_replay_timestamp()), 0),
  'startup_wait', COALESCE(a.wait_event, ''),
  'startup_pid', COALESCE(a.pid, 0),
  'conninfo', pg_catalog.current_setting('primary_conninfo'),
@@ -137,9 +141,9 @@ SELECT pg_catalog.json_build_object(
  'checkpoint', (SELECT pg_catalog.json_build_object('lsn', checkpoint_lsn, 'redo', redo_lsn, 'tli', timeline_id, 'prev', prev_timeline_id) FROM pg_catalog.pg_control_checkpoint()),
  'min_lsn', m.min_recovery_end_lsn, 'min_tli', m.min_recovery_end_timeline,
  'receiver', (SELECT pg_catalog.json_build_object('pid', pid, 'status', status, 'tli', received_tli, 'written', written_lsn,
-    'flushed', flushed_lsn, 'host', sender_host, 'port', sender_port, 'slot', slot_name,
+    'flushed', flushed_lsn, 'end', latest_end_lsn, 'host', sender_host, 'port', sender_port, 'slot', slot_name,
     'last', pg_catalog.date_part('epoch', last_msg_receipt_time)) FROM pg_catalog.pg_stat_get_wal_receiver() WHERE pid IS NOT NULL),
- 'senders', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('pid', pid, 'app', application_name, 'addr', client_addr::pg_catalog.text,
+ 'senders', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('pid', pid, 'user', usename, 'app', application_name, 'addr', pg_catalog.host(client_addr),
     'state', state, 'sync', sync_state, 'prio', sync_priority, 'sent', sent_lsn, 'write', write_lsn, 'flush', flush_lsn, 'replay', replay_lsn,
     'age', pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) reply_time)) ORDER BY application_name, pid) FROM pg_catalog.pg_stat_replication),
  'slots', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', slot_name, 'type', slot_type, 'active', active, 'restart', restart_lsn,

@@ -119,7 +119,7 @@ func (r *Reader) assemble(at wal.LSN) (rec Record, overwritten wal.LSN, err erro
 	if total < recordHeader || total > maxRecord {
 		return rec, 0, ErrEnd
 	}
-	rec.Start, rec.Timeline, rec.Length = at, r.pageTimeline(), total
+	rec.Start, rec.Timeline, rec.Length = at, r.timelineAt(at), total
 	r.body = append(r.body[:0], head...)
 	for uint32(len(r.body)) < total {
 		part, p, over, err := r.take(pos, total-uint32(len(r.body)), total-uint32(len(r.body)))
@@ -219,6 +219,17 @@ func (r *Reader) pageValid(at wal.LSN) bool {
 	tl := r.pageTimeline()
 	_, ancestor := r.history.SwitchOf(tl)
 	return wal.LSN(binary.LittleEndian.Uint64(r.page[8:])) == at && (tl == r.timeline || ancestor)
+}
+
+// timelineAt says on which timeline a record at pos was written: that of the
+// open file, unless the file took pos over from an ancestor. The page header
+// does not tell, because the page that a promotion happens in keeps its own.
+func (r *Reader) timelineAt(pos wal.LSN) wal.Timeline {
+	tl := r.timeline
+	for i := len(r.history) - 1; i >= 0 && (tl > r.segTL || pos < r.history[i].LSN); i-- {
+		tl = r.history[i].Timeline
+	}
+	return tl
 }
 
 func (r *Reader) pageTimeline() wal.Timeline {

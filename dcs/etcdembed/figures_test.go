@@ -15,7 +15,8 @@ import (
 // BenchmarkFounding is the time from starting three processes on empty
 // directories to the last one being ready, and what each then holds in memory.
 func BenchmarkFounding(b *testing.B) {
-	var rss, pss float64
+	const idle = 5 * time.Second
+	var rss, pss, cpu float64
 	for range b.N {
 		b.StopTimer()
 		h := newHerd(b, 3)
@@ -23,8 +24,12 @@ func BenchmarkFounding(b *testing.B) {
 		h.start(h.nodes...)
 		h.ready(h.nodes...)
 		b.StopTimer()
-		time.Sleep(5 * time.Second) // idle is a state over time
 		for _, n := range h.nodes {
+			cpu -= cpuSeconds(b, n.sup.State().PID) / 3
+		}
+		time.Sleep(idle) // idle is a state over time
+		for _, n := range h.nodes {
+			cpu += cpuSeconds(b, n.sup.State().PID) / 3
 			r, p := memory(b, n.sup.State().PID)
 			rss, pss = rss+r/3, pss+p/3
 		}
@@ -34,6 +39,7 @@ func BenchmarkFounding(b *testing.B) {
 	}
 	b.ReportMetric(rss/float64(b.N), "MB-RSS/member")
 	b.ReportMetric(pss/float64(b.N), "MB-PSS/member")
+	b.ReportMetric(cpu/float64(b.N)*float64(time.Minute/idle), "s-CPU/member/min")
 }
 
 // BenchmarkLeaderKilled is the time from SIGKILL of the store's leader to the
@@ -104,4 +110,19 @@ func memory(t testing.TB, pid int) (rss, pss float64) {
 		}
 	}
 	return rss, pss
+}
+
+// cpuSeconds is the time that a process has spent on a processor, in user and
+// kernel mode, counted by the kernel in hundredths of a second.
+func cpuSeconds(t testing.TB, pid int) float64 {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')'):]))
+	var user, system float64
+	fmt.Sscan(fields[12], &user)
+	fmt.Sscan(fields[13], &system)
+	return (user + system) / 100
 }

@@ -218,6 +218,21 @@ func (h *herd) want(n *node, key, value string) {
 	}
 }
 
+// process is the one that runs now.
+func (s *Supervisor) process() *process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.proc
+}
+
+// crash kills the process under its supervisor's eyes.
+func (h *herd) crash(n *node) {
+	h.t.Helper()
+	if err := n.sup.process().signal(unix.SIGKILL); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // kill ends the process of a node as a crash would, without the supervisor.
 func (h *herd) kill(n *node) {
 	h.t.Helper()

@@ -22,12 +22,16 @@ const lookPause = 50 * time.Millisecond
 // yieldLooks bounds for how many looks a founding member lets another go first.
 const yieldLooks = 30
 
+// closePatience bounds the orderly end of the server.
+const closePatience = 2500 * time.Millisecond
+
 // Serve runs this node's member of the store in this process until ctx ends
 // (then nil) or it cannot go on. What it is doing is written to the run file
 // and, if tell is not nil, told there too, whenever that changes.
 //
-// It belongs into a process of its own: etcd's server changes process-wide
-// settings and ends the process when its disk fails.
+// It belongs into a process of its own, which ends when Serve returns: etcd's
+// server changes process-wide settings, ends the process when its disk fails,
+// and may still be closing.
 func Serve(ctx context.Context, c Config, tell func(State)) error {
 	c, err := c.absolute()
 	if err != nil {
@@ -110,7 +114,7 @@ func (s *server) prepare(ctx context.Context) (plan, error) {
 		return plan{}, err
 	}
 	defer si.close()
-	for looked := 0; ; looked++ {
+	for yielded := 0; ; {
 		f.partners, f.place = s.ask.all(ctx), unknown
 		if f.has(founded) {
 			f.place = s.place(ctx)
@@ -119,8 +123,8 @@ func (s *server) prepare(ctx context.Context) (plan, error) {
 		switch {
 		case p.step == lookAgain || p.step == refuse:
 			s.waiting(p, f)
-		case p.step == found && looked < yieldLooks && s.yields(f):
-			// Look again; the first one will have started its server then.
+		case p.step == found && yielded < yieldLooks && s.yields(f):
+			yielded++ // the first one will have started its server soon
 		default:
 			return p, nil
 		}
@@ -153,6 +157,7 @@ func (s *server) yields(f facts) bool {
 	return false
 }
 
+// waiting tells why this member does not start yet.
 func (s *server) waiting(p plan, f facts) {
 	phase := Waiting
 	if p.step == refuse {
@@ -184,8 +189,7 @@ func (s *server) serve(ctx context.Context, how step) error {
 	if err != nil {
 		return err
 	}
-	defer e.Close()
-	defer s.stopping.Store(true)
+	defer s.close(e)
 	if err := s.becomeReady(ctx, e); err != nil {
 		return s.explain(ctx, e, err)
 	}
@@ -196,6 +200,19 @@ func (s *server) serve(ctx context.Context, how step) error {
 	case <-e.Server.StopNotify():
 	}
 	return s.explain(ctx, e, err)
+}
+
+// close stops the server, which first hands its leadership over. Where the
+// others stop at the same moment that takes seven seconds for nothing, so it is
+// bounded: what was confirmed is on disk already, and the process ends now.
+func (s *server) close(e *embed.Etcd) {
+	s.stopping.Store(true)
+	closed := make(chan struct{})
+	go func() { defer close(closed); e.Close() }()
+	select {
+	case <-closed:
+	case <-time.After(closePatience):
+	}
 }
 
 // explain finds out why etcd ended by itself.

@@ -54,7 +54,7 @@ func TestSupervisorStartsTheStoreAgainAfterItsCrash(t *testing.T) {
 	h.ready(n)
 	h.put("/k", "v")
 	first := n.sup.State().PID
-	n.sup.proc.signal(9)
+	h.crash(n)
 	if _, err := n.sup.Wait(h.deadline(), func(s State) bool { return s.Phase == Ready && s.PID != first }); err != nil {
 		t.Fatal(err)
 	}
@@ -180,13 +180,13 @@ func TestAdoption(t *testing.T) {
 		t.Fatalf("the running store was not adopted: process %d, then %d", pid, got)
 	}
 	// The end of an adopted process is seen too.
-	n.sup.proc.signal(9)
+	h.crash(n)
 	if _, err := n.sup.Wait(h.deadline(), func(s State) bool { return s.Phase == Ready && s.PID != pid }); err != nil {
 		t.Fatal(err)
 	}
 	h.want(n, "/k", "v")
 
-	p := n.sup.proc
+	p := n.sup.process()
 	h.stop(n)
 	select {
 	case <-p.ended:

@@ -52,7 +52,7 @@ const (
 	outsidePatience = 5 * time.Second
 	// stopPatience is how long a store has between SIGTERM and SIGKILL: it
 	// hands its leadership over first.
-	stopPatience = 8 * time.Second
+	stopPatience = 5 * time.Second
 	pollState    = 50 * time.Millisecond
 )
 
@@ -143,7 +143,7 @@ func (s *Supervisor) Leave() {
 }
 
 // Stop ends the supervision and, where this supervisor's side keeps it, the
-// store: by SIGTERM, by SIGKILL when it does not end before ctx or in 8 s.
+// store: by SIGTERM, by SIGKILL when it does not end before ctx or in 5 s.
 func (s *Supervisor) Stop(ctx context.Context) error {
 	s.Leave()
 	s.mu.Lock()

@@ -157,9 +157,6 @@ func (s *Server) writeFiles(ctx context.Context, standby bool) (bool, error) {
 // writeMain writes postgresql.conf once the server program itself has found
 // nothing wrong with it; settings that it refuses are left out with a warning.
 func (s *Server) writeMain(ctx context.Context, standby bool) (bool, error) {
-	s.mu.Lock()
-	s.bad = map[string]string{}
-	s.mu.Unlock()
 	for range 4 {
 		text := s.render(ctx, standby)
 		if old, err := os.ReadFile(s.mainConf()); err == nil && string(old) == text {
@@ -209,7 +206,8 @@ func (s *Server) check(ctx context.Context, text string, standby bool) (map[stri
 			continue
 		}
 		if _, ok := conf.Lookup(mine, m[1]); ok {
-			refused[m[1]] = strings.TrimSpace(part)
+			_, why, _ := strings.Cut(part, "LOG:")
+			refused[m[1]] = strings.TrimSpace(strings.ReplaceAll(why, tmp, s.mainConf()))
 		}
 	}
 	for _, p := range s.controlled(ctx, standby) {

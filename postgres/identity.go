@@ -21,10 +21,14 @@ func (s *Server) Identity(tl wal.Timeline) cluster.TimelineIdentity {
 	}
 	sw := h[len(h)-1].LSN
 	known := s.storedIdentity(tl)
-	if known.Switch == sw && known.CRC != 0 {
+	same := known.Switch == sw && known.CRC != 0
+	if same && s.isVerified(tl) {
 		return known
 	}
 	id := cluster.TimelineIdentity{Switch: sw, CRC: s.firstCRC(tl, h, sw)}
+	if id.CRC == 0 && same {
+		id = known // the segment is gone; what was seen then holds
+	}
 	if id != known {
 		if err := s.SetIdentity(tl, id); err != nil {
 			s.log.Warn("timeline identity not kept", "timeline", tl, "error", err)
@@ -44,6 +48,20 @@ func (s *Server) firstCRC(tl wal.Timeline, h wal.History, sw wal.LSN) uint32 {
 		return 0
 	}
 	return crc
+}
+
+// isVerified reports whether the stored identity was compared with the log
+// since this program began, and notes that it is being done now: the directory
+// may have been exchanged meanwhile.
+func (s *Server) isVerified(tl wal.Timeline) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cache.verified == nil {
+		s.cache.verified = map[wal.Timeline]bool{}
+	}
+	was := s.cache.verified[tl]
+	s.cache.verified[tl] = true
+	return was
 }
 
 // segmentSize is what the control file said last, else the usual 16 MB.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -63,6 +64,7 @@ type observed struct {
 	stoppedHist wal.History
 	bestTL      wal.Timeline // newest timeline seen of the postmaster bestPID
 	bestPID     int
+	verified    map[wal.Timeline]bool // identities compared with the log since the start
 }
 
 // Event tells that the postmaster ended.
@@ -161,6 +163,9 @@ func (s *Server) Events() <-chan Event { return s.events }
 func (s *Server) SetConfig(c Config) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !reflect.DeepEqual(s.cfg, c) {
+		clear(s.bad) // what the server refused may be right now
+	}
 	s.cfg = c
 }
 

@@ -163,10 +163,11 @@ func (st *stopping) await(ctx context.Context) error {
 // look checks whether the shutdown checkpoint is written and, once those who
 // must have it have it, hurries the rest.
 func (st *stopping) look(ctx context.Context) {
+	waiting := st.waiting() // before the control file is read: see dropLost
 	if st.shutAt.IsZero() && !st.shutDown(ctx) {
+		st.dropLost(waiting)
 		return
 	}
-	waiting := st.waiting()
 	st.confirmed(waiting)
 	if len(waiting) > 0 {
 		return
@@ -216,6 +217,19 @@ func (st *stopping) waiting() map[int]bool {
 	return out
 }
 
+// dropLost forgets the needed walsenders that ended before the shutdown
+// checkpoint was written: they were cut off and confirmed nothing.
+func (st *stopping) dropLost(waiting map[int]bool) {
+	for pid, name := range st.keep {
+		if !waiting[pid] {
+			delete(st.keep, pid)
+			st.s.log.Warn("a standby that should receive the shutdown checkpoint is gone", "standby", name)
+		}
+	}
+}
+
+// confirmed notes whose walsenders ended after the shutdown checkpoint. It is
+// the walsender's word; who decides by it also asks the standby where it is.
 func (st *stopping) confirmed(waiting map[int]bool) {
 	st.report.Confirmed = nil
 	for pid, name := range st.keep {

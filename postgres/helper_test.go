@@ -1,0 +1,204 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/postgres/probe"
+	"github.com/matriarch-ha/matriarch/postgres/runas"
+)
+
+const (
+	superPass = "s3cret: \\'super"
+	replPass  = "r3pl:secret"
+	rwPass    = "rew1nd secret"
+)
+
+// lab is a directory for several servers, traversable by the server's user.
+type lab struct {
+	t   *testing.T
+	dir string
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "mtr-pg-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	user, err := runas.For(filepath.Join(dir, "none"))
+	must(t, err)
+	must(t, user.Chown(dir))
+	return &lab{t: t, dir: dir}
+}
+
+func testCtx(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+var testHBA = []string{
+	"host replication replicator 127.0.0.1/32 scram-sha-256",
+	"host all all 127.0.0.1/32 scram-sha-256",
+}
+
+func testConfig(dir string) Config {
+	return Config{
+		Parameters: []Param{
+			{Name: "unix_socket_directories", Value: dir}, {Name: "fsync", Value: "off"}, {Name: "shared_buffers", Value: "16MB"},
+			{Name: "log_statement", Value: "all"}, {Name: "wal_retrieve_retry_interval", Value: "100ms"}, {Name: "wal_keep_size", Value: "128MB"},
+		},
+		Controlled: []Param{
+			{Name: "wal_level", Value: "replica"}, {Name: "hot_standby", Value: "on"}, {Name: "max_connections", Value: "50"},
+			{Name: "max_wal_senders", Value: "8"}, {Name: "max_prepared_transactions", Value: "0"}, {Name: "max_locks_per_transaction", Value: "64"},
+			{Name: "track_commit_timestamp", Value: "off"}, {Name: "max_replication_slots", Value: "8"}, {Name: "max_worker_processes", Value: "8"},
+			{Name: "wal_log_hints", Value: "on"},
+		},
+		HBA: testHBA, UseSlots: false,
+	}
+}
+
+// server makes a handle whose server is stopped when the test ends.
+func (l *lab) server(name string) *Server {
+	l.t.Helper()
+	s, err := New(l.options(name, freePort(l.t)))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	s.SetConfig(testConfig(l.dir))
+	l.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if p := s.process(); p != nil {
+			_ = s.kill(ctx, p)
+		}
+		s.Close()
+		if l.t.Failed() {
+			l.t.Logf("log of %s:\n%s", name, strings.ReplaceAll(lastLines(tail(s.opt.ServerLog, 0), 40), "; ", "\n"))
+		}
+	})
+	return s
+}
+
+func (l *lab) options(name string, port int) Options {
+	return Options{
+		Name: name, Scope: "lab", DataDir: filepath.Join(l.dir, name, "data"), ListenHosts: []string{"127.0.0.1"}, Port: port,
+		Superuser:   Credentials{Username: "postgres", Password: superPass},
+		Replication: Credentials{Username: "replicator", Password: replPass},
+		Rewind:      Credentials{Username: "rewinder", Password: rwPass},
+		Logger:      slog.New(slog.NewTextHandler(testWriter{l.t}, nil)),
+	}
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	if w.t.Context().Err() == nil {
+		w.t.Log(strings.TrimSpace(string(b)))
+	}
+	return len(b), nil
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// primary founds a cluster.
+func (l *lab) primary(ctx context.Context, name string) *Server {
+	l.t.Helper()
+	s := l.server(name)
+	must(l.t, s.Bootstrap(ctx, BootstrapOptions{InitDB: []Option{{Name: "data-checksums"}, {Name: "encoding", Value: "UTF8"}}}))
+	must(l.t, s.AcceptBootstrap())
+	must(l.t, s.StartPrimary(ctx, 0))
+	return s
+}
+
+// replica clones a server and starts the copy as its standby.
+func (l *lab) replica(ctx context.Context, name string, of *Server) *Server {
+	l.t.Helper()
+	s := l.server(name)
+	must(l.t, s.Clone(ctx, of.source(), nil))
+	must(l.t, s.StartStandby(ctx, of.upstream(), true))
+	l.caughtUp(ctx, s, of)
+	return s
+}
+
+func (s *Server) source() Source {
+	return Source{Name: s.opt.Name, Host: "127.0.0.1", Port: fmt.Sprint(s.opt.Port)}
+}
+
+func (s *Server) upstream() *Upstream {
+	return &Upstream{Name: s.opt.Name, Host: "127.0.0.1", Port: fmt.Sprint(s.opt.Port)}
+}
+
+// caughtUp waits until a standby streams and has replayed all of its primary.
+func (l *lab) caughtUp(ctx context.Context, s, primary *Server) {
+	l.t.Helper()
+	var f Facts
+	target := primary.Observe(ctx).Flushed
+	err := poll(ctx, 20*time.Millisecond, "the standby to catch up", func() (bool, error) {
+		f = s.Observe(ctx)
+		return f.Receiver.Status == "streaming" && f.Replayed >= target, nil
+	})
+	if err != nil {
+		l.t.Fatalf("%v: %+v", err, f)
+	}
+}
+
+// sql runs a statement as superuser and returns its first value.
+func (s *Server) sql(t *testing.T, ctx context.Context, text string) string {
+	t.Helper()
+	c, err := s.session(ctx)
+	must(t, err)
+	defer c.Close()
+	must(t, c.Exec(ctx, "SET search_path = public"))
+	rows, err := c.Query(ctx, text)
+	if err != nil {
+		t.Fatalf("%s: %s", text, probe.Message(err))
+	}
+	if len(rows) == 0 || len(rows[0]) == 0 {
+		return ""
+	}
+	return rows[0][0]
+}
+
+// crash kills every process of a server.
+func (s *Server) crash(t *testing.T, ctx context.Context) {
+	t.Helper()
+	p := s.process()
+	if p == nil {
+		t.Fatal("nothing to crash")
+	}
+	must(t, s.kill(ctx, p))
+	must(t, p.Wait(ctx))
+}
+
+func freeze(pid int) error { return syscall.Kill(pid, syscall.SIGSTOP) }
+func thaw(pid int)         { _ = syscall.Kill(pid, syscall.SIGCONT) }

@@ -1,0 +1,172 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// diverged makes a pair of which the first crashed with rows that the second,
+// promoted, never had.
+func diverged(t *testing.T, l *lab, ctx context.Context) (old, lead *Server, fork wal.LSN) {
+	t.Helper()
+	a := l.primary(ctx, "a")
+	b := l.replica(ctx, "b", a)
+	a.sql(t, ctx, "CREATE TABLE t (i int); INSERT INTO t VALUES (1)")
+	l.caughtUp(ctx, b, a)
+	pos, err := b.StopReceiver(ctx)
+	must(t, err)
+	a.sql(t, ctx, "INSERT INTO t VALUES (2)")
+	a.sql(t, ctx, "INSERT INTO t SELECT generate_series(3, 5000)")
+	_, err = b.Promote(ctx, 2)
+	must(t, err)
+	b.sql(t, ctx, "INSERT INTO t VALUES (-1)")
+	a.crash(t, ctx)
+	return a, b, pos.LSN
+}
+
+func TestRewindOfKilledPrimary(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a, b, fork := diverged(t, l, ctx)
+	must(t, a.MarkStandby())
+	f := a.Observe(ctx)
+	if f.Position.Timeline != 1 || f.Position.LSN <= fork {
+		t.Fatalf("the crashed primary is at %s, the fork at %s", f.Position, fork)
+	}
+	hba, err := os.ReadFile(a.hbaConf())
+	must(t, err)
+	must(t, a.Rewind(ctx, b.source(), nil))
+
+	f = a.Observe(ctx)
+	if f.Dir != DirPresent || f.Rewinding.Stage != stageReplaying || f.Rewinding.Fork.LSN != fork || !f.LostWAL || !f.SignalFile {
+		t.Fatalf("after the rewind: %+v", f)
+	}
+	if err := a.StartPrimary(ctx, 0); err == nil {
+		t.Fatal("a rewound directory was started as primary")
+	}
+	must(t, a.StartStandby(ctx, b.upstream(), true))
+	l.caughtUp(ctx, a, b)
+	must(t, a.RewindDone())
+	if got := a.sql(t, ctx, "SELECT string_agg(i::text, ',' ORDER BY i) FROM t"); got != "-1,1" {
+		t.Errorf("rows after the rewind: %q", got)
+	}
+	if now, _ := os.ReadFile(a.hbaConf()); string(now) != string(hba) {
+		t.Error("pg_hba.conf is the source's")
+	}
+	if f = a.Observe(ctx); f.Position.Timeline != 2 || f.Rewinding.Present() || f.Identity != b.Observe(ctx).Identity {
+		t.Fatalf("following: %+v", f)
+	}
+	checkLost(t, a, 2)
+}
+
+func checkLost(t *testing.T, s *Server, commits int) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.lostDir(), "*", "*"))
+	must(t, err)
+	segments := 0
+	for _, f := range files {
+		if strings.HasPrefix(filepath.Base(f), "00000001") && !strings.HasSuffix(f, ".history") {
+			segments++
+		}
+	}
+	text, err := readPrivate(filepath.Join(filepath.Dir(files[0]), LostReport))
+	must(t, err)
+	if segments == 0 || strings.Count(text, "xid ") != commits || strings.Contains(text, "not complete") {
+		t.Errorf("%d segments saved of %q; report:\n%s", segments, files, text)
+	}
+}
+
+func TestRewindKilledMidwayLeavesMarker(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a, b, _ := diverged(t, l, ctx)
+	must(t, a.MarkStandby())
+	// The copying program dies as soon as it begins.
+	fake := filepath.Join(l.dir, "pg_rewind")
+	must(t, os.WriteFile(fake, []byte("#!/bin/sh\nkill -9 $$\n"), 0o755))
+	a.opt.BinName = map[string]string{"pg_rewind": "../../../../.." + fake}
+	if err := a.Rewind(ctx, b.source(), nil); err == nil {
+		t.Fatal("a killed rewind passed for a finished one")
+	}
+	if f := a.Observe(ctx); f.Dir != DirRewinding || f.Rewinding.Source != "b" {
+		t.Fatalf("after the kill: %+v", f)
+	}
+	if err := a.StartStandby(ctx, b.upstream(), true); err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Fatalf("starting a half-rewound directory: %v", err)
+	}
+	if err := a.RewindDone(); err == nil {
+		t.Fatal("the marker of an unfinished rewind was removed")
+	}
+	a.opt.BinName = nil
+	must(t, a.Rewind(ctx, b.source(), nil)) // again, and it works
+	must(t, a.StartStandby(ctx, b.upstream(), true))
+	l.caughtUp(ctx, a, b)
+	must(t, a.RewindDone())
+
+	// A clone replaces anything, and keeps what was there.
+	_, err := a.Stop(ctx, StopFast, StopOptions{})
+	must(t, err)
+	must(t, a.Clone(ctx, b.source(), nil))
+	if !a.Observe(ctx).Replaced {
+		t.Error("the replaced directory was not kept")
+	}
+	must(t, a.StartStandby(ctx, b.upstream(), true))
+	l.caughtUp(ctx, a, b)
+}
+
+func TestReplicationCheckSaysWhy(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	b := l.server("b")
+	b.opt.Replication.Password = "wrong"
+	if err := b.ReplicationCheck(ctx, a.source()); !errors.Is(err, ErrPassword) {
+		t.Errorf("wrong password: %v", err)
+	}
+	b.opt.Replication = Credentials{Username: "rewinder", Password: rwPass}
+	if err := b.ReplicationCheck(ctx, a.source()); !errors.Is(err, ErrHBA) {
+		t.Errorf("no hba line: %v", err)
+	}
+	src := a.source()
+	src.Port = "1"
+	if err := b.ReplicationCheck(ctx, src); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("nobody there: %v", err)
+	}
+}
+
+func TestStopDoesNotWaitForAFrozenStandby(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	b, c := l.replica(ctx, "b", a), l.replica(ctx, "c", a)
+	pid := receiverPID(c.process().PID)
+	must(t, freeze(pid))
+	defer thaw(pid)
+	a.sql(t, ctx, "CREATE TABLE t()")
+	l.caughtUp(ctx, b, a)
+	began := time.Now()
+	r, err := a.Stop(ctx, StopFast, StopOptions{Keep: []string{"b"}})
+	must(t, err)
+	if !r.Clean || len(r.Confirmed) != 1 {
+		t.Errorf("report %+v", r)
+	}
+	if took := time.Since(began); took > 15*time.Second { // wal_sender_timeout alone is 60 s
+		t.Errorf("the stop took %s", took)
+	}
+}
+
+func TestStopByForce(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	must(t, freeze(a.process().PID))
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	r, err := a.Stop(short, StopFast, StopOptions{Force: 4 * time.Second})
+	must(t, err)
+	if !r.Killed || a.Observe(ctx).Process != ProcStopped {
+		t.Errorf("report %+v", r)
+	}
+}

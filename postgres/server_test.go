@@ -1,0 +1,328 @@
+package postgres
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/postgres/control"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+func TestBootstrapRolesAndSecrets(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	s := l.server("n1")
+	must(t, s.CheckBinaries(ctx))
+	script := filepath.Join(l.dir, "init.sh")
+	must(t, os.WriteFile(script, []byte("#!/bin/sh\nset -e\n/usr/lib/postgresql/*/bin/psql -X -q -w -d \"$1\" -c 'CREATE TABLE from_script()'\n"), 0o755))
+	must(t, s.Bootstrap(ctx, BootstrapOptions{PostInit: script}))
+	if f := s.Observe(ctx); f.Dir != DirBootstrapping || f.Process != ProcStopped || f.SystemID == "" {
+		t.Fatalf("before it is accepted: %+v", f)
+	}
+	if err := s.StartPrimary(ctx, 0); err == nil {
+		t.Fatal("started before the cluster accepted it")
+	}
+	must(t, s.AcceptBootstrap())
+	must(t, s.StartPrimary(ctx, 0))
+	f := s.Observe(ctx)
+	if f.Dir != DirPresent || f.Process != ProcRunning || f.Role != RolePrimary || f.Position.Timeline != 1 || f.SystemID == "" {
+		t.Fatalf("after bootstrap: %+v", f)
+	}
+	if f.SQLError != "" || len(f.Pending) != 0 || f.Major < 13 {
+		t.Fatalf("after bootstrap: sql error %q, pending %v, major %d", f.SQLError, f.Pending, f.Major)
+	}
+	for _, role := range []string{"postgres", "replicator", "rewinder"} {
+		got := s.sql(t, ctx, "SELECT rolpassword FROM pg_authid WHERE rolname = '"+role+"'")
+		if !strings.HasPrefix(got, "SCRAM-SHA-256$") {
+			t.Errorf("%s has verifier %q", role, got)
+		}
+	}
+	if got := s.sql(t, ctx, "SELECT pg_catalog.to_regclass('public.from_script')"); got == "" {
+		t.Error("the post_init script left no table")
+	}
+	log, err := os.ReadFile(s.opt.ServerLog)
+	must(t, err)
+	for _, secret := range []string{superPass, replPass, rwPass, "SCRAM-SHA-256$"} {
+		if strings.Contains(string(log), secret) {
+			t.Errorf("the server log contains %q", secret)
+		}
+	}
+	st, err := os.Stat(s.mainConf())
+	must(t, err)
+	if st.Mode().Perm() != 0o600 {
+		t.Errorf("postgresql.conf has mode %v", st.Mode())
+	}
+	must(t, s.ReplicationCheck(ctx, s.source()))
+}
+
+func TestBootstrapFailureIsPutAside(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	s := l.server("n1")
+	err := s.Bootstrap(ctx, BootstrapOptions{PostInit: "echo no luck; false"})
+	if err == nil || !strings.Contains(err.Error(), "no luck") {
+		t.Fatalf("error %v", err)
+	}
+	f := s.Observe(ctx)
+	if f.Dir != DirMissing || f.Process != ProcStopped || !exists(s.failedDir()) {
+		t.Fatalf("after failure: %+v", f)
+	}
+	if err := s.Bootstrap(ctx, BootstrapOptions{InitDB: []Option{{Name: "pgdata", Value: "/x"}}}); err == nil {
+		t.Fatal("a forbidden option was accepted")
+	}
+}
+
+func TestCloneFollowPromoteToWantedTimeline(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	var said []string
+	b := l.server("b")
+	must(t, b.Clone(ctx, a.source(), func(s string) { said = append(said, s) }))
+	if !strings.Contains(strings.Join(said, "\n"), "MB copied") {
+		t.Errorf("no progress in %q", said)
+	}
+	must(t, b.StartStandby(ctx, a.upstream(), true))
+	l.caughtUp(ctx, b, a)
+	c := l.replica(ctx, "c", a)
+
+	f := b.Observe(ctx)
+	if f.Role != RoleStandby || f.Position.Timeline != 1 || f.Upstream.Port != a.upstream().Port || f.Receiver.Endpoint.Port != a.upstream().Port {
+		t.Fatalf("standby: %+v", f)
+	}
+	if len(a.Observe(ctx).WalSenders) != 2 {
+		t.Fatalf("primary sees %+v", a.Observe(ctx).WalSenders)
+	}
+	must(t, a.SetSyncNames(ctx, []string{"c", "b-1"}))
+	if got := a.Observe(ctx).SyncNames; got != `2 ("b-1",c)` {
+		t.Errorf("synchronous_standby_names %q", got)
+	}
+	must(t, a.SetSyncNames(ctx, nil))
+
+	// The vote: no record of a reaches b any more.
+	_, err := c.StopReceiver(ctx) // first, so that it cannot be ahead of b
+	must(t, err)
+	pos, err := b.StopReceiver(ctx)
+	must(t, err)
+	a.sql(t, ctx, "CREATE TABLE after_the_vote()")
+	f = b.Observe(ctx)
+	if f.Receiver.Running || f.Position != pos {
+		t.Fatalf("after StopReceiver at %s: %+v", pos, f)
+	}
+	_, err = a.Stop(ctx, StopFast, StopOptions{})
+	must(t, err)
+
+	p, err := b.Promote(ctx, 4)
+	must(t, err)
+	if p.Timeline != 4 || p.Identity.CRC == 0 || p.Identity.Switch != pos.LSN {
+		t.Fatalf("promotion %+v from %s", p, pos)
+	}
+	b.sql(t, ctx, "CREATE TABLE on_b()")
+	if again, err := b.Promote(ctx, 4); err != nil || again.Timeline != 4 {
+		t.Fatalf("promoting twice: %+v, %v", again, err)
+	}
+
+	// c follows across the gap of numbers and computes the same identity.
+	must(t, c.Follow(ctx, b.upstream()))
+	l.caughtUp(ctx, c, b)
+	f = c.Observe(ctx)
+	if f.Position.Timeline != 4 || f.Identity != p.Identity {
+		t.Fatalf("follower: position %s identity %+v, want %+v", f.Position, f.Identity, p.Identity)
+	}
+}
+
+func TestSameNumberDifferentIdentity(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	b, c := l.replica(ctx, "b", a), l.replica(ctx, "c", a)
+	_, err := a.Stop(ctx, StopFast, StopOptions{Keep: []string{"b", "c"}})
+	must(t, err)
+	pb, err := b.Promote(ctx, 2)
+	must(t, err)
+	pc, err := c.Promote(ctx, 2)
+	must(t, err)
+	if pb.Identity.Switch != pc.Identity.Switch {
+		t.Fatalf("both were to fork at one point: %+v %+v", pb, pc)
+	}
+	if !pb.Identity.Conflicts(pc.Identity) {
+		t.Fatalf("two branches of timeline 2 are not told apart: %+v %+v", pb.Identity, pc.Identity)
+	}
+	if _, err := b.Promote(ctx, 3); err == nil {
+		t.Fatal("a primary on 2 passed for one on 3")
+	}
+}
+
+func TestStoppedPositions(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	b := l.replica(ctx, "b", a)
+
+	a.sql(t, ctx, "CREATE TABLE t (i int); INSERT INTO t SELECT generate_series(1, 20000)")
+	l.caughtUp(ctx, b, a)
+	var told wal.Position
+	r, err := a.Stop(ctx, StopFast, StopOptions{Keep: []string{"b"}, OnShutdownCheckpoint: func(p wal.Position, _ []string) { told = p }})
+	must(t, err)
+	if !r.Clean || !r.Position.Known() || told != r.Position || len(r.Confirmed) != 1 {
+		t.Fatalf("stop: %+v, told %s", r, told)
+	}
+	if got := b.Observe(ctx).Position; got.LSN != r.Position.LSN {
+		t.Fatalf("the standby is at %s, the stopped primary ends at %s", got, r.Position)
+	}
+	if !exists(a.standbySignal()) {
+		t.Error("no standby.signal after a stop")
+	}
+
+	// Clean, then crashed: the last flushed position is found in the log.
+	must(t, a.StartPrimary(ctx, 0))
+	a.sql(t, ctx, "INSERT INTO t SELECT generate_series(1, 300000)")
+	a.sql(t, ctx, "SELECT pg_switch_wal(); INSERT INTO t VALUES (1)")
+	want := a.Observe(ctx).Position
+	a.crash(t, ctx)
+	if f := a.Observe(ctx); f.Position.Timeline != 1 || f.Position.LSN < want.LSN || f.Control.State != control.InProduction {
+		t.Fatalf("crashed: %s, had %s flushed (%s)", f.Position, want, f.ControlError)
+	}
+	// A crash restart stays on its timeline.
+	must(t, a.StartPrimary(ctx, 0))
+	if f := a.Observe(ctx); f.Position.Timeline != 1 || f.Role != RolePrimary {
+		t.Fatalf("restarted: %+v", f)
+	}
+
+	// Promoted, crashed before the first checkpoint: the control file still
+	// names the parent.
+	l.caughtUp(ctx, b, a)
+	b.sql(t, ctx, "CHECKPOINT")
+	_, err = b.StopReceiver(ctx)
+	must(t, err)
+	p, err := b.Promote(ctx, 2)
+	must(t, err)
+	b.sql(t, ctx, "CREATE TABLE on_b()")
+	want = b.Observe(ctx).Position
+	b.crash(t, ctx)
+	f := b.Observe(ctx)
+	if f.Position.Timeline != 2 || f.Position.LSN < want.LSN || f.Identity != p.Identity {
+		t.Fatalf("promoted and crashed: %s (control says %d), want %s", f.Position, f.Control.Timeline, want)
+	}
+}
+
+func TestStoppedStandbyPosition(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	b := l.replica(ctx, "b", a)
+	a.sql(t, ctx, "CREATE TABLE t AS SELECT generate_series(1, 100000)")
+	l.caughtUp(ctx, b, a)
+	had := b.Observe(ctx).Position
+	_, err := b.Stop(ctx, StopFast, StopOptions{})
+	must(t, err)
+	f := b.Observe(ctx)
+	if f.Position.Timeline != 1 || f.Position.LSN < had.LSN || f.Role != RoleStandby {
+		t.Fatalf("stopped standby at %s, had %s: %+v", f.Position, had, f)
+	}
+	if err := b.StartPrimary(ctx, 0); err == nil {
+		t.Fatal("a standby's directory was started as primary")
+	}
+}
+
+func TestPostmasterEventAndAdoption(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	other, err := New(a.opt)
+	must(t, err)
+	defer other.Close()
+	other.SetConfig(testConfig(l.dir))
+	if f := other.Observe(ctx); f.Process != ProcRunning || f.PID != a.Observe(ctx).PID {
+		t.Fatalf("not adopted: %+v", f)
+	}
+	a.crash(t, ctx)
+	for _, s := range []*Server{a, other} {
+		select {
+		case e := <-s.Events():
+			if e.PID == 0 {
+				t.Error("event without a process")
+			}
+		case <-ctx.Done():
+			t.Fatal("no event")
+		}
+	}
+	if f := a.Observe(ctx); f.Process != ProcStopped || f.Dir != DirPresent {
+		t.Fatalf("after the crash: %+v", f)
+	}
+	// A start that fails says why.
+	cfg := testConfig(l.dir)
+	cfg.Parameters = append(cfg.Parameters, Param{Name: "shared_preload_libraries", Value: "no_such_library"})
+	a.SetConfig(cfg)
+	err = a.StartPrimary(ctx, 0)
+	if err == nil || !strings.Contains(err.Error(), "no_such_library") {
+		t.Fatalf("error %v", err)
+	}
+	if f := a.Observe(ctx); f.LastStartErr == "" {
+		t.Error("the failed start left no reason")
+	}
+}
+
+func TestConfigPendingRestartMaximaAndHBA(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	b := l.replica(ctx, "b", a)
+
+	cfg := testConfig(l.dir)
+	cfg.Parameters = append(cfg.Parameters, Param{Name: "work_mem", Value: "7MB"}, Param{Name: "no_such_setting", Value: "1"},
+		Param{Name: "random_page_cost", Value: "dear"}, Param{Name: "my.own", Value: "it's \\ ok"})
+	cfg.Parameters = append(cfg.Parameters[:2:2], cfg.Parameters[3:]...) // shared_buffers away: needs a restart
+	for i := range cfg.Controlled {
+		if cfg.Controlled[i].Name == "max_connections" {
+			cfg.Controlled[i].Value = "30"
+		}
+	}
+	cfg.HBA = append([]string{"host all nobody 127.0.0.1/32 reject"}, testHBA...)
+	a.SetConfig(cfg)
+	pending, err := a.ApplyConfig(ctx)
+	must(t, err)
+	var names []string
+	for _, p := range pending {
+		names = append(names, p.Name+"="+p.Old+"→"+p.New)
+	}
+	if got := strings.Join(names, " "); !strings.Contains(got, "max_connections=50→30") || !strings.Contains(got, "shared_buffers=") {
+		t.Errorf("pending %q", got)
+	}
+	if got := a.sql(t, ctx, "SHOW work_mem") + a.sql(t, ctx, "SELECT current_setting('my.own')"); got != `7MBit's \ ok` {
+		t.Errorf("settings in force: %q", got)
+	}
+	if got := a.sql(t, ctx, "SELECT string_agg(auth_method, ',' ORDER BY line_number) FROM pg_hba_file_rules"); got != "reject,scram-sha-256,scram-sha-256" {
+		t.Errorf("hba %q", got)
+	}
+
+	// A standby never starts with less than its primary's log demands.
+	b.SetConfig(cfg)
+	must(t, b.Restart(ctx, 0, nil))
+	f := b.Observe(ctx)
+	if got := b.sql(t, ctx, "SHOW max_connections"); got != "50" || f.Role != RoleStandby {
+		t.Fatalf("standby has max_connections %s, %+v", got, f)
+	}
+	if len(f.Pending) != 1 || f.Pending[0].Name != "max_connections" || f.Pending[0].New != "30" {
+		t.Errorf("standby's pending %+v", f.Pending)
+	}
+	must(t, a.Restart(ctx, 30*time.Second, nil))
+	if f := a.Observe(ctx); len(f.Pending) != 0 || f.Role != RolePrimary || f.Position.Timeline != 1 {
+		t.Errorf("after the restart: %+v", f)
+	}
+}
+
+func TestSlots(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	b := l.replica(ctx, "b", a)
+	must(t, a.SyncSlots(ctx, []Slot{{Name: "b"}, {Name: "c"}}))
+	must(t, a.SyncSlots(ctx, []Slot{{Name: "b"}}))
+	f := a.Observe(ctx)
+	if len(f.Slots) != 1 || f.Slots[0].Name != "b" || f.Slots[0].Restart == 0 {
+		t.Fatalf("slots %+v", f.Slots)
+	}
+	must(t, b.SyncSlots(ctx, []Slot{{Name: "c"}}))
+	before := b.Observe(ctx).Slots[0].Restart
+	a.sql(t, ctx, "CREATE TABLE t AS SELECT generate_series(1, 1000)")
+	l.caughtUp(ctx, b, a)
+	must(t, b.SyncSlots(ctx, []Slot{{Name: "c", LSN: a.Observe(ctx).Flushed}}))
+	if after := b.Observe(ctx).Slots[0].Restart; after <= before {
+		t.Errorf("slot on the standby at %s, was %s", after, before)
+	}
+}

@@ -148,8 +148,7 @@ func (c *child) act() boot.Instant {
 	}
 	if !c.asked {
 		c.asked = true
-		_ = placeStandbySignal(c.killer.dir)
-		_, _ = c.killer.signalRoots(unix.SIGINT)
+		go askShutdown(c.killer.dir)
 	}
 	if alive, err := c.killer.signalRoots(0); err == nil && alive == 0 {
 		c.armed = false
@@ -194,22 +193,39 @@ func (c *child) fence() {
 	}
 	proof.Began, proof.Took = began, c.clock.Now().Sub(began)
 	c.armed, c.soft, c.hard = false, 0, 0
-	err := placeStandbySignal(c.killer.dir)
-	// Somebody may have started the server between the proof and the file.
-	if alive, ferr := c.killer.signalRoots(0); ferr == nil && alive > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), proofWait)
-		p, _ := c.killer.kill(ctx)
-		cancel()
-		proof.Processes += p.Processes
-	}
 	c.say(message{kind: kindFenced, flags: 1, count: uint32(proof.Processes), dying: uint32(proof.Dying),
-		a: int64(proof.Began), b: int64(proof.Took), text: errText(err)})
+		a: int64(proof.Began), b: int64(proof.Took)})
+	// From here on the disk is touched, which may hang.
+	if err := placeStandbySignal(c.killer.dir); err != nil {
+		c.report(proof, err)
+	}
+	// Somebody may have started the server between the proof and the file.
+	if alive, err := c.killer.signalRoots(0); err == nil && alive > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), proofWait)
+		if p, err := c.killer.kill(ctx); err != nil {
+			c.report(p, err)
+		}
+		cancel()
+	}
 	// Last of all: the reader of standard error may be the stopped agent.
 	fmt.Fprintf(os.Stderr, "guard: the lease of the server in %s ended: killed %d processes in %s\n",
 		c.killer.dir, proof.Processes, proof.Took.Round(time.Microsecond))
 }
 
-// report says that an attempt gave no proof.
+// askShutdown asks for a fast shutdown, once a later start is sure to be
+// read-only. It runs beside the guard's own thread: a disk that hangs here must
+// not hold up the kill at the hard deadline.
+func askShutdown(dataDir string) {
+	k, err := newKiller(dataDir, clock.Real{})
+	if err != nil {
+		return
+	}
+	defer k.close()
+	_ = placeStandbySignal(dataDir)
+	_, _ = k.signalRoots(unix.SIGINT)
+}
+
+// report says what went wrong: an attempt gave no proof, or no standby.signal.
 func (c *child) report(p Proof, err error) {
 	c.say(message{kind: kindFenced, count: uint32(p.Processes), a: int64(p.Began), b: int64(p.Took), text: errText(err)})
 }

@@ -39,11 +39,12 @@
 //   - The path to the kill needs no disk, no memory that may have been paged out
 //     (where locking is permitted), and no answer from anybody.
 //   - standby.signal is placed after every fence, so that whoever starts the
-//     server next gets a read-only one.
+//     server next gets a read-only one. The disk is touched after the proof, or
+//     beside the thread that watches the deadline.
 //
 // Measured (BenchmarkFence; PostgreSQL 15, 20 idle and one busy backend, two
-// processors) from the hard deadline to the proof: median 7 ms, most 9 ms on an
-// idle host; median 6 ms, most 18 ms beside 16 busy processes. The budget of one
+// processors, real-time priority granted) from the hard deadline to the proof:
+// median 7 ms, most 9 ms, on an idle host as beside 16 busy processes. The budget of one
 // second that fence.DefaultBudget subtracts leaves room for hosts with thousands
 // of processes and for guards without real-time priority. A guard costs about
 // 1 MB of private memory beside the pages that it shares with the agent.

@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -216,128 +215,6 @@ func TestSecondGuardReplacesTheFirst(t *testing.T) {
 	}
 	arm(t, second, within(50*time.Millisecond))
 	awaitFence(t, second)
-	s.mustBeFenced()
-}
-
-// agentMain is an agent with one guard: it arms it, says so, and hangs.
-func agentMain(dir string) int {
-	c, err := Start(context.Background(), guardOptions(dir))
-	if err == nil {
-		n := now()
-		err = c.Arm(context.Background(), fence.Deadlines{Sent: n, Soft: n.Add(2 * time.Second), Hard: n.Add(30 * time.Second)})
-		if os.Getenv("TEST_AGENT_HARD") != "" {
-			err = c.Arm(context.Background(), within(2*time.Second))
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	fmt.Println("armed", c.State().PID)
-	select {}
-}
-
-// startAgent starts an agent process and returns when its guard is armed.
-func startAgent(t *testing.T, dir string, env ...string) (cmd *exec.Cmd, guardPID int) {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd = exec.Command(exe)
-	cmd.Env = append([]string{envAgent + "=" + dir}, env...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("agent: %v", err)
-	}
-	if _, err := fmt.Sscanf(line, "armed %d", &guardPID); err != nil {
-		t.Fatalf("agent said %q", line)
-	}
-	return cmd, guardPID
-}
-
-func (s *server) awaitEnd() {
-	s.t.Helper()
-	select {
-	case <-s.done:
-	case <-time.After(time.Minute):
-		s.t.Fatal("the server was not stopped")
-	}
-}
-
-func awaitGone(t *testing.T, pid int) {
-	t.Helper()
-	for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
-		if p, ok := readProcess(pid, make([]byte, statBufBytes)); !ok || p.ended() {
-			return
-		}
-	}
-	t.Errorf("guard %d does not end", pid)
-}
-
-func TestStoppedAgentIsFenced(t *testing.T) {
-	t.Parallel()
-	s := startServer(t)
-	busy(t, s)
-	agent, guard := startAgent(t, s.dir, "TEST_AGENT_HARD=1")
-	stop(t, agent.Process.Pid)
-	s.awaitEnd()
-	awaitSignalFile(s)
-	s.mustBeFenced()
-	if got := s.clusterState(); got != "in production" {
-		t.Errorf("cluster state %q: it was to be killed, not shut down", got)
-	}
-	_ = agent.Process.Kill()
-	awaitGone(t, guard)
-}
-
-// awaitSignalFile waits for the last act of a fence.
-func awaitSignalFile(s *server) {
-	for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(filepath.Join(s.dir, "standby.signal")); err == nil {
-			return
-		}
-	}
-}
-
-func TestKilledAgentGetsAFastShutdownAtSoft(t *testing.T) {
-	t.Parallel()
-	s := startServer(t)
-	busy(t, s)
-	agent, guard := startAgent(t, s.dir)
-	_ = agent.Process.Kill()
-	_ = agent.Wait()
-	s.connect().Close(context.Background()) // the lease still lives: so does the service
-	s.awaitEnd()
-	awaitGone(t, guard)
-	s.mustBeFenced()
-	if got := s.clusterState(); got != "shut down" {
-		t.Errorf("cluster state %q, want a clean shutdown", got)
-	}
-}
-
-// A fast shutdown that hangs ends at the hard deadline.
-func TestKilledAgentAndHangingShutdown(t *testing.T) {
-	t.Parallel()
-	s := startServer(t)
-	stop(t, busy(t, s)) // a stopped backend holds every shutdown
-	c := startGuard(t, s.dir)
-	arm(t, c, within(2*time.Second))
-	pid := c.State().PID
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s.awaitEnd()
-	awaitGone(t, pid)
 	s.mustBeFenced()
 }
 

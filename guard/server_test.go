@@ -192,6 +192,7 @@ func (s *server) mustBeFenced() {
 
 func (s *server) mustHaveSignalFile() {
 	s.t.Helper()
+	awaitSignalFile(s) // placed right after the proof was reported
 	file, err := os.Stat(filepath.Join(s.dir, "standby.signal"))
 	if err != nil {
 		s.t.Error(err)

@@ -113,6 +113,7 @@ func wantErr(t *testing.T, what string, err, class error) {
 	t.Helper()
 	if !errors.Is(err, class) {
 		t.Errorf("%s: got %v, want %v", what, err, class)
+		return
 	}
 	for _, c := range classes() {
 		if c != class && errors.Is(err, c) {

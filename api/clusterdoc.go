@@ -32,6 +32,10 @@ type MemberDoc struct {
 	Scheduled      *RestartDoc   `json:"scheduled_restart,omitempty"`
 	Tags           pyjson.Object `json:"tags,omitempty"`
 
+	// Guarded: a guard process stops its server when its lease ends (our
+	// members only).
+	Guarded bool `json:"guarded,omitempty"`
+
 	// Absent for the leader.
 	ReceiveLag *Lag    `json:"receive_lag,omitempty"`
 	ReceiveLSN *string `json:"receive_lsn,omitempty"`
@@ -110,7 +114,7 @@ func memberDoc(m cluster.Member, v cluster.View, s cluster.Settings) MemberDoc {
 	d := MemberDoc{
 		Name: m.Name, Role: memberRole(m, v, s), State: string(m.State), APIURL: m.APIURL,
 		Timeline: int64(m.Timeline), PendingRestart: m.PendingRestart,
-		PendingReason: reasonObject(m.PendingRestartReason), Tags: tagsObject(m.Tags),
+		Guarded: m.Guarded, PendingReason: reasonObject(m.PendingRestartReason), Tags: tagsObject(m.Tags),
 	}
 	if m.ReplicationState != "" && d.Role != "leader" {
 		d.State = m.ReplicationState

@@ -1,0 +1,372 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/matriarch-ha/matriarch/api"
+	"github.com/matriarch-ha/matriarch/client"
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/dcs/layout"
+)
+
+// move is one switchover or failover on its way from options and answers to a
+// request.
+type move struct {
+	action    string // "switchover" or "failover"
+	leader    string
+	candidate string
+	scheduled string // as given; "now" and "" are now
+	force     bool
+	// Which of them were given as options, so that nothing is asked.
+	leaderGiven, candidateGiven, scheduledGiven bool
+}
+
+func (m move) title() string { return strings.ToUpper(m.action[:1]) + m.action[1:] }
+
+func (a *app) switchoverCommand() *cobra.Command {
+	m := move{action: "switchover"}
+	c := &cobra.Command{
+		Use:   "switchover [CLUSTER]",
+		Short: "Move the leadership to another member, planned",
+		Long: "Moves the leadership while the leader is alive. What is not given is asked for, with the\n" +
+			"cluster shown first. Returns when the outcome is known.",
+		Example: a.examples("{} switchover", "{} switchover --leader n1 --candidate n2 --force",
+			"{} switchover --scheduled 2030-01-01T03:00 --force"),
+		Args: args(cobra.MaximumNArgs(1)),
+		RunE: func(c *cobra.Command, names []string) error {
+			m.leaderGiven = c.Flags().Changed("leader") || c.Flags().Changed("primary")
+			m.candidateGiven = c.Flags().Changed("candidate")
+			m.scheduledGiven = c.Flags().Changed("scheduled")
+			return a.move(c, clusterArg(names), m)
+		},
+	}
+	c.Flags().StringVar(&m.leader, "leader", "", "name of the current leader")
+	c.Flags().StringVar(&m.leader, "primary", "", "the same as --leader")
+	c.Flags().StringVar(&m.candidate, "candidate", "", "who shall lead")
+	c.Flags().StringVar(&m.scheduled, "scheduled", "", "when, such as 2030-01-01T03:00+01:00; a time without zone is local")
+	c.Flags().BoolVar(&m.force, "force", false, "do not ask")
+	return c
+}
+
+func (a *app) failoverCommand() *cobra.Command {
+	m := move{action: "failover"}
+	c := &cobra.Command{
+		Use:   "failover [CLUSTER]",
+		Short: "Give the leadership to a member, whether there is a leader or not",
+		Long: "Gives the leadership to the member that you name, also to one that is not synchronous. Commits\n" +
+			"that it has not received are lost. Prefer switchover while the leader is alive.",
+		Example: a.examples("{} failover", "{} failover --candidate n2 --force"),
+		Args:    args(cobra.MaximumNArgs(1)),
+		RunE: func(c *cobra.Command, names []string) error {
+			m.candidateGiven = c.Flags().Changed("candidate")
+			return a.move(c, clusterArg(names), m)
+		},
+	}
+	c.Flags().StringVar(&m.candidate, "candidate", "", "who shall lead")
+	c.Flags().BoolVar(&m.force, "force", false, "do not ask")
+	return c
+}
+
+func (a *app) move(c *cobra.Command, name string, m move) error {
+	x, err := a.connect(c, name)
+	if err != nil {
+		return err
+	}
+	defer x.close()
+	s, err := x.state(c.Context())
+	if err != nil {
+		return err
+	}
+	say(c, "Current cluster topology")
+	if err := printMembers(c, s, listOptions{format: formatPretty}); err != nil {
+		return err
+	}
+	d := dialog{app: a, prompt: newPrompter(c), state: s, move: &m}
+	if err := d.run(); err != nil {
+		return err
+	}
+	return a.send(c, x, s, m)
+}
+
+// dialog completes a move by asking, and checks what can be checked here.
+type dialog struct {
+	app    *app
+	prompt *prompter
+	state  state
+	move   *move
+}
+
+func (d *dialog) run() error {
+	for _, step := range []func() error{d.leader, d.candidate, d.when, d.sure} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leader settles from whom the leadership is taken; a failover does not ask.
+func (d *dialog) leader() error {
+	m := d.move
+	if m.action != "switchover" {
+		return nil
+	}
+	l, ok := d.state.doc.Leader()
+	if !ok {
+		return errors.New("This cluster has no leader") //nolint:staticcheck // the reference's text
+	}
+	if !m.leaderGiven {
+		m.leader = l.Name
+		if !m.force {
+			what := "Primary"
+			if l.Role == "standby_leader" {
+				what = "Standby Leader"
+			}
+			var err error
+			if m.leader, err = d.prompt.ask(what, l.Name); err != nil {
+				return err
+			}
+		}
+	}
+	if m.leader != l.Name {
+		return fmt.Errorf("Member %s is not the leader of cluster %s", m.leader, d.state.doc.Scope) //nolint:staticcheck // the reference's text
+	}
+	return nil
+}
+
+// candidate settles who shall lead.
+func (d *dialog) candidate() error {
+	m, cl := d.move, d.state.doc
+	l, _ := cl.Leader()
+	var names []string
+	for _, o := range cl.Members {
+		if no, _ := o.Tags.Get("nofailover"); o.Name != l.Name && no != true {
+			names = append(names, o.Name)
+		}
+	}
+	slices.Sort(names)
+	if len(names) == 0 {
+		return fmt.Errorf("No candidates found to %s to", m.action) //nolint:staticcheck // the reference's text
+	}
+	if !m.candidateGiven && !m.force {
+		var err error
+		if m.candidate, err = d.prompt.ask(fmt.Sprintf("Candidate ['%s']", strings.Join(names, "', '")), ""); err != nil {
+			return err
+		}
+	}
+	switch {
+	case m.candidate == "" && m.action == "failover":
+		return errors.New("Failover could be performed only to a specific candidate") //nolint:staticcheck // the reference's text
+	case m.candidate == "":
+		return nil
+	case m.candidate == l.Name:
+		return fmt.Errorf("Member %s is already the leader of cluster %s", m.candidate, cl.Scope) //nolint:staticcheck // the reference's text
+	case !slices.Contains(names, m.candidate):
+		return fmt.Errorf("Member %s does not exist in cluster %s or is tagged as nofailover", m.candidate, cl.Scope) //nolint:staticcheck // the reference's text
+	}
+	return d.asynchronous()
+}
+
+// asynchronous warns before a failover to a member that may lack commits.
+func (d *dialog) asynchronous() error {
+	m := d.move
+	synchronous, listed := false, false
+	for _, o := range d.state.doc.Members {
+		is := o.Role == "sync_standby" || o.Role == "quorum_standby"
+		synchronous = synchronous || is
+		listed = listed || is && o.Name == m.candidate
+	}
+	if m.action != "failover" || m.force || !synchronous || listed {
+		return nil
+	}
+	yes, err := d.prompt.confirm(fmt.Sprintf("Are you sure you want to failover to the asynchronous node %s?", m.candidate))
+	if err != nil {
+		return err
+	}
+	if !yes {
+		return d.refusal()
+	}
+	return nil
+}
+
+func (d *dialog) refusal() error { return fmt.Errorf("Aborting %s", d.move.action) }
+
+// when settles the time of a switchover; scheduled becomes an ISO time or empty.
+func (d *dialog) when() error {
+	m := d.move
+	if m.action != "switchover" {
+		return nil
+	}
+	now := d.app.opts.Now()
+	if !m.scheduledGiven && !m.force {
+		var err error
+		question := fmt.Sprintf("When should the switchover take place (e.g. %s ) ", now.Add(time.Hour).Format("2006-01-02T15:04"))
+		if m.scheduled, err = d.prompt.ask(question, "now"); err != nil {
+			return err
+		}
+	}
+	if m.scheduled == "" || strings.EqualFold(m.scheduled, "now") {
+		m.scheduled = ""
+		return nil
+	}
+	at, _, ok := api.ParseTime(m.scheduled, now.Location())
+	switch {
+	case !ok:
+		return fmt.Errorf("Unable to parse scheduled timestamp (%s). It should be in an unambiguous format (e.g. ISO 8601)", m.scheduled) //nolint:staticcheck // the reference's text
+	case d.state.doc.Pause:
+		return errors.New("Can't schedule switchover in the paused state") //nolint:staticcheck // the reference's text
+	}
+	m.scheduled = at.Format("2006-01-02T15:04:05-07:00")
+	return nil
+}
+
+// sure asks once more with everything said.
+func (d *dialog) sure() error {
+	m := d.move
+	if m.force {
+		return nil
+	}
+	demoting := ""
+	if l, ok := d.state.doc.Leader(); ok {
+		demoting = ", demoting current leader " + l.Name
+	}
+	question := fmt.Sprintf("Are you sure you want to %s cluster %s%s?", m.action, d.state.doc.Scope, demoting)
+	if m.scheduled != "" {
+		question = fmt.Sprintf("Are you sure you want to schedule %s of cluster %s at %s%s?", m.action, d.state.doc.Scope, m.scheduled, demoting)
+	}
+	yes, err := d.prompt.confirm(question)
+	if err != nil {
+		return err
+	}
+	if !yes {
+		return d.refusal()
+	}
+	return nil
+}
+
+// send makes the request and tells its outcome.
+func (a *app) send(c *cobra.Command, x *access, s state, m move) error {
+	if s.asked == "" {
+		return a.sendToStore(c, x, s, m)
+	}
+	x.preferCandidate(s, m)
+	request := client.Move{Leader: m.leader, Candidate: m.candidate, ScheduledAt: m.scheduled}
+	r, reached, err := x.write(func(base string) (client.Reply, error) {
+		if m.action == "failover" {
+			return x.rest.Failover(c.Context(), base, request)
+		}
+		r, err := x.rest.Switchover(c.Context(), base, request)
+		if err == nil && r.Code == http.StatusNotImplemented { // a server older than the word
+			return x.rest.Failover(c.Context(), base, request)
+		}
+		return r, err
+	})
+	switch {
+	case !reached:
+		return a.sendToStore(c, x, s, m)
+	case err != nil:
+		say(c, "%s no answer to the request, which was sent: %v", a.now(), err)
+		return a.follow(c, x, s, m)
+	case r.Code == http.StatusAccepted && m.scheduled == "" || strings.Contains(r.Text, "status unknown"):
+		say(c, "%s %s", a.now(), r.Text)
+		return a.follow(c, x, s, m)
+	case !r.OK():
+		say(c, "%s failed, details: %d, %s", m.title(), r.Code, r.Text)
+		return a.refused()
+	}
+	say(c, "%s %s", a.now(), r.Text)
+	return a.showAfter(c, x)
+}
+
+// preferCandidate asks the candidate where there is no leader to ask.
+func (x *access) preferCandidate(s state, m move) {
+	if _, ok := s.doc.Leader(); ok || m.candidate == "" {
+		return
+	}
+	for _, o := range s.doc.Members {
+		if o.Name == m.candidate {
+			base := client.Base(o.APIURL)
+			x.bases = append([]string{base}, slices.DeleteFunc(slices.Clone(x.bases), func(b string) bool { return b == base })...)
+		}
+	}
+}
+
+func (a *app) showAfter(c *cobra.Command, x *access) error {
+	s, err := x.state(c.Context())
+	if err != nil {
+		warn(c, "the cluster could not be shown: %v", err)
+		return nil
+	}
+	return printMembers(c, s, listOptions{format: formatPretty})
+}
+
+// sendToStore writes the request where the members will find it.
+func (a *app) sendToStore(c *cobra.Command, x *access, s state, m move) error {
+	say(c, "%s Could not %s using the REST API, falling back to the store", a.now(), m.action)
+	store, err := x.openStore(c.Context())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context(), storeTimeout)
+	defer cancel()
+	f := cluster.Failover{Leader: m.leader, Candidate: m.candidate, ScheduledAt: m.scheduled}
+	if _, err := store.Put(ctx, layout.KeyFailover, layout.EncodeFailover(f), dcs.Always()); err != nil {
+		return fmt.Errorf("write the request to the store: %w", err)
+	}
+	if m.scheduled != "" {
+		say(c, "%s %s scheduled", a.now(), m.title())
+		return nil
+	}
+	return a.follow(c, x, s, m)
+}
+
+// Following a request from here: how often to look, how long at most.
+const (
+	followEvery = time.Second
+	followLimit = 2 * time.Minute
+)
+
+// follow tells what becomes of a request that was made, until another leader is
+// seen, whenever the leadership moves meanwhile.
+func (a *app) follow(c *cobra.Command, x *access, before state, m move) error {
+	was, _ := before.doc.Leader()
+	last := was.Name
+	deadline := time.Now().Add(followLimit)
+	for time.Now().Before(deadline) {
+		s, err := x.state(c.Context())
+		if err == nil {
+			l, ok := s.doc.Leader()
+			if ok && l.Name != was.Name && l.State == string(cluster.StateRunning) {
+				say(c, "%s Member %q leads now", a.now(), l.Name)
+				return printMembers(c, s, listOptions{format: formatPretty})
+			}
+			if l.Name != last {
+				last = l.Name
+				say(c, "%s %s", a.now(), leads(last))
+			}
+		}
+		select {
+		case <-time.After(followEvery):
+		case <-c.Context().Done():
+			return a.stillRunning()
+		}
+	}
+	say(c, "%s %s still running after %.0f seconds: %s", a.now(), m.title(), followLimit.Seconds(), leads(last))
+	return a.stillRunning()
+}
+
+func leads(name string) string {
+	if name == "" {
+		return "nobody leads now"
+	}
+	return fmt.Sprintf("%q leads now", name)
+}

@@ -1,0 +1,318 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/api"
+	"github.com/matriarch-ha/matriarch/internal/pyjson"
+	"github.com/matriarch-ha/matriarch/journal"
+)
+
+// Limits of one call.
+const (
+	defaultTimeout = 10 * time.Second
+	// moveTimeout: a request to move the leadership is answered by its outcome.
+	moveTimeout = 5 * time.Minute
+	maxAnswer   = 32 << 20
+)
+
+// Options say how members are called.
+type Options struct {
+	Username, Password string // empty: no authentication
+	// CAFile holds who signs the members' certificates; empty: the system's.
+	CAFile string
+	// CertFile and KeyFile are this client's certificate.
+	CertFile, KeyFile string
+	// Insecure does not verify the members' certificates.
+	Insecure bool
+	// Timeout bounds every call but a move of the leadership; 0 means 10 s.
+	Timeout time.Duration
+}
+
+// Client calls members. It may be used by several goroutines.
+type Client struct {
+	opts Options
+	http *http.Client
+}
+
+// New makes a client; it fails when certificates cannot be read.
+func New(o Options) (*Client, error) {
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.Insecure}
+	if o.CAFile != "" {
+		text, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("certificate authority: %w", err)
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("certificate authority: %s holds no certificate", o.CAFile)
+		}
+	}
+	if o.CertFile != "" {
+		key := o.KeyFile
+		if key == "" {
+			key = o.CertFile
+		}
+		pair, err := tls.LoadX509KeyPair(o.CertFile, key)
+		if err != nil {
+			return nil, fmt.Errorf("client certificate: %w", err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	return &Client{opts: o, http: &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: conf, MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Base returns the root of the member's interface from its api_url.
+func Base(apiURL string) string {
+	u, err := url.Parse(apiURL)
+	if err != nil || u.Host == "" {
+		return apiURL
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// Reply is a member's answer in words: Code is the HTTP status.
+type Reply struct {
+	Code int
+	Text string
+	Tag  string // entity tag, with its quotes; empty when there was none
+	body []byte
+}
+
+// OK reports whether the member did or accepted what was asked.
+func (r Reply) OK() bool { return r.Code >= 200 && r.Code < 300 }
+
+// Error is a call without a usable answer.
+type Error struct {
+	Op  string // "GET http://10.0.0.1:8008/cluster"
+	Err error
+	// Sent: the request may have reached the member, so it may have had an
+	// effect. False: it certainly had none.
+	Sent bool
+	// Code is the HTTP status when the member answered; 0 otherwise.
+	Code int
+}
+
+func (e *Error) Error() string { return e.Op + ": " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Sent reports whether the request behind err may have had an effect.
+func Sent(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Sent
+}
+
+// Code returns the HTTP status behind err, 0 when there was no answer.
+func Code(err error) int {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return 0
+}
+
+// do sends one request and reads the answer.
+func (c *Client) do(ctx context.Context, method, base, path string, body []byte, match string) (Reply, error) {
+	op := method + " " + base + path
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+	req, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(body))
+	if err != nil {
+		return Reply{}, &Error{Op: op, Err: err}
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if match != "" {
+		req.Header.Set("If-Match", match)
+	}
+	if c.opts.Username != "" {
+		req.SetBasicAuth(c.opts.Username, c.opts.Password)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // Op says the rest
+		}
+		return Reply{}, &Error{Op: op, Err: err, Sent: sent.Load()}
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return Reply{}, &Error{Op: op, Err: fmt.Errorf("read the answer: %w", err), Sent: true, Code: resp.StatusCode}
+	}
+	return Reply{Code: resp.StatusCode, Text: plain(answer, resp.StatusCode), Tag: resp.Header.Get("ETag"), body: answer}, nil
+}
+
+// plain is the answer for people: an HTML page shrinks to the code's name.
+func plain(body []byte, code int) string {
+	text := strings.TrimSpace(string(body))
+	if strings.HasPrefix(text, "<") {
+		return http.StatusText(code)
+	}
+	return text
+}
+
+// call is do with the usual deadline.
+func (c *Client) call(ctx context.Context, method, base, path string, body []byte, match string) (Reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	defer cancel()
+	return c.do(ctx, method, base, path, body, match)
+}
+
+// get reads a document.
+func (c *Client) get(ctx context.Context, base, path string, doc any) (Reply, error) {
+	r, err := c.call(ctx, http.MethodGet, base, path, nil, "")
+	if err != nil {
+		return r, err
+	}
+	op := "GET " + base + path
+	if !r.OK() {
+		return r, &Error{Op: op, Err: fmt.Errorf("answered %d %s", r.Code, r.Text), Sent: true, Code: r.Code}
+	}
+	if err := json.Unmarshal(r.body, doc); err != nil {
+		return r, &Error{Op: op, Err: fmt.Errorf("answer is not what was expected: %w", err), Sent: true, Code: r.Code}
+	}
+	return r, nil
+}
+
+// Status asks a member for its status.
+func (c *Client) Status(ctx context.Context, base string) (d api.StatusDoc, err error) {
+	_, err = c.get(ctx, base, "/patroni", &d)
+	return d, err
+}
+
+// Cluster asks a member for the cluster.
+func (c *Client) Cluster(ctx context.Context, base string) (d api.ClusterDoc, err error) {
+	_, err = c.get(ctx, base, "/cluster", &d)
+	return d, err
+}
+
+// Lease asks a member how long it may still write. The answer's time counts
+// from before the call.
+func (c *Client) Lease(ctx context.Context, base string) (d api.LeaseDoc, err error) {
+	_, err = c.get(ctx, base, "/lease", &d)
+	return d, err
+}
+
+// Vote asks a member for its word in a race.
+func (c *Client) Vote(ctx context.Context, base string) (d api.VoteDoc, err error) {
+	_, err = c.get(ctx, base, "/vote", &d)
+	return d, err
+}
+
+// History asks a member for the timeline history; numbers are json.Number.
+func (c *Client) History(ctx context.Context, base string) ([]api.HistoryLine, error) {
+	var raw json.RawMessage
+	if _, err := c.get(ctx, base, "/history", &raw); err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var lines []api.HistoryLine
+	if err := dec.Decode(&lines); err != nil {
+		return nil, &Error{Op: "GET " + base + "/history", Err: err, Sent: true}
+	}
+	return lines, nil
+}
+
+// Journal asks a member for its journal: records after since (a number or an
+// RFC 3339 time, empty for the newest), at most limit.
+func (c *Client) Journal(ctx context.Context, base, since string, limit int) (out []journal.Record, err error) {
+	q := url.Values{"limit": {fmt.Sprint(limit)}}
+	if since != "" {
+		q.Set("since", since)
+	}
+	_, err = c.get(ctx, base, "/journal?"+q.Encode(), &out)
+	return out, err
+}
+
+// Config asks a member for the dynamic configuration and its entity tag (empty
+// when the member gives none).
+func (c *Client) Config(ctx context.Context, base string) (doc pyjson.Object, tag string, err error) {
+	r, err := c.get(ctx, base, "/config", &doc)
+	return doc, r.Tag, err
+}
+
+// PatchConfig merges an object into the configuration; a tag makes it fail with
+// code 409 when the configuration is another by now.
+func (c *Client) PatchConfig(ctx context.Context, base string, patch pyjson.Object, tag string) (Reply, error) {
+	return c.send(ctx, http.MethodPatch, base, "/config", patch, tag)
+}
+
+// PutConfig replaces the configuration; tag as for PatchConfig.
+func (c *Client) PutConfig(ctx context.Context, base string, doc pyjson.Object, tag string) (Reply, error) {
+	return c.send(ctx, http.MethodPut, base, "/config", doc, tag)
+}
+
+func (c *Client) send(ctx context.Context, method, base, path string, doc any, tag string) (Reply, error) {
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return Reply{}, &Error{Op: method + " " + base + path, Err: err}
+	}
+	return c.call(ctx, method, base, path, body, tag)
+}
+
+// Reload makes a member read its configuration file again.
+func (c *Client) Reload(ctx context.Context, base string) (Reply, error) {
+	return c.call(ctx, http.MethodPost, base, "/reload", []byte{}, "")
+}
+
+// Move is a request to move the leadership.
+type Move struct {
+	Leader      string `json:"leader,omitempty"`
+	Candidate   string `json:"candidate,omitempty"`
+	ScheduledAt string `json:"scheduled_at,omitempty"`
+}
+
+// Switchover moves the leadership from Move.Leader and returns when the outcome
+// is known, or with code 202 when it is scheduled or still running.
+func (c *Client) Switchover(ctx context.Context, base string, m Move) (Reply, error) {
+	return c.move(ctx, base, "/switchover", m)
+}
+
+// Failover moves the leadership to Move.Candidate; otherwise as Switchover.
+func (c *Client) Failover(ctx context.Context, base string, m Move) (Reply, error) {
+	return c.move(ctx, base, "/failover", m)
+}
+
+func (c *Client) move(ctx context.Context, base, path string, m Move) (Reply, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return Reply{}, &Error{Op: "POST " + base + path, Err: err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
+	defer cancel()
+	return c.do(ctx, http.MethodPost, base, path, body, "")
+}
+
+// CancelSwitchover withdraws a scheduled switchover.
+func (c *Client) CancelSwitchover(ctx context.Context, base string) (Reply, error) {
+	return c.call(ctx, http.MethodDelete, base, "/switchover", nil, "")
+}

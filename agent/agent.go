@@ -257,7 +257,7 @@ func (a *Agent) finish(exit *ErrExit) {
 	if err := a.opt.Keeper.Close(ctx, end); err != nil && !errors.Is(err, context.Canceled) {
 		a.log.Warn("could not end the session in the store; it runs out by itself", "error", err)
 	}
-	a.guards.close(ctx)
+	a.guards.close()
 }
 
 // onLead runs the leader's side job beside the loop.

@@ -21,6 +21,7 @@ type guards struct {
 	mu     sync.Mutex
 	guard  Guard
 	paused bool
+	closed bool
 }
 
 func (g *guards) run(ctx context.Context) {
@@ -38,6 +39,12 @@ func (g *guards) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-guard.Done():
+			g.mu.Lock()
+			closed := g.closed
+			g.mu.Unlock()
+			if closed {
+				return
+			}
 			g.log.Error("the guard ended; starting another")
 			g.set(nil)
 		}
@@ -100,10 +107,10 @@ func (g *guards) replaceMute(st lease.State) {
 }
 
 // close lets the guard go: it ends by itself when it is not armed.
-func (g *guards) close(context.Context) {
+func (g *guards) close() {
 	g.mu.Lock()
 	guard := g.guard
-	g.guard = nil
+	g.guard, g.closed = nil, true
 	g.mu.Unlock()
 	if guard != nil {
 		_ = guard.Close()

@@ -118,7 +118,7 @@ type vote struct {
 	Name           string          `json:"name"`
 	InRecovery     *bool           `json:"in_recovery"`
 	Timeline       wal.Timeline    `json:"timeline"`
-	LSN            string          `json:"lsn"` // as PostgreSQL writes it; empty: unknown
+	LSN            string          `json:"lsn"`   // as PostgreSQL writes it; empty: unknown
 	Fresh          bool            `json:"fresh"` // the server answered for this question
 	Voting         bool            `json:"voting"`
 	Eligible       bool            `json:"eligible"`

@@ -134,24 +134,26 @@ func (t *turn) follow() bool {
 	if !t.leaderIsOther() || !t.running(ServerStandby) || t.view.Leader.Name == t.o.Self.Name {
 		return false
 	}
-	var acts []Action
-	if s.RewindUnproven && s.Streaming {
-		acts = append(acts, Action{Kind: AcceptRewind})
-	}
 	up := t.upstream()
-	if up.Addr() != s.Upstream {
-		if _, known := t.leaderDescent(); !known {
-			t.wake(soon)
-			return t.answer(SituationFollowing, sentence("%s leads but has not published its timeline yet", t.view.Leader.Name))
-		}
-		t.wake(roundLength)
-		return t.answer(SituationFollowing, "pointing the standby at "+orNobody(up), append(acts, Action{Kind: Follow, Upstream: up})...)
-	}
-	acts = append(acts, t.standbySlots()...)
-	if len(acts) == 0 {
+	if up.Addr() == s.Upstream {
 		return false
 	}
-	return t.answer(SituationFollowing, sentence("following the leader %s", t.view.Leader.Name), acts...)
+	if _, known := t.leaderDescent(); !known {
+		t.wake(soon)
+		return t.answer(SituationFollowing, sentence("%s leads but has not published its timeline yet", t.view.Leader.Name))
+	}
+	t.wake(roundLength)
+	return t.answer(SituationFollowing, "pointing the standby at "+orNobody(up), Action{Kind: Follow, Upstream: up})
+}
+
+// followerDuties are what a standby with the right upstream does besides
+// streaming.
+func (t *turn) followerDuties() []Action {
+	var acts []Action
+	if t.o.Server.RewindUnproven && t.o.Server.Streaming {
+		acts = append(acts, Action{Kind: AcceptRewind})
+	}
+	return append(acts, t.standbySlots()...)
 }
 
 func orNobody(u Upstream) string {

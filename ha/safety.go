@@ -145,7 +145,7 @@ func (t *turn) idle() bool {
 		t.wake(roundLength)
 		return t.answer(SituationFollowing, "the leader key bears this member's name under another session; waiting until it expires")
 	case t.leaderIsOther() && t.running(ServerStandby) && s.Streaming:
-		return t.answer(SituationFollowing, sentence("following the leader %s", t.view.Leader.Name))
+		return t.answer(SituationFollowing, sentence("following the leader %s", t.view.Leader.Name), t.followerDuties()...)
 	case t.leaderIsOther() && t.running(ServerStandby):
 		t.wake(roundLength)
 		return t.answer(SituationFollowing, sentence("follows %s but does not stream yet%s", t.view.Leader.Name, lastError(s)))

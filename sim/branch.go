@@ -22,6 +22,7 @@ type branch struct {
 	// acked is the end of the last commit on this branch that a client was told
 	// of; protected likewise of those that no failover may lose.
 	acked     wal.LSN
+	ever      wal.LSN // the same, and never forgotten
 	protected wal.LSN
 }
 

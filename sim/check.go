@@ -24,6 +24,29 @@ type checker struct {
 	reigns    map[int]*server
 	current   *server // the server of the newest reign
 	unpaused  time.Duration
+	handover  handover
+}
+
+// handover is the last release of a lease after a clean stop: until then
+// nobody may lead who lacks the last record.
+type handover struct {
+	branch *branch
+	end    wal.LSN
+	until  time.Duration
+}
+
+// released: a lease was given up after the position was recorded.
+func (c *checker) released(s *server) {
+	if h := c.w.store.view.Handover; h.Leader == s.m.name && s.proc == ha.ProcessStopped && s.clean && h.LSN == s.end {
+		c.handover = handover{s.branch, s.end, c.w.now + c.w.cfg.settings.TTL*99/100}
+	}
+}
+
+// received: a member that voted confirms nothing until there is a leader.
+func (c *checker) received(s *server, from *server) {
+	if s.m.voted == c.w.store.lapses && !c.w.store.view.Leader.Held() && c.w.now-s.m.votedAt > 100*time.Millisecond {
+		c.violate("V1", "%s voted and still receives WAL from %s", s.m.name, from.m.name)
+	}
 }
 
 // Violation is one broken promise.
@@ -65,7 +88,7 @@ func (c *checker) exempt(s *server) bool {
 }
 
 func (c *checker) paused(m *member) bool {
-	return c.pausedNow() || m.agent.snap != nil && m.agent.snap.settings.Paused
+	return c.pausedNow() || m.leftRunning || m.agent.snap != nil && m.agent.snap.settings.Paused
 }
 
 func (c *checker) pausedNow() bool {
@@ -99,6 +122,10 @@ func (c *checker) reignBegins(s *server) {
 func (c *checker) losses(s *server) {
 	f := c.w.store.view.Failover
 	forced := f.Candidate == s.m.name && f.Leader == ""
+	if h := c.handover; h.branch != nil && c.w.now < h.until && !forced && !c.pausedNow() && !s.branch.contains(s.end, h.branch, h.end) {
+		c.violate("V3", "%s becomes primary without the last record at %s of the former leader, which stopped cleanly", s.m.name, h.end)
+	}
+	c.handover = handover{}
 	for _, b := range c.w.branches {
 		if b.sysID != s.sysID {
 			continue
@@ -138,7 +165,7 @@ func (c *checker) acked(x *commit) {
 		c.violate("I1", "%s acknowledges a commit and the lease is held by %q", x.s.m.name, w.store.view.Leader.Name)
 	}
 	c.lastReign = max(c.lastReign, x.reign)
-	x.branch.acked = max(x.branch.acked, x.lsn)
+	x.branch.acked, x.branch.ever = max(x.branch.acked, x.lsn), max(x.branch.ever, x.lsn)
 	if w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !c.paused(x.s.m) {
 		x.branch.protected = max(x.branch.protected, x.lsn)
 		if c.current != nil && c.current.reign > x.reign && !c.current.branch.contains(c.current.end, x.branch, x.lsn) {
@@ -228,19 +255,19 @@ func (c *checker) undisturbed(m *member) bool {
 // copies: I8, every acknowledged commit still exists on some disk.
 func (c *checker) copies() {
 	for _, b := range c.w.branches {
-		if b.acked > 0 && b.sysID == c.system && !c.anywhere(b) {
-			c.violate("I8", "the acknowledged commit at %s of branch %d (timeline %d) is on no disk any more", b.acked, b.id, b.timeline)
+		if b.ever > 0 && b.sysID == c.system && !c.anywhere(b) {
+			c.violate("I8", "the acknowledged commit at %s of branch %d (timeline %d) is on no disk any more", b.ever, b.id, b.timeline)
 		}
 	}
 }
 
 func (c *checker) anywhere(b *branch) bool {
 	for _, m := range c.w.members {
-		if s := m.server; s.branch != nil && s.branch.contains(s.end, b, b.acked) {
+		if s := m.server; s.branch != nil && s.branch.contains(s.end, b, b.ever) {
 			return true
 		}
 		for _, k := range m.server.aside {
-			if k.branch.contains(k.end, b, b.acked) {
+			if k.branch.contains(k.end, b, b.ever) {
 				return true
 			}
 		}

@@ -240,6 +240,7 @@ func (a *agent) settleBootstrap(kind ha.ActionKind) bool {
 func (a *agent) exit(x ha.Action) {
 	a.m.w.tracef("%s: agent exits with %d: %s", a.m.name, x.Code, x.Why)
 	id, m := a.keeper.session, a.m
+	m.leftRunning = m.server.writable()
 	if x.Code == 0 && id != "" {
 		m.w.net.send(m.index, m.w.store.node, func() {
 			if !m.w.store.down {
@@ -440,7 +441,10 @@ func (a *agent) word() ha.Peer {
 	s := a.m.server
 	p := ha.Peer{Name: a.m.name, InRecovery: !s.writable(), Tags: a.m.tags,
 		EligibleKnown: true, Eligible: a.mem.Eligible,
-		Voting: a.mem.Promised && s.rx == nil && s.upstream.IsZero()}
+		Voting: a.mem.Promised && (s.rx == nil && s.upstream.IsZero() || a.m.w.opt.Mutant == VoterStreams)}
+	if p.Voting && a.m.voted != a.m.w.store.lapses {
+		a.m.voted, a.m.votedAt = a.m.w.store.lapses, a.m.w.now
+	}
 	if p.InRecovery {
 		p.Position = s.position()
 	}

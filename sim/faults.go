@@ -35,6 +35,7 @@ const (
 	LoseReplies  FaultKind = "lose-replies"
 	SlowNet      FaultKind = "slow-net"
 	SlowDisk     FaultKind = "slow-disk"
+	Stutter      FaultKind = "stutter" // stopped while a renewal is under way, cut off after it
 
 	AskSwitchover FaultKind = "ask-switchover"
 	AskFailover   FaultKind = "ask-failover"
@@ -53,7 +54,7 @@ var kinds = []struct {
 	{AgentMidStop, 3, 40 * time.Second}, {AgentStop, 2, 0}, {GuardKill, 1, 0}, {GuardPause, 1, 20 * time.Second},
 	{ServerCrash, 4, 0}, {HostOff, 3, 40 * time.Second}, {HostFreeze, 2, 40 * time.Second}, {StoreOutage, 2, 40 * time.Second},
 	{StoreLeader, 2, 3 * time.Second}, {CutPair, 3, 40 * time.Second}, {CutOneWay, 3, 40 * time.Second}, {CutStore, 3, 40 * time.Second},
-	{Isolate, 3, 40 * time.Second}, {LoseReplies, 3, 10 * time.Second}, {SlowNet, 2, 20 * time.Second}, {SlowDisk, 2, 20 * time.Second},
+	{Isolate, 3, 40 * time.Second}, {Stutter, 2, 8 * time.Second}, {LoseReplies, 3, 10 * time.Second}, {SlowNet, 2, 20 * time.Second}, {SlowDisk, 2, 20 * time.Second},
 	{AskSwitchover, 4, 0}, {AskFailover, 1, 0}, {AskPause, 1, 30 * time.Second}, {AskSync, 1, 0},
 }
 
@@ -83,13 +84,14 @@ func (f Fault) String() string {
 	return s
 }
 
-// Faults draws a seed's schedule, the same whatever happens in the world.
-func Faults(seed uint64) []Fault {
+// Faults draws a seed's schedule, the same whatever happens in the world. A
+// focus draws only from the kinds it names.
+func Faults(seed uint64, focus []FaultKind) []Fault {
 	cfg := drawConfig(rand.New(rand.NewPCG(seed, 1)))
 	r := rand.New(rand.NewPCG(seed, 3))
 	var swarm []int
 	for i, k := range kinds {
-		if r.IntN(3) > 0 {
+		if focus != nil && !slices.Contains(focus, k.kind) || focus == nil && r.IntN(3) > 0 {
 			continue
 		}
 		for range k.weight {
@@ -149,7 +151,7 @@ func (w *world) target(i int) *member {
 // user process is left then, and the kernel's fence is not modelled.
 func (w *world) twice(m *member, f Fault) bool {
 	switch f.Kind {
-	case AgentKill, AgentPause, AgentStarve, AgentMidKill, AgentMidStop:
+	case AgentKill, AgentPause, AgentStarve, AgentMidKill, AgentMidStop, Stutter:
 		return w.now < m.guardFault || w.now < m.pauseGrace
 	case GuardKill, GuardPause:
 		if m.agent.paused || w.now < m.agentFault || !m.agent.alive || m.agent.cut > 0 {
@@ -199,6 +201,9 @@ func (w *world) strike(i int, f Fault) {
 			a.stopping = true
 			a.in(a.epoch, a.wake)
 		}
+	case Stutter:
+		m.agentFault = w.now + f.Lasts + 3*w.cfg.settings.TTL
+		m.stutters = append(m.stutters, func() { w.stutter(m, f.Lasts) })
 	case GuardKill:
 		m.guard.die()
 		a.guardDied()
@@ -226,6 +231,39 @@ func (w *world) strike(i int, f Fault) {
 	default:
 		w.strikeNet(f, m, heal)
 	}
+}
+
+// stutter stops the agent right after it sent a renewal, lets it go on, and
+// cuts it off from the store.
+func (w *world) stutter(m *member, d time.Duration) {
+	w.tracef("%s: agent is stopped for %s with a renewal under way", m.name, d)
+	a, epoch := m.agent, m.agent.epoch
+	a.pause()
+	w.after(d, func() {
+		if a.epoch == epoch {
+			a.resume()
+		}
+		if w.ceased > 0 {
+			return
+		}
+		w.net.cut(m.index, w.store.node, 1)
+		w.after(w.cfg.settings.TTL*3/2, func() {
+			if w.ceased == 0 {
+				w.net.cut(m.index, w.store.node, -1)
+			}
+		})
+	})
+}
+
+// stutter lets the faults strike that wait for a renewal to be under way.
+func (a *agent) stutter() {
+	m := a.m
+	if len(m.stutters) == 0 || !a.keeper.held {
+		return
+	}
+	fn := m.stutters[0]
+	m.stutters = m.stutters[1:]
+	m.w.after(0, fn)
 }
 
 func (w *world) freeze(m *member, heal func(func())) {
@@ -352,6 +390,7 @@ func (w *world) cease() {
 	w.tracef("all faults cease")
 	w.net.heal()
 	for _, m := range w.members {
+		m.stutters = nil
 		m.loseReplies, m.host.slowDisk, m.agent.starved, m.agent.cut = 0, 0, 0, 0
 		if m.host.frozen {
 			m.grace = w.now + w.cfg.kill + 100*time.Millisecond

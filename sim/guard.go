@@ -14,6 +14,7 @@ type guard struct {
 	paused   bool
 	deadline boot.Instant // zero: not armed
 	timer    uint64
+	session  string // of the lease it stands for
 	inbox    []func()
 }
 
@@ -102,6 +103,23 @@ func (g *guard) expire(timer uint64) {
 			g.m.w.stats.Fences++
 			g.m.w.tracef("%s: guard: the deadline has passed: kills the server", g.m.name)
 			g.m.server.die()
+			g.release()
+		})
+	})
+}
+
+// release lets a helper give the fenced lease up, by session; it may be slow,
+// and if it fails the lease just runs out.
+func (g *guard) release() {
+	w, id := g.m.w, g.session
+	w.after(w.upTo(w.cfg.helper), func() {
+		if !g.m.host.up || g.m.host.frozen {
+			return
+		}
+		w.net.send(g.m.index, w.store.node, func() {
+			if !w.store.down {
+				_ = w.store.releaseLeader(id, g.m.name, w.opt.Mutant == ReleaseByName)
+			}
 		})
 	})
 }

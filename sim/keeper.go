@@ -94,6 +94,7 @@ func (k *keeper) from(sent boot.Instant) boot.Instant {
 func (k *keeper) renew() {
 	id, sent := k.session, k.a.now()
 	k.busy = true
+	k.a.stutter()
 	k.a.callFor(k.a.m.w.cfg.requestTimeout, func(s *store) error { return s.renew(id) }, func(err error, rev int64) {
 		k.busy = false
 		k.note(err)
@@ -165,6 +166,7 @@ func (k *keeper) arm(done func(ok bool)) {
 		}
 	}
 	epoch := k.a.epoch
+	g.session = k.session
 	g.arm(hard, func() { k.a.in(epoch, func() { finish(true) }) })
 	if !answered {
 		k.a.later(time.Second, func() { finish(false) })
@@ -202,11 +204,12 @@ func (k *keeper) take(id string, done func(bool)) {
 				k.hold(id, x.view.Leader.Version, done)
 				return
 			}
-			k.taking = false
 			if err != nil && k.session == id {
 				// It may be ours unnoticed, or be so later: only the end of the
-				// session is certain.
-				k.release(func(bool) {})
+				// session is certain, and no other take may begin before that.
+				k.release(func(bool) { k.taking = false })
+			} else {
+				k.taking = false
 			}
 			done(false)
 		})

@@ -18,6 +18,11 @@ type member struct {
 	agent  *agent
 	dying  []dying
 
+	voted       int // the lapse of the lease in which it last gave its word as a voter
+	votedAt     time.Duration
+	leftRunning bool // a paused cluster's agent ended and left a primary running
+	stutters    []func()
+
 	grace                  time.Duration // exempt from I1 until then, after a thaw or a pause
 	pauseGrace             time.Duration
 	agentFault, guardFault time.Duration // until when their last fault may matter

@@ -46,6 +46,10 @@ func (m Mutant) blind(o *ha.Observation) {
 		if !o.Lease.Held {
 			o.Store.View.Handover = cluster.Handover{}
 		}
+	case VoterStreams:
+		if !o.Store.View.Leader.Held() {
+			o.Server.Receiver, o.Server.Upstream = false, ""
+		}
 	case NoLagLimit:
 		o.Settings.MaxLagOnFailover = 1 << 60
 	case IgnoreRewind:

@@ -140,6 +140,7 @@ func (s *server) stopped(clean bool) {
 	life := s.life
 	s.life++
 	s.clean, s.promote, s.reign, s.diverged = clean, false, 0, 0
+	s.m.leftRunning = false
 	s.dropReceiver()
 	for _, c := range s.tx {
 		c.senderGone()

@@ -14,6 +14,7 @@ type Options struct {
 	Mutant Mutant // a known-bad variant, empty for the program as it is
 	Trace  bool   // write the story down
 	Drop   []int  // faults of the schedule that do not happen
+	Focus  []FaultKind
 	// StopAtFirst ends the world at its first violation.
 	StopAtFirst bool
 	// ClockRate, when not zero, replaces the bound on how far a clock's rate is
@@ -58,7 +59,7 @@ func (s *Stats) fired(id ha.RuleID) {
 // without, until everything is well again or should have been.
 func Run(seed uint64, opt Options) Result {
 	w := newWorld(seed, opt)
-	faults := Faults(seed)
+	faults := Faults(seed, opt.Focus)
 	w.describe(seed, faults)
 	w.schedule(faults)
 	for _, m := range w.members {

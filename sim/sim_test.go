@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -22,7 +23,7 @@ func TestSeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Run(*seedFlag, Options{Trace: true, Drop: drop, Mutant: Mutant(*mutantFlag)})
+	r := Run(*seedFlag, Options{Trace: true, Drop: drop, Mutant: Mutant(*mutantFlag), Focus: focus()})
 	fmt.Println(r.Trace)
 	if len(r.Violations) > 0 {
 		t.Error(r.Report())
@@ -38,10 +39,20 @@ func TestExplore(t *testing.T) {
 		t.Log("no -worlds given")
 		return
 	}
-	s := Many(*firstFlag, *manyFlag, Options{Mutant: Mutant(*mutantFlag)}, nil)
+	s := Many(*firstFlag, *manyFlag, Options{Mutant: Mutant(*mutantFlag), Focus: focus()}, nil)
 	for _, r := range s.Failures {
 		fmt.Println(r.Seed, r.Violations)
 	}
 	fmt.Printf("%d worlds, %d failed, %.0f/s, %.0f steps and %.0f turns per world; worlds with failover %d fence %d rewind %d lost reply %d switchover %d mid-turn %d\n%+v\nsilent %v\n",
 		s.Worlds, s.Failed, s.PerSecond(), float64(s.Total.Steps)/float64(s.Worlds), float64(s.Total.Turns)/float64(s.Worlds), s.WithFailover, s.WithFence, s.WithRewind, s.WithLostReply, s.WithSwitchover, s.WithMidTurn, s.Total, s.Total.Silent())
+}
+
+var focusFlag = flag.String("focus", "", "kinds of faults to draw from, separated by commas")
+
+func focus() []FaultKind {
+	var out []FaultKind
+	for _, f := range strings.FieldsFunc(*focusFlag, func(r rune) bool { return r == ',' }) {
+		out = append(out, FaultKind(f))
+	}
+	return out
 }

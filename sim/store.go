@@ -31,6 +31,7 @@ type store struct {
 	opened   int
 	watchers []*watcher
 
+	lapses int // how often the leader key vanished
 	// extended is when the timers were last started anew.
 	extended time.Duration
 }
@@ -139,6 +140,7 @@ func (s *store) end(id string) {
 	changed := false
 	if s.view.Leader.Session == id {
 		s.view.Leader = cluster.Leader{}
+		s.lapses++
 		changed = true
 	}
 	owner := s.snap.owner
@@ -181,8 +183,13 @@ func (s *store) releaseLeader(id, name string, byName bool) error {
 	if l := s.view.Leader; !l.Held() || l.Session != id && !(byName && l.Name == name) {
 		return dcs.ErrConflict
 	}
+	holder := s.w.member(s.view.Leader.Name)
 	s.view.Leader = cluster.Leader{}
+	s.lapses++
 	s.changed()
+	if holder != nil {
+		s.w.check.released(holder.server)
+	}
 	s.w.check.leaderChanged()
 	return nil
 }

@@ -106,6 +106,7 @@ func (c *conn) deliver(b *branch, end wal.LSN) {
 		return
 	}
 	c.broken, c.busy = 0, false
+	w.check.received(c.to, c.from)
 	c.to.receive(b, end)
 	if len(c.from.syncNames) == 0 {
 		c.flush = c.to.end

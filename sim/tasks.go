@@ -8,7 +8,6 @@ import (
 
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/ha"
-	"github.com/matriarch-ha/matriarch/wal"
 )
 
 func errf(format string, args ...any) error { return fmt.Errorf(format, args...) }
@@ -169,7 +168,7 @@ func (a *agent) copy(x ha.Action, end func(error)) {
 	w.stats.Clones++
 	life := from.life
 	s.keepAside()
-	a.work(500*time.Millisecond+w.upTo(2*time.Second)+s.slow(), nil, end, func() {
+	a.work(500*time.Millisecond+w.upTo(w.cfg.copying)+s.slow(), nil, end, func() {
 		if from, err = a.source(x.Upstream); err != nil || from.life != life {
 			end(errors.Join(err, errf("the copy from %s broke off", x.Upstream.Name)))
 			return
@@ -201,18 +200,30 @@ func (a *agent) rewind(x ha.Action, end func(error)) {
 	}
 	w.stats.Rewinds++
 	s.rewinding = true
+	if w.opt.Mutant != CloneDestroys {
+		s.aside = append(s.aside, copyOf{s.branch, s.end})
+	}
 	life := from.life
-	a.work(500*time.Millisecond+w.upTo(2*time.Second)+s.slow(), nil, end, func() {
+	a.work(500*time.Millisecond+w.upTo(w.cfg.copying)+s.slow(), func() { s.halfRewound(from) }, end, func() {
 		if from, err = a.source(x.Upstream); err != nil || from.life != life {
+			s.halfRewound(from)
 			end(errors.Join(err, errf("pg_rewind from %s broke off", x.Upstream.Name)))
 			return
 		}
-		s.aside = append(s.aside, copyOf{s.branch, s.end})
 		s.branch, s.end = from.branch.at(from.end), from.end
 		s.knownTL, s.ckptTL = max(s.knownTL, from.knownTL), s.branch.timeline
 		s.role, s.clean, s.rewinding, s.unproven = ha.ServerStandby, true, false, true
 		end(nil)
 	})
+}
+
+// halfRewound is what a rewind that was broken off leaves: files of both, and
+// nobody can say which line the WAL at hand seems to be of.
+func (s *server) halfRewound(from *server) {
+	if from != nil && from.branch != nil && s.m.w.rng.IntN(2) == 0 {
+		s.branch, s.end = from.branch.at(from.end), from.end
+		s.role, s.clean = ha.ServerStandby, true
+	}
 }
 
 // startPrimary starts the stopped server writable where it stands.
@@ -314,5 +325,3 @@ func (a *agent) checkpoint(end func(error)) {
 	})
 	s.onDeath(life, func() { end(errf("the server died")) })
 }
-
-var _ wal.LSN

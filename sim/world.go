@@ -55,6 +55,8 @@ type worldConfig struct {
 	restart         time.Duration
 	writeEvery      time.Duration
 	burst           int
+	helper          time.Duration // how late the guard's helper is
+	copying         time.Duration // a base backup or a rewind
 }
 
 const checkEvery = time.Second
@@ -92,6 +94,8 @@ func drawConfig(r *rand.Rand) worldConfig {
 		restart:         pick(time.Second, 5*time.Second, 20*time.Second),
 		writeEvery:      pick(150*time.Millisecond, 400*time.Millisecond),
 		burst:           int(pick(1000, 10000, 200000)),
+		helper:          pick(50*time.Millisecond, 2*time.Second, 8*time.Second),
+		copying:         pick(500*time.Millisecond, 2*time.Second, 10*time.Second),
 	}
 }
 

@@ -238,11 +238,14 @@ func (a *Agent) tell(o ha.Observation, before ha.Memory, d ha.Decision) {
 	if !journal.Changed(a.last, d) {
 		return
 	}
+	same := a.last.Rule == d.Rule && a.last.Situation == d.Situation && a.last.Why == d.Why
 	a.last = d
 	if a.opt.Journal != nil {
 		a.opt.Journal.Append(journal.OfTurn(o.Wall, o, before, d))
 	}
-	a.log.Info(d.Why, "rule", d.Rule, "situation", d.Situation)
+	if !same {
+		a.log.Info(d.Why, "rule", d.Rule, "situation", d.Situation)
+	}
 }
 
 // finish ends the session of an agent that ends on purpose, unless it leaves a

@@ -14,12 +14,13 @@ import (
 	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/dcs/etcdembed"
 	"github.com/matriarch-ha/matriarch/guard"
+	"github.com/matriarch-ha/matriarch/up"
 )
 
 // Main is the program: it runs the command line and returns the exit code.
 func Main(ctx context.Context, args, env []string, in io.Reader, out, errOut io.Writer) int {
-	root := newRoot(ctx, env, in, out, errOut)
-	root.SetArgs(rewrite(args[1:]))
+	root := newRoot(args[0], env, errOut)
+	root.SetArgs(rewrite(args))
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
@@ -43,8 +44,12 @@ func report(w io.Writer, err error) int {
 	return 1
 }
 
-// rewrite turns `matriarch FILE` into `matriarch agent FILE`.
-func rewrite(args []string) []string {
+// rewrite turns `matriarch FILE` and `patroni FILE` into `matriarch agent FILE`.
+func rewrite(argv []string) []string {
+	args := argv[1:]
+	if called(argv[0], "patroni") {
+		return append([]string{"agent"}, args...)
+	}
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		return args
 	}
@@ -58,6 +63,7 @@ func rewrite(args []string) []string {
 // daemons are the commands that keep running, and their hidden helpers.
 func daemons(env []string, errOut io.Writer) []*cobra.Command {
 	return []*cobra.Command{
+		up.Command(env),
 		daemon(env, errOut, RunAgent, &cobra.Command{
 			Use:   "agent FILE",
 			Short: "Run one member: supervise the local PostgreSQL and take part in the cluster",

@@ -59,6 +59,8 @@ func (a *Agent) report(act ha.Action, took time.Duration, err error) {
 		a.opt.Journal.Append(journal.OfAction(a.opt.Clock.Wall(), a.opt.Name, act, took, err))
 	}
 	switch {
+	case errors.Is(err, dcs.ErrConflict):
+		a.log.Info("another was faster; looking again", "action", act.Kind, "error", err)
 	case err != nil:
 		a.log.Warn("action failed", "action", act.Kind, "took", took, "error", err)
 	default:
@@ -196,7 +198,6 @@ func (a *Agent) onStore(ctx context.Context, s step) error {
 		}
 		return a.put(ctx, layout.KeySync, layout.EncodeSync(s.Sync), dcs.Unchanged(s.Version))
 	case ha.ClearFailover:
-		a.log.Warn("request for another leader cleared", "why", s.Why)
 		return a.put(ctx, layout.KeyFailover, layout.EncodeFailover(cluster.Failover{}), dcs.Unchanged(s.Version))
 	case ha.ClearHandover:
 		return a.opt.Store.Delete(ctx, layout.KeyHandover, dcs.Unchanged(s.Version))

@@ -132,7 +132,7 @@ func (t *turn) refusal(f cluster.Failover) string {
 	case f.ScheduledAt != "":
 		return "scheduled switchovers are not supported yet"
 	case f.Leader != "" && f.Leader != me:
-		return sentence("the request names %s as the leader, but %s leads", f.Leader, me)
+		return sentence("%s leads now, not %s", me, f.Leader)
 	case f.Candidate == me:
 		return me + " leads already"
 	case t.o.Settings.Paused && f.Candidate == "":

@@ -38,7 +38,7 @@ type handover struct {
 // released: a lease was given up after the position was recorded.
 func (c *checker) released(s *server) {
 	if h := c.w.store.view.Handover; h.Leader == s.m.name && s.proc == ha.ProcessStopped && s.clean && h.LSN == s.end {
-		c.handover = handover{s.branch, s.end, c.w.now + c.w.cfg.settings.TTL*99/100}
+		c.handover = handover{s.branch, s.end, c.w.store.handoverAt + c.w.cfg.settings.TTL*99/100}
 	}
 }
 
@@ -112,8 +112,9 @@ func (c *checker) reignBegins(s *server) {
 	}
 	w.tracef("%s: accepts writes: reign %d on branch %d (timeline %d) from %s", s.m.name, s.reign, s.branch.id, s.branch.timeline, s.end)
 	w.countReign(s)
-	c.reigns[s.reign], c.current = s, s
-	if w.store.view.Leader.Name == s.m.name {
+	c.reigns[s.reign] = s
+	if c.holds(s) {
+		c.current = s
 		c.losses(s)
 	}
 }

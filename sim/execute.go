@@ -165,6 +165,7 @@ func (a *agent) release(x ha.Action, done func(bool)) {
 	a.call(func(st *store) error {
 		st.view.Handover = x.Handover
 		st.view.Handover.Version = st.next()
+		st.handoverAt = a.m.w.now
 		st.changed()
 		return nil
 	}, func(err error, _ int64) {

@@ -43,10 +43,10 @@ func Many(first uint64, n int, opt Options, stop func(Result) bool) Summary {
 				r := Run(first+i, opt)
 				mu.Lock()
 				sum.add(r)
-				mu.Unlock()
 				if stop != nil && stop(r) {
 					halt.Store(true)
 				}
+				mu.Unlock()
 			}
 		})
 	}

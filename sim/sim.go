@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -14,7 +15,8 @@ type Options struct {
 	Mutant Mutant // a known-bad variant, empty for the program as it is
 	Trace  bool   // write the story down
 	Drop   []int  // faults of the schedule that do not happen
-	Focus  []FaultKind
+	// Focus, when not nil, draws faults from these kinds only.
+	Focus []FaultKind
 	// StopAtFirst ends the world at its first violation.
 	StopAtFirst bool
 	// ClockRate, when not zero, replaces the bound on how far a clock's rate is
@@ -25,6 +27,7 @@ type Options struct {
 // Result is what came of a world.
 type Result struct {
 	Seed       uint64
+	Options    Options
 	Violations []Violation
 	Faults     []Fault
 	Trace      string
@@ -74,7 +77,7 @@ func Run(seed uint64, opt Options) Result {
 	}
 	w.check.copies()
 	w.stats.Steps = w.steps
-	return Result{Seed: seed, Violations: w.check.violations, Faults: faults, Trace: w.trace.String(), Stats: w.stats}
+	return Result{Seed: seed, Options: opt, Violations: w.check.violations, Faults: faults, Trace: w.trace.String(), Stats: w.stats}
 }
 
 func (w *world) observeEvery() {
@@ -188,13 +191,40 @@ func (s *Stats) Add(o Stats) {
 	}
 }
 
-// Report is what went wrong, in a form that a person can repeat.
+// Command is the one command that repeats the world and prints its story.
+func (r Result) Command() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "go test ./sim -run 'TestSeed$' -seed=%d", r.Seed)
+	if len(r.Options.Drop) > 0 {
+		fmt.Fprintf(&b, " -drop=%s", joined(r.Options.Drop))
+	}
+	if len(r.Options.Focus) > 0 {
+		fmt.Fprintf(&b, " -focus=%s", joined(r.Options.Focus))
+	}
+	if r.Options.Mutant != "" {
+		fmt.Fprintf(&b, " -mutant=%s", r.Options.Mutant)
+	}
+	return b.String() + " -v"
+}
+
+func joined[T any](list []T) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(list), "[]"), " ", ",")
+}
+
+// Report is what went wrong, with the smallest schedule that still does it.
 func (r Result) Report() string {
 	var b strings.Builder
 	for _, v := range r.Violations {
 		fmt.Fprintln(&b, v)
 	}
-	fmt.Fprintf(&b, "repeat with: go test ./sim -run TestSeed -seed=%d -v\n", r.Seed)
+	small := r
+	small.Options.Drop = Shrink(r.Seed, r.Options)
+	for i, f := range r.Faults {
+		if !slices.Contains(small.Options.Drop, i) {
+			fmt.Fprintf(&b, "  needs fault %d: %s\n", i, f)
+		}
+	}
+	fmt.Fprintf(&b, "repeat it with:      %s\nthe smallest of it:  %s\n", r.Command(), small.Command())
 	return b.String()
 }
 

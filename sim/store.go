@@ -31,7 +31,8 @@ type store struct {
 	opened   int
 	watchers []*watcher
 
-	lapses int // how often the leader key vanished
+	lapses     int           // how often the leader key vanished
+	handoverAt time.Duration // when the handover was written
 	// extended is when the timers were last started anew.
 	extended time.Duration
 }

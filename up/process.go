@@ -1,0 +1,201 @@
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// command is a process to run.
+type command struct {
+	name    string // for people: "agent of n1"
+	program string
+	args    []string
+	env     []string
+	dir     string // its working directory
+	log     string // file for what it prints
+	pid     string // file that names it
+}
+
+// process is one that runs, ours or one found. Signals go through the pidfd, so
+// that none ever reaches a later process of the same number.
+type process struct {
+	pid   int
+	fd    *os.File
+	ended chan struct{} // closed when it has ended
+	exit  string        // how; known of our own children, after ended
+	found bool
+}
+
+// pidRecord tells a process from a later one of the same number, and from one
+// before the machine was started anew.
+type pidRecord struct {
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"` // clock ticks since boot
+	BootID    string `json:"boot_id"`
+}
+
+// logLimit is the size over which a log is put away at a start; one is kept.
+const logLimit = 8 << 20
+
+// launch starts a process in a session of its own, so that no signal of the
+// terminal reaches it, and with nothing of ours open in it but its log.
+func launch(c command) (*process, error) {
+	log, err := openLog(c.log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(c.program, c.args...)
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = c.env, c.dir, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{pid: cmd.Process.Pid, ended: make(chan struct{})}
+	// A child not yet waited for keeps its number.
+	err = p.open()
+	if err == nil {
+		var r pidRecord
+		if r, err = recordOf(p.pid); err == nil {
+			err = writeJSON(c.pid, r)
+		}
+	}
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		// Whom we could not find again we do not leave behind.
+		cmd.Process.Kill()
+		cmd.Wait()
+		return nil, fmt.Errorf("keep track of process %d: %w", p.pid, err)
+	}
+	go func() {
+		defer close(p.ended)
+		cmd.Wait()
+		p.exit = cmd.ProcessState.String()
+	}()
+	return p, nil
+}
+
+// find returns the process that a pid file names, nil when it runs no more.
+func find(path string) (*process, error) {
+	var r pidRecord
+	if err := readJSON(path, &r); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		// A torn file names nobody; what it named would show at the ports.
+		return nil, nil //nolint:nilerr
+	}
+	return r.find()
+}
+
+func (r pidRecord) find() (*process, error) {
+	if r.PID <= 0 || r.BootID != bootID() {
+		return nil, nil
+	}
+	p := &process{pid: r.PID, ended: make(chan struct{}), found: true}
+	if err := p.open(); errors.Is(err, unix.ESRCH) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("look at process %d: %w", r.PID, err)
+	}
+	// Only now is the number pinned: compare what it belongs to.
+	if now, err := recordOf(r.PID); err != nil || now != r {
+		p.fd.Close()
+		return nil, nil
+	}
+	go func() {
+		defer close(p.ended)
+		p.await()
+	}()
+	return p, nil
+}
+
+// alive reports whether the process still runs; it takes nothing over.
+func (r pidRecord) alive() bool {
+	now, err := recordOf(r.PID)
+	return r.PID > 0 && err == nil && now == r
+}
+
+func (p *process) open() error {
+	fd, err := unix.PidfdOpen(p.pid, 0)
+	if err != nil {
+		return err
+	}
+	p.fd = os.NewFile(uintptr(fd), "pidfd")
+	return nil
+}
+
+// await returns when the pidfd turns readable: the process has ended.
+func (p *process) await() {
+	fds := []unix.PollFd{{Fd: int32(p.fd.Fd()), Events: unix.POLLIN}}
+	for {
+		if n, err := unix.Poll(fds, -1); n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+func (p *process) signal(sig unix.Signal) {
+	// The one error that can come of a pinned process is that it has ended.
+	_ = unix.PidfdSendSignal(int(p.fd.Fd()), sig, nil, 0)
+}
+
+// stop asks the process to end and waits for it; when ctx ends first it is
+// killed, and the error says so.
+func (p *process) stop(ctx context.Context) error {
+	p.signal(unix.SIGTERM)
+	select {
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+	}
+	p.signal(unix.SIGKILL)
+	<-p.ended
+	return fmt.Errorf("process %d did not end in time and was killed", p.pid)
+}
+
+func openLog(path string) (*os.File, error) {
+	if st, err := os.Stat(path); err == nil && st.Size() > logLimit {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+}
+
+// recordOf reads what tells a running process from others.
+func recordOf(pid int) (pidRecord, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return pidRecord{}, fmt.Errorf("%w: %w", os.ErrProcessDone, err)
+	}
+	started, err := startTime(string(stat))
+	return pidRecord{PID: pid, StartTime: started, BootID: bootID()}, err
+}
+
+// startTime is the 22nd field of a process's stat file. The program's name, the
+// 2nd, may hold anything, so the last parenthesis is looked for. A zombie has
+// ended as far as we are concerned.
+func startTime(stat string) (uint64, error) {
+	i := strings.LastIndexByte(stat, ')')
+	fields := strings.Fields(stat[i+1:])
+	if i < 0 || len(fields) < 20 {
+		return 0, fmt.Errorf("unexpected contents of a process's stat file: %q", stat)
+	}
+	if fields[0] == "Z" || fields[0] == "X" {
+		return 0, os.ErrProcessDone
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+func bootID() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
+}

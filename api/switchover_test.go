@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -255,5 +256,23 @@ func TestJournalPath(t *testing.T) {
 	}
 	if got := ask(mustServer(t, one("n1", nil), nil), "GET", "/journal", "").Body.String(); got != "[]" {
 		t.Errorf("without a journal: %s", got)
+	}
+}
+
+// TestOldLoadBalancer speaks HTTP/1.0 on the wire, as an existing check does.
+func TestOldLoadBalancer(t *testing.T) {
+	for _, c := range []struct{ member, want string }{{"n2", "HTTP/1.0 200 OK\r\n"}, {"n1", "HTTP/1.0 503 Service Unavailable\r\n"}} {
+		conn, err := net.Dial("tcp", serve(t, mustServer(t, one(c.member, nil), nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "OPTIONS / HTTP/1.0\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn) // the server closes
+		if err != nil || !strings.HasPrefix(string(answer), c.want) || !strings.HasSuffix(string(answer), "\r\n\r\n") {
+			t.Errorf("%s: %q, %v", c.member, answer, err)
+		}
 	}
 }

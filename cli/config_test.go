@@ -31,8 +31,7 @@ func TestEditConfigByOptions(t *testing.T) {
 	w := newWorld(t, demo())
 	w.run("y\n", "edit-config", "-s", "ttl=20", "-s", "postgresql.use_pg_rewind=null", "-p", "my.guc=on", "-p", "max_connections=").want(t, 0, `--- 
 +++ 
-@@ -1,7 +1,6 @@
- loop_wait: 1
+@@ -2,7 +2,6 @@
  postgresql:
    parameters:
      log_min_messages: log

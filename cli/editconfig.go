@@ -228,9 +228,13 @@ func (a *app) inEditor(c *cobra.Command, doc pyjson.Object) (pyjson.Object, erro
 	// $EDITOR may hold arguments.
 	words := append(strings.Fields(editor), path)
 	cmd := exec.CommandContext(c.Context(), words[0], words[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr()
+	cmd.Stdout, cmd.Stderr = c.OutOrStdout(), c.ErrOrStderr()
+	if in, ok := c.InOrStdin().(*os.File); ok { // anything else would be drained, and the confirmation with it
+		cmd.Stdin = in
+	}
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("editor %s: %w", words[0], err)
+		// Not wrapped: the editor's exit code is not ours.
+		return nil, fmt.Errorf("editor %s: %v", words[0], err)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -239,7 +243,7 @@ func (a *app) inEditor(c *cobra.Command, doc pyjson.Object) (pyjson.Object, erro
 	return mapping("the edited configuration", text)
 }
 
-// showDifference prints what changes, through a pager on a terminal.
+// showDifference prints what changes as a unified difference.
 func showDifference(c *cobra.Command, before, after string) error {
 	diff, err := difflib.GetUnifiedDiffString(difflib.UnifiedDiff{
 		A: difflib.SplitLines(before), B: difflib.SplitLines(after), FromFile: "", ToFile: "", Context: 3,

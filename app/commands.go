@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -114,6 +116,7 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, *config.Fi
 		if err != nil {
 			return err
 		}
+		hideSettings(env)
 		log := NewLogger(errOut, f.Log)
 		if f.Name != "" {
 			log = log.With("member", f.Name)
@@ -121,7 +124,25 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, *config.Fi
 		for _, w := range warnings {
 			log.Warn(w.String())
 		}
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		go func() {
+			for range hangups {
+				log.Warn("SIGHUP: reading the file again is not supported yet; restart to apply it (the dynamic configuration needs no reload)")
+			}
+		}()
 		return run(c.Context(), f, log)
 	}
 	return c
+}
+
+// hideSettings removes the settings given in the environment from it: passwords
+// among them must not reach the programs that are started.
+func hideSettings(env []string) {
+	for _, kv := range env {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, "PATRONI_") || strings.HasPrefix(name, "MATRIARCH_") {
+			_ = os.Unsetenv(name)
+		}
+	}
 }

@@ -182,7 +182,7 @@ func (m *member) makeAgent(context.Context) error {
 	o := agent.Options{
 		Name: f.Name, Tags: f.Tags, ConnURL: connURL(f), APIURL: apiURL(f),
 		Version: CompatVersion, Own: Version, StateDir: f.Matriarch.StateDir,
-		CanBootstrap: f.Bootstrap != nil && f.Tags.MayLead(), Bootstrap: boot, InitialConfig: initial,
+		CanBootstrap: m.canBootstrap(), Bootstrap: boot, InitialConfig: initial,
 		Configure: configurer(f, m.major), MaxIdle: f.Matriarch.TurnInterval,
 		Store: m.store, Keeper: m.keeper, Postgres: m.server,
 		StartGuard: m.startGuard,
@@ -194,6 +194,20 @@ func (m *member) makeAgent(context.Context) error {
 	}
 	m.agent = agent.New(o)
 	return nil
+}
+
+// canBootstrap: this member may found a cluster. A method other than initdb is
+// somebody's restore: founding an empty cluster in its place would be wrong.
+func (m *member) canBootstrap() bool {
+	b := m.file.Bootstrap
+	if b == nil || !m.file.Tags.MayLead() {
+		return false
+	}
+	if b.Method != "" && b.Method != "initdb" {
+		m.log.Error("bootstrap.method is not supported yet: this member will not found a cluster", "method", b.Method)
+		return false
+	}
+	return true
 }
 
 // initialSettings hold until the first turn: from the store if it says so.
@@ -286,6 +300,9 @@ func (m *member) serveProxy(ctx context.Context) error {
 
 func newProxy(f *config.File, store dcs.Store, peers *http.Client, log *slog.Logger) (*proxy.Proxy, error) {
 	c := f.Proxy
+	if c == nil { // the command was asked for: its ports' defaults hold
+		c = &config.Proxy{Listen: "0.0.0.0:5000", ListenReplicas: "0.0.0.0:5001"}
+	}
 	return proxy.New(proxy.Options{
 		Listen: c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
 		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout,

@@ -40,11 +40,15 @@ func embeddedConfig(f *config.File, keeper etcdembed.Keeper) etcdembed.Config {
 
 // startEmbedded keeps this member's store process running.
 func startEmbedded(f *config.File, keeper etcdembed.Keeper, log *slog.Logger, l *lifecycle) (*etcdembed.Supervisor, error) {
-	if err := os.MkdirAll(f.Matriarch.StateDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the state directory (matriarch.state_dir): %w", err)
+	c := embeddedConfig(f, keeper)
+	if c.StateDir == "" { // a witness has no data directory that it could lie beside
+		c.StateDir = filepath.Dir(c.DataDir)
+	}
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the store's state directory: %w", err)
 	}
 	last := ""
-	sup, err := etcdembed.NewSupervisor(embeddedConfig(f, keeper), etcdembed.Options{
+	sup, err := etcdembed.NewSupervisor(c, etcdembed.Options{
 		Log:     log,
 		HasData: func() bool { return hasData(f.Postgres.DataDir) },
 		Changed: func(s etcdembed.State) {

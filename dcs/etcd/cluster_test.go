@@ -201,3 +201,20 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// FuzzEndpoint: an accepted endpoint has a host and a port, and is accepted in
+// its plain form too.
+func FuzzEndpoint(f *testing.F) {
+	for _, s := range []string{"h:1", "http://h:1", "https://[::1]:2/x", "h", ":1", "http://", "http://h:1@x:2"} {
+		f.Add(s, true)
+	}
+	f.Fuzz(func(t *testing.T, ep string, tls bool) {
+		addr, _, err := splitEndpoint(ep, tls)
+		if err != nil {
+			return
+		}
+		if again, _, err := splitEndpoint(addr, tls); !strings.Contains(addr, "://") && (err != nil || again != addr) {
+			t.Errorf("%q gave %q, which gives %q, %v", ep, addr, again, err)
+		}
+	})
+}

@@ -18,6 +18,8 @@ type publishedState struct {
 	still   string // the same without what moves all the time
 	at      boot.Instant
 	status  string
+	// statusAt is when the status was written last.
+	statusAt boot.Instant
 }
 
 // publish writes this member's key when it changed: at once when something that
@@ -147,13 +149,18 @@ func (a *Agent) publishStatus(ctx context.Context, o ha.Observation) error {
 		st.Retain = insertName(st.Retain, own)
 	}
 	text := layout.EncodeStatus(st)
-	if text == a.published.status && o.Store.View.Status.Optime == st.Optime {
+	p := &a.published
+	// Once per loop_wait, or as soon as half of what a failover may lose was
+	// written since.
+	recent := o.Now.Sub(p.statusAt) < min(o.Settings.LoopWait, 10*time.Second) && p.status != ""
+	little := st.Optime.Sub(o.Store.View.Status.Optime) <= o.Settings.MaxLagOnFailover/2
+	if text == p.status && o.Store.View.Status.Optime == st.Optime || recent && little {
 		return nil
 	}
 	if err := a.put(ctx, layout.KeyStatus, text, dcs.Always()); err != nil {
 		return err
 	}
-	a.published.status = text
+	p.status, p.statusAt = text, o.Now
 	return nil
 }
 

@@ -155,6 +155,11 @@ func (t *turn) lead() bool {
 	}
 	t.m.Handing = Handing{}
 	t.d.WakeAfter = t.o.Settings.LoopWait
+	if t.o.Server.Position.LSN != t.view.Status.Optime {
+		// What a failover may lose is counted from the published position: while
+		// it moves, look often enough to publish it before much was written.
+		t.wake(statusPace)
+	}
 	acts := t.duties()
 	return t.answer(SituationLeading, sentence("leads on timeline %d", t.o.Server.Position.Timeline), acts...)
 }

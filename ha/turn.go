@@ -22,6 +22,7 @@ const (
 	handoverWait  = 5 * time.Second // for a candidate to get the shutdown checkpoint
 	successorWait = 5 * time.Second // a former leader leaves the race to others this long
 	backoff       = 10 * time.Second
+	statusPace    = time.Second // between looks at a position that moves
 )
 
 // turn is one call of Decide: the input, the memory being written, and the

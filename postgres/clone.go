@@ -27,23 +27,27 @@ func (s *Server) Clone(ctx context.Context, src Source, progress Progress) error
 	if state, err := s.dirState(); state == DirInaccessible {
 		return fmt.Errorf("clone: %s: %w", s.opt.DataDir, err)
 	}
-	to := s.cloneDir()
-	if err := os.RemoveAll(to); err != nil {
+	s.noteLost(ctx, src)
+	to, out := s.cloneDir(), s.outsideDirs()
+	if err := errors.Join(out.clear(), os.RemoveAll(to)); err != nil {
 		return err
 	}
 	if err := s.user.MkdirAll(to, 0o700); err != nil {
 		return err
 	}
-	err := s.baseBackup(ctx, src, to, progress)
+	err := s.baseBackup(ctx, src, to, out, progress)
 	if err == nil {
 		s.say(progress, "verifying the copy")
 		err = s.verifyCopy(ctx, to)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("clone from %s: %w", src.Name, err), os.RemoveAll(to))
+		return errors.Join(fmt.Errorf("clone from %s: %w", src.Name, err), os.RemoveAll(to), out.clear())
 	}
 	s.say(progress, "putting the copy in place")
-	return s.install(to)
+	if err := s.install(to); err != nil {
+		return err
+	}
+	return s.settleOutside(out)
 }
 
 // cloneDir is where the copy is made: beside the data directory, or inside it
@@ -68,9 +72,9 @@ func (s *Server) movable() bool {
 }
 
 // baseBackup runs pg_basebackup into a directory.
-func (s *Server) baseBackup(ctx context.Context, src Source, to string, progress Progress) error {
+func (s *Server) baseBackup(ctx context.Context, src Source, to string, out outside, progress Progress) error {
 	opts := s.config().BaseBackup
-	args, err := conf.Args("pg_basebackup", opts, conf.ForbiddenBaseBackup)
+	args, err := conf.Args("pg_basebackup", out.options(opts), conf.ForbiddenBaseBackup)
 	if err != nil {
 		return err
 	}
@@ -84,6 +88,7 @@ func (s *Server) baseBackup(ctx context.Context, src Source, to string, progress
 	if t.Passfile, err = s.passfile(t); err != nil {
 		return err
 	}
+	args = append(args, out.mappings()...)
 	args = append([]string{"--pgdata=" + to, "--wal-method=stream", "--progress", "--no-password", "--dbname=" + conf.Conninfo(t)}, args...)
 	s.say(progress, "base backup from "+src.Name)
 	return s.runWithProgress(ctx, progress, "pg_basebackup", args...)
@@ -160,6 +165,7 @@ func (s *Server) install(from string) error {
 		err = os.Rename(from, s.opt.DataDir)
 	} else {
 		err = s.moveContents(from, s.opt.DataDir)
+		err = errors.Join(err, removeIfThere(from))
 	}
 	if err != nil {
 		return fmt.Errorf("put the copy in place: %w", err)

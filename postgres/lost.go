@@ -123,3 +123,30 @@ func free(dir string) int64 {
 	}
 	return int64(st.Bavail) * st.Bsize
 }
+
+// noteLost saves, before a clone replaces a diverged directory, what is lost
+// with it. The directory itself is kept too, so a failure here stops nothing.
+func (s *Server) noteLost(ctx context.Context, src Source) {
+	if state, _ := s.dirState(); state != DirPresent {
+		return
+	}
+	ctl, err := s.control(ctx)
+	if err != nil {
+		return
+	}
+	mine, hist, err := s.stoppedPosition(ctx, ctl)
+	if err != nil {
+		return
+	}
+	tl, theirs, err := s.lineage(ctx, src)
+	if err != nil {
+		return
+	}
+	fork, ok := replica.Fork(mine.Timeline, hist, tl, theirs)
+	if !ok || fork.LSN == 0 || fork.Timeline == mine.Timeline && mine.LSN <= fork.LSN {
+		return
+	}
+	if err := s.saveLost(ctx, ctl, fork, mine, hist); err != nil {
+		s.log.Warn("the log past the fork was not saved", "error", err)
+	}
+}

@@ -19,6 +19,7 @@ import (
 func (s *Server) Observe(ctx context.Context) Facts {
 	f := Facts{At: s.opt.Clock.Now()}
 	s.seeDir(&f)
+	s.trimLog()
 	p := s.process()
 	f.Process = s.procState(p)
 	s.mu.Lock()

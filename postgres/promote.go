@@ -96,6 +96,9 @@ func (s *Server) reserve(ctx context.Context, want wal.Timeline) ([]string, erro
 	if exists(filepath.Join(s.walDir(), want.FileName())) {
 		return nil, fmt.Errorf("%w: a history file of %d exists, so it would take a later one", ErrTimelineTaken, want)
 	}
+	if s.archived(ctx, want) {
+		return nil, fmt.Errorf("%w: the archive has a history file of %d, so it would take a later one", ErrTimelineTaken, want)
+	}
 	var placed []string
 	for tl := from + 1; tl < want; tl++ {
 		path := filepath.Join(s.walDir(), tl.FileName())

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,13 +81,7 @@ func (s *Server) moveContents(from, to string) error {
 			return err
 		}
 	}
-	if err := runas.SyncDir(to); err != nil {
-		return err
-	}
-	if from != s.opt.DataDir {
-		return os.Remove(from)
-	}
-	return runas.SyncDir(from)
+	return errors.Join(runas.SyncDir(to), runas.SyncDir(from))
 }
 
 // isMountPoint also finds bind mounts within one file system.

@@ -88,10 +88,11 @@ func (s *Server) prepareRewind(ctx context.Context, src Source, state DirState, 
 
 // singleUser lets a crashed server finish its recovery and shut down, keeping
 // all its log, which pg_rewind must read. The signal file is put away for the
-// time: a single-user server refuses to be a standby.
+// time: a single-user server refuses to be a standby. A crashed standby leaves
+// recovery here; what it had past the fork is being given up anyway.
 func (s *Server) singleUser(ctx context.Context, ctl control.Data) (err error) {
-	if ctl.State == control.InArchiveRecovery {
-		return errors.New("a standby crashed here; start it as a standby once, or clone")
+	if ctl.BackupEndRequired {
+		return errors.New("the directory is a base backup that was never replayed to its end; clone it again")
 	}
 	if err := errors.Join(removeIfThere(s.standbySignal()), removeIfThere(s.recoverySignal())); err != nil {
 		return err

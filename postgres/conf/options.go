@@ -38,7 +38,7 @@ func Args(program string, opts []Option, forbidden []string) ([]string, error) {
 var (
 	ForbiddenInitDB     = []string{"pgdata", "nosync", "no-sync", "pwfile", "sync-only", "version", "username", "help"}
 	ForbiddenBaseBackup = []string{"pgdata", "format", "wal-method", "xlog-method", "gzip", "version", "dbname", "host", "port",
-		"username", "password", "no-password", "progress", "help", "target", "write-recovery-conf", "tablespace-mapping"}
+		"username", "password", "no-password", "progress", "help", "target", "write-recovery-conf"}
 	ForbiddenRewind = []string{"target-pgdata", "source-pgdata", "source-server", "write-recovery-conf", "dry-run",
 		"restore-target-wal", "config-file", "no-ensure-shutdown", "version", "help"}
 )

@@ -64,12 +64,13 @@ func lookup(uid, gid int, drop bool) User {
 
 // Command prepares a program as this user, in its own process group, with a
 // clean environment plus env. A cancelled context ends the whole group: first
-// politely, ten seconds later for certain.
+// politely, ten seconds later for certain. The program dies with us: a copy or
+// a rewind that went on by itself would work against the next agent's.
 func (u User) Command(ctx context.Context, env []string, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = "/"
 	cmd.Env = append(u.Environ(), env...)
-	cmd.SysProcAttr = u.attr(&syscall.SysProcAttr{Setpgid: true})
+	cmd.SysProcAttr = u.attr(&syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL})
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd

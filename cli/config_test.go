@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/api"
 	"github.com/matriarch-ha/matriarch/api/apitest"
@@ -107,6 +108,7 @@ func TestEditConfigConcurrently(t *testing.T) {
 		if _, err := os.Stat(other); err == nil {
 			break
 		}
+		time.Sleep(5 * time.Millisecond)
 	}
 	w.c.Change(func(v *cluster.View) { v.Config.JSON, v.Config.Version = `{"ttl":99}`, "999" })
 	if err := os.Remove(other); err != nil {

@@ -264,11 +264,7 @@ func (a *app) send(c *cobra.Command, x *access, s state, m move) error {
 		if m.action == "failover" {
 			return x.rest.Failover(c.Context(), base, request)
 		}
-		r, err := x.rest.Switchover(c.Context(), base, request)
-		if err == nil && r.Code == http.StatusNotImplemented { // a server older than the word
-			return x.rest.Failover(c.Context(), base, request)
-		}
-		return r, err
+		return x.rest.Switchover(c.Context(), base, request)
 	})
 	switch {
 	case !reached:

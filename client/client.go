@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -25,6 +26,8 @@ import (
 // Limits of one call.
 const (
 	defaultTimeout = 10 * time.Second
+	// dialTimeout is shorter: a dead host should not hold up asking the next one.
+	dialTimeout = 3 * time.Second
 	// moveTimeout: a request to move the leadership is answered by its outcome.
 	moveTimeout = 5 * time.Minute
 	maxAnswer   = 32 << 20
@@ -77,7 +80,12 @@ func New(o Options) (*Client, error) {
 		conf.Certificates = []tls.Certificate{pair}
 	}
 	return &Client{opts: o, http: &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: conf, MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second},
+		Transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSHandshakeTimeout: o.Timeout,
+			TLSClientConfig:     conf,
+			MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }

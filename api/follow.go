@@ -113,7 +113,8 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, m move, from str
 		limit = patience(settings)
 	}
 	rc := http.NewResponseController(w)
-	until := time.Now().Add(limit + writeTimeout)
+	begin := time.Now()
+	until := begin.Add(limit + writeTimeout)
 	// Errors mean a connection that cannot have deadlines: then there is none.
 	_ = rc.SetReadDeadline(until)
 	_ = rc.SetWriteDeadline(until)
@@ -125,9 +126,10 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, m move, from str
 	defer tick.Stop()
 	for {
 		v, err := s.load(ctx)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() == nil:
 			f.lastKnown = false
-		} else {
+		case err == nil:
 			switch f.look(v, time.Now()) {
 			case done:
 				s.text(w, http.StatusOK, f.success())
@@ -140,7 +142,7 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, m move, from str
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			code, text := f.pending(limit)
+			code, text := f.pending(time.Since(begin))
 			s.text(w, code, text)
 			return
 		}

@@ -41,6 +41,16 @@ type Options struct {
 	PgParams string
 	// Bootstrap is laid into bootstrap, indented by two spaces.
 	Bootstrap string
+	// Names are the members' names and those of their hosts; default n1, n2, …
+	Names []string
+	// Timing is ttl, loop_wait and retry_timeout; default 20, 5, 5 seconds.
+	Timing [3]int
+	// Witness adds a voting host without PostgreSQL to the embedded store.
+	Witness bool
+	// StoreSection replaces the name of the store's section (etcd for etcd3).
+	StoreSection string
+	// StoreArgs are further arguments of the external store's program.
+	StoreArgs []string
 	// StoreVia replaces the store's address (a relay), for ZooKeeper and etcd.
 	StoreVia func(real string) string
 }
@@ -53,9 +63,11 @@ type Cluster struct {
 	Members []*Member
 	Entry   *Host // runs the entrypoint
 	StoreAt string
+	Witness *Host // of the embedded store, if asked for
 	store   *Host
 	certs   Certs
 	entry   *Process
+	super   string // password of the superuser; empty: secret-super
 }
 
 // Member is one member of the cluster.
@@ -64,6 +76,8 @@ type Member struct {
 	c     *Cluster
 	Index int
 	Agent *Process
+	data  string   // where its data directory really is; empty: pg/data of the host
+	argv  []string // how its agent is started; empty: the program and the file
 }
 
 // Binary is the program under test: bin/matriarch of this checkout, or the one
@@ -93,23 +107,50 @@ func NewCluster(t testing.TB, o Options) *Cluster {
 	}
 	c := &Cluster{t: t, Net: NewNetwork(t), Opt: o}
 	for i := range o.Members {
-		c.Members = append(c.Members, &Member{Host: c.Net.Host(fmt.Sprintf("n%d", i+1)), c: c, Index: i})
+		name := fmt.Sprintf("n%d", i+1)
+		if i < len(o.Names) {
+			name = o.Names[i]
+		}
+		c.Members = append(c.Members, &Member{Host: c.Net.Host(name), c: c, Index: i})
 	}
 	c.Entry = c.Net.Host("entry")
+	if o.Witness {
+		c.Witness = c.Net.Host("witness")
+	}
 	if o.Store != Embedded {
 		c.store = c.Net.Host("store")
 		c.startStore()
 	}
 	var ips []string
-	for _, m := range c.Members {
-		ips = append(ips, m.IP)
+	for _, h := range c.voters() {
+		ips = append(ips, h.IP)
 	}
 	c.certs = MakeCerts(t, c.Net.Dir, ips)
 	for _, m := range c.Members {
 		c.prepare(m)
 	}
+	if w := c.Witness; w != nil {
+		c.write(w, "witness.yml", c.common("witness", w.IP)+fmt.Sprintf("  data_dir: %s/store\n", w.Dir()))
+	}
 	c.write(c.Entry, "entry.yml", c.common("entry", "")+fmt.Sprintf("proxy:\n  listen: %s:5000\n  listen_replicas: %s:5001\n  stats: %s:7000\n", c.Entry.IP, c.Entry.IP, c.Entry.IP))
 	return c
+}
+
+// voters are the hosts that vote in the embedded store.
+func (c *Cluster) voters() []*Host {
+	var out []*Host
+	for _, m := range c.Members {
+		out = append(out, m.Host)
+	}
+	if c.Witness != nil {
+		out = append(out, c.Witness)
+	}
+	return out
+}
+
+// StartWitness starts the witness.
+func (c *Cluster) StartWitness() *Process {
+	return c.Witness.Start("witness", nil, Binary(c.t), "witness", filepath.Join(c.Witness.Dir(), "witness.yml"))
 }
 
 func (c *Cluster) startStore() {
@@ -122,8 +163,8 @@ func (c *Cluster) startStore() {
 			"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(h.Dir(), "zoo.cfg"))
 	case Etcd:
 		c.StoreAt = h.IP + ":2379"
-		h.Start("etcd", nil, "etcd", "--data-dir", h.Dir()+"/etcd", "--listen-client-urls", "http://"+c.StoreAt, "--advertise-client-urls", "http://"+c.StoreAt,
-			"--listen-peer-urls", "http://"+h.IP+":2380", "--initial-advertise-peer-urls", "http://"+h.IP+":2380", "--initial-cluster", "default=http://"+h.IP+":2380")
+		h.Start("etcd", nil, append([]string{"etcd", "--data-dir", h.Dir() + "/etcd", "--listen-client-urls", "http://" + c.StoreAt, "--advertise-client-urls", "http://" + c.StoreAt,
+			"--listen-peer-urls", "http://" + h.IP + ":2380", "--initial-advertise-peer-urls", "http://" + h.IP + ":2380", "--initial-cluster", "default=http://" + h.IP + ":2380"}, c.Opt.StoreArgs...)...)
 	}
 }
 
@@ -154,15 +195,19 @@ func (c *Cluster) common(name, self string) string {
 	case ZooKeeper:
 		s += fmt.Sprintf("zookeeper:\n  hosts: ['%s']\n", at)
 	case Etcd:
-		s += fmt.Sprintf("etcd3:\n  hosts: ['%s']\n", at)
+		section := "etcd3"
+		if c.Opt.StoreSection != "" {
+			section = c.Opt.StoreSection
+		}
+		s += fmt.Sprintf("%s:\n  hosts: ['%s']\n", section, at)
 	case Embedded:
 		s += "embedded:\n"
 		if self != "" {
 			s += fmt.Sprintf("  listen_peer: %s:2380\n  listen_client: %s:2379\n  advertise: %s\n", self, self, self)
 		}
 		s += "  partners:\n"
-		for _, m := range c.Members {
-			s += fmt.Sprintf("    - {name: %s, peer: '%s:2380', client: '%s:2379'}\n", m.Name, m.IP, m.IP)
+		for _, h := range c.voters() {
+			s += fmt.Sprintf("    - {name: %s, peer: '%s:2380', client: '%s:2379'}\n", h.Name, h.IP, h.IP)
 		}
 		s += fmt.Sprintf("  cacert: %s\n  cert: %s\n  key: %s\n", c.certs.CA, c.certs.Cert, c.certs.Key)
 	}
@@ -173,7 +218,12 @@ func (c *Cluster) common(name, self string) string {
 func (m *Member) File() string { return filepath.Join(m.Dir(), "member.yml") }
 
 // DataDir is the member's data directory.
-func (m *Member) DataDir() string { return filepath.Join(m.Dir(), "pg", "data") }
+func (m *Member) DataDir() string {
+	if m.data != "" {
+		return m.data
+	}
+	return filepath.Join(m.Dir(), "pg", "data")
+}
 
 func (c *Cluster) prepare(m *Member) {
 	pg, err := user.Lookup("postgres")
@@ -189,6 +239,10 @@ func (c *Cluster) prepare(m *Member) {
 	if err := os.Chown(dir, uid, gid); err != nil {
 		c.t.Fatal(err)
 	}
+	timing := c.Opt.Timing
+	if timing[0] == 0 {
+		timing = [3]int{20, 5, 5}
+	}
 	y := c.common(m.Name, m.IP)
 	if c.Opt.Member != nil {
 		y += c.Opt.Member(m.Index)
@@ -198,9 +252,9 @@ func (c *Cluster) prepare(m *Member) {
   connect_address: %[1]s:8008
 bootstrap:
   dcs:
-    ttl: 20
-    loop_wait: 5
-    retry_timeout: 5
+    ttl: %[7]d
+    loop_wait: %[8]d
+    retry_timeout: %[9]d
     maximum_lag_on_failover: 16777216
 %[2]s    postgresql:
       use_pg_rewind: true
@@ -227,14 +281,18 @@ bootstrap:
   parameters:
     shared_buffers: 16MB
     unix_socket_directories: %[5]s
-%[6]s`, m.IP, c.Opt.DCS, c.Opt.Bootstrap, m.DataDir(), dir, c.Opt.PgParams)
+%[6]s`, m.IP, c.Opt.DCS, c.Opt.Bootstrap, m.DataDir(), dir, c.Opt.PgParams, timing[0], timing[1], timing[2])
 	c.write(m.Host, "member.yml", y)
 }
 
 // StartAgent starts the member's agent.
 func (m *Member) StartAgent(env ...string) {
 	m.c.t.Helper()
-	m.Agent = m.Start("agent", env, Binary(m.c.t), "agent", m.File())
+	argv := m.argv
+	if len(argv) == 0 {
+		argv = []string{Binary(m.c.t), "agent", m.File()}
+	}
+	m.Agent = m.Start("agent", env, argv...)
 }
 
 // StartAll starts all agents together, and the entrypoint.
@@ -386,16 +444,21 @@ func (c *Cluster) Others(not *Member) []*Member {
 }
 
 // DSN is a connection string to the member's own server.
-func (m *Member) DSN() string { return dsn(m.IP, 5432) }
+func (m *Member) DSN() string { return m.c.DSNOf(m.IP, 5432) }
 
 // DSN is a connection string to the entrypoint's read-write port.
-func (c *Cluster) DSN() string { return dsn(c.Entry.IP, 5000) }
+func (c *Cluster) DSN() string { return c.DSNOf(c.Entry.IP, 5000) }
 
 // ReadDSN is a connection string to the entrypoint's read-only port.
-func (c *Cluster) ReadDSN() string { return dsn(c.Entry.IP, 5001) }
+func (c *Cluster) ReadDSN() string { return c.DSNOf(c.Entry.IP, 5001) }
 
-func dsn(host string, port int) string {
-	return fmt.Sprintf("postgres://postgres:secret-super@%s:%d/postgres?sslmode=disable&connect_timeout=5", host, port)
+// DSNOf is the superuser's connection string to an address.
+func (c *Cluster) DSNOf(host string, port int) string {
+	password := c.super
+	if password == "" {
+		password = "secret-super"
+	}
+	return fmt.Sprintf("postgres://postgres:%s@%s:%d/postgres?sslmode=disable&connect_timeout=5", password, host, port)
 }
 
 // SQL runs a statement and returns the first column of its rows as text.
@@ -424,6 +487,12 @@ func MustSQL(t testing.TB, dsn, sql string) []string {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return rows
+}
+
+// SocketDSN is a connection string to the member's own server by its socket,
+// which works however the host is cut off.
+func (m *Member) SocketDSN() string {
+	return fmt.Sprintf("host=%s port=5432 user=postgres dbname=postgres connect_timeout=5", filepath.Dir(m.DataDir()))
 }
 
 // Postmaster returns the pid of the member's postmaster, 0 when there is none.

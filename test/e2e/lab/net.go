@@ -67,6 +67,7 @@ func (n *Network) remove() {
 	}
 	for _, h := range n.hosts {
 		_ = exec.Command("ip", "netns", "del", h.ns).Run()
+		_ = os.RemoveAll("/etc/netns/" + h.ns)
 	}
 	_ = exec.Command("ip", "link", "del", n.id+"r").Run()
 	_ = exec.Command("ip", "netns", "del", n.sw()).Run()
@@ -80,6 +81,9 @@ func (n *Network) remove() {
 	}
 	_ = os.RemoveAll(n.Dir)
 }
+
+// Here is the address of this process on the network.
+func (n *Network) Here() string { return n.prefix + ".1" }
 
 // Host is one machine: a namespace with an address.
 type Host struct {
@@ -107,6 +111,28 @@ func (n *Network) Host(name string) *Host {
 		n.t.Fatal(err)
 	}
 	return h
+}
+
+// NameHosts makes the names of all hosts, and the aliases, known on every host:
+// programs started on them see an /etc/hosts of their own.
+func (n *Network) NameHosts(aliases map[string]*Host) {
+	n.t.Helper()
+	text := "127.0.0.1 localhost\n"
+	for _, h := range n.hosts {
+		text += h.IP + " " + h.Name + "\n"
+	}
+	for name, h := range aliases {
+		text += h.IP + " " + name + "\n"
+	}
+	for _, h := range n.hosts {
+		dir := "/etc/netns/" + h.ns // where ip netns exec looks for it
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			n.t.Fatal(err)
+		}
+		if err := os.WriteFile(dir+"/hosts", []byte(text), 0o644); err != nil {
+			n.t.Fatal(err)
+		}
+	}
 }
 
 func (h *Host) port() string { return "p" + h.IP[strings.LastIndexByte(h.IP, '.')+1:] }
@@ -178,6 +204,18 @@ func (h *Host) pids() []int {
 		}
 	}
 	return pids
+}
+
+// Find returns the processes of the host whose command line contains the text.
+func (h *Host) Find(text string) []int {
+	var found []int
+	for _, pid := range h.pids() {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if strings.Contains(strings.ReplaceAll(string(b), "\x00", " "), text) {
+			found = append(found, pid)
+		}
+	}
+	return found
 }
 
 // killAll kills every process of the host until none is left. All are stopped

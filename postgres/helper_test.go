@@ -2,12 +2,15 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -105,12 +108,17 @@ func (l *lab) server(name string) *Server {
 }
 
 func (l *lab) options(name string, port int) Options {
+	opt := testOptions(l.dir, name, port)
+	opt.Logger = slog.New(slog.NewTextHandler(testWriter{l.t}, nil))
+	return opt
+}
+
+func testOptions(dir, name string, port int) Options {
 	return Options{
-		Name: name, Scope: "lab", DataDir: filepath.Join(l.dir, name, "data"), ListenHosts: []string{"127.0.0.1"}, Port: port,
+		Name: name, Scope: "lab", DataDir: filepath.Join(dir, name, "data"), ListenHosts: []string{"127.0.0.1"}, Port: port,
 		Superuser:   Credentials{Username: "postgres", Password: superPass},
 		Replication: Credentials{Username: "replicator", Password: replPass},
 		Rewind:      Credentials{Username: "rewinder", Password: rwPass},
-		Logger:      slog.New(slog.NewTextHandler(testWriter{l.t}, nil)),
 	}
 }
 
@@ -130,12 +138,57 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// primary founds a cluster.
+// template is a bootstrapped, stopped data directory that tests copy, so that
+// only the tests about bootstrapping wait for initdb.
+var template struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if template.dir != "" {
+		os.RemoveAll(template.dir)
+	}
+	os.Exit(code)
+}
+
+func makeTemplate(ctx context.Context) {
+	t := &template
+	if t.dir, t.err = os.MkdirTemp("", "mtr-pg-template-"); t.err != nil {
+		return
+	}
+	user, err := runas.For(filepath.Join(t.dir, "none"))
+	if t.err = errors.Join(err, user.Chown(t.dir), os.Chmod(t.dir, 0o755)); t.err != nil {
+		return
+	}
+	opt := testOptions(t.dir, "template", 55432)
+	opt.DataDir = filepath.Join(t.dir, "data")
+	s, err := New(opt)
+	if t.err = err; err != nil {
+		return
+	}
+	defer s.Close()
+	cfg := testConfig(t.dir)
+	s.SetConfig(cfg)
+	t.err = s.Bootstrap(ctx, BootstrapOptions{InitDB: []Option{{Name: "data-checksums"}, {Name: "encoding", Value: "UTF8"}}})
+	if t.err == nil {
+		t.err = s.AcceptBootstrap()
+	}
+}
+
+// primary starts a new cluster.
 func (l *lab) primary(ctx context.Context, name string) *Server {
 	l.t.Helper()
+	template.once.Do(func() { makeTemplate(ctx) })
+	must(l.t, template.err)
 	s := l.server(name)
-	must(l.t, s.Bootstrap(ctx, BootstrapOptions{InitDB: []Option{{Name: "data-checksums"}, {Name: "encoding", Value: "UTF8"}}}))
-	must(l.t, s.AcceptBootstrap())
+	must(l.t, s.user.MkdirAll(filepath.Dir(s.opt.DataDir), 0o755))
+	out, err := exec.Command("cp", "-a", filepath.Join(template.dir, "data"), s.opt.DataDir).CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("%v: %s", err, out)
+	}
 	must(l.t, s.StartPrimary(ctx, 0))
 	return s
 }

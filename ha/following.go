@@ -118,6 +118,11 @@ func (t *turn) crashedReplica() bool {
 		up := t.upstream()
 		return t.answer(SituationFollowing, sentence("starting the server as a standby of %s", orNobody(up)), Action{Kind: StartReplica, Upstream: up})
 	}
+	if s.RewindUnproven {
+		// Without the WAL of a leader it can never become consistent, and a start
+		// that does not end would keep it from the next leader.
+		return t.answer(SituationLeaderless, "the server was rewound and stays down until there is a leader that makes it consistent")
+	}
 	if why := election.DivergedFrom(t.standing(), t.ground()); why != "" {
 		return t.answer(SituationLeaderless, "the server stays down until there is a leader to rewind to: "+why)
 	}

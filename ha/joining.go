@@ -73,6 +73,11 @@ func (t *turn) bootstrap() bool {
 		t.wake(soon)
 		return t.answer(SituationNoCluster, "the member that was making the database is gone: releasing its claim",
 			Action{Kind: ReleaseInitialize, Version: init.Version})
+	case !init.Present && t.storeIsNew():
+		// The members of the cluster that was known before have data; they are
+		// about to show themselves here.
+		t.wake(roundLength)
+		return t.answer(SituationNoCluster, "the store is another one than before, or was restored: no new database is made before a ttl has passed")
 	case init.Present || !t.o.Self.CanBootstrap || t.o.Lease.Session == "" || t.anyTrace():
 		return false
 	}

@@ -177,8 +177,12 @@ func (t *turn) takeOver() bool {
 		t.m.StartFailures, t.m.BackoffUntil = 0, t.o.Now.Add(backoff)
 		return t.answer(SituationLeading, sentence("the promotion failed %d times (%s): giving the lease up", maxStarts, t.o.Task.Last.Error), release)
 	case !t.o.Guard.Ready():
+		// Somebody else can lead meanwhile, and may be this member again.
 		t.wake(soon)
-		return t.answer(SituationLeading, "won the lease; waiting for the guard, without which nothing may write")
+		return t.answer(SituationLeading, "won the lease, but the guard does not run, without which nothing may write: giving it up", release)
+	case !t.o.Server.Position.Known():
+		t.wake(soon)
+		return t.answer(SituationLeading, "won the lease, but the server does not say where its WAL ends: giving it up", release)
 	case election.DivergedFrom(t.standing(), t.ground()) != "":
 		return t.answer(SituationLeading, "won the lease, but "+election.DivergedFrom(t.standing(), t.ground())+": giving it up", release)
 	case t.view.Sync.Active() && !t.view.Sync.Holds(t.o.Self.Name) && !t.forced():

@@ -12,7 +12,7 @@ import (
 // confirm the old primary's commits. Then it asks the others, and takes the
 // lease if nobody is better. The store lets only one succeed.
 func (t *turn) race() bool {
-	if !t.leaderless() || !t.running(ServerStandby) || t.o.Settings.Paused && t.view.Failover.Candidate == "" {
+	if !t.leaderless() || !t.running(ServerStandby) || t.o.Settings.Paused && t.view.Failover.Candidate != t.o.Self.Name {
 		return false
 	}
 	if t.o.Server.Receiver || t.o.Server.Upstream != "" {
@@ -52,7 +52,7 @@ func (t *turn) whyNotByHand(f cluster.Failover) string {
 		return "its tags say nofailover"
 	case !st.Position.Known() || !t.o.Server.ReplayDone || t.o.Server.RewindUnproven:
 		return "its position is not known"
-	case !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.o.Settings.TTL:
+	case t.storeIsNew():
 		return "the store was replaced"
 	}
 	return election.DivergedFrom(st, t.ground())

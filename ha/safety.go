@@ -22,7 +22,12 @@ func (t *turn) leaseLost() bool {
 	switch t.o.Task.Kind {
 	case Stop:
 		return t.answer(SituationLeaseLost, sentence("stopping: the lease could not be confirmed in time; the guard kills in %s", left))
-	case "", Checkpoint:
+	case Checkpoint:
+		// No second task can begin while it runs; the server's shutdown makes one.
+		t.wake(soon)
+		return t.answer(SituationLeaseLost, sentence("the lease could not be confirmed in time (%s): cancelling the checkpoint to stop the server", l.LastError),
+			Action{Kind: CancelTask})
+	case "":
 		return t.answer(SituationLeaseLost,
 			sentence("the lease could not be confirmed in time (%s): stopping the server cleanly, %s before the guard kills it", l.LastError, left),
 			Action{Kind: Stop})

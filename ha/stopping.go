@@ -8,6 +8,10 @@ import (
 // named in the action are those that should get the last record before the
 // server is gone.
 func (t *turn) beginHanding(h Handing, why string) bool {
+	if t.o.Task.Kind == Checkpoint {
+		t.wake(soon)
+		return t.answer(SituationHandingOver, why+", once the checkpoint in progress is cancelled", Action{Kind: CancelTask})
+	}
 	h.Stopped = t.o.Now
 	t.m.Handing = h
 	return t.answer(SituationHandingOver, why, Action{Kind: Stop, Names: names(t.successors(h))})
@@ -70,7 +74,7 @@ func (t *turn) handOver() bool {
 		if h.Why == HandingStop {
 			return t.releaseWith(nil)
 		}
-		return t.handoverFailed(sentence("nobody had received the last record at %s after %s", s.Position.LSN, handoverWait))
+		return t.handoverFailed(sentence("nobody is known to have the last record at %s after %s", s.Position.LSN, t.since(h.Down)))
 	}
 	t.wake(askEvery)
 	why := sentence("the server stopped cleanly at %s; waiting until a successor has that", s.Position.LSN)
@@ -88,7 +92,9 @@ func (t *turn) releaseWith(have []string) bool {
 		why = sentence("the server stopped cleanly at %s and nobody else is known to have all of it; giving the lease up, "+
 			"and for %s nobody without it may lead", s.Position.LSN, t.o.Settings.TTL)
 	}
-	t.m.Handing, t.m.Released = Handing{}, t.o.Now
+	// The handover goes on until the lease is seen gone: a release that failed is
+	// done again, with the same record.
+	t.m.Released = t.o.Now
 	t.wake(soon)
 	return t.answer(SituationHandingOver, why, Action{Kind: ReleaseLeader, Session: t.o.Lease.Session,
 		Handover: cluster.Handover{Leader: t.o.Self.Name, Timeline: s.Position.Timeline, LSN: s.Position.LSN, Members: have}})
@@ -104,10 +110,10 @@ func (t *turn) stopFailed() bool {
 	return t.handoverFailed(why)
 }
 
-// handoverFailed ends a switchover that cannot be finished: the request is
-// cleared, which reports it as refused, and the primary goes on (rule
-// crashed-primary starts it in place). A stopping agent has nothing to go on
-// with and gives the lease up as after a crash.
+// handoverFailed ends a switchover that cannot be finished: the primary is
+// started again, also in a paused cluster, since it was stopped by us, and the
+// request is cleared, which reports it as refused. A stopping agent has nothing
+// to go on with and gives the lease up as after a crash.
 func (t *turn) handoverFailed(why string) bool {
 	h := t.m.Handing
 	t.m.Handing = Handing{}
@@ -116,8 +122,12 @@ func (t *turn) handoverFailed(why string) bool {
 		t.m.Released = t.o.Now
 		return t.answer(SituationHandingOver, why+"; giving the lease up", Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
 	}
+	var acts []Action
+	if t.stopped() && t.m.Led == t.o.Lease.Session && t.o.Server.Role == ServerPrimary {
+		acts = append(acts, Action{Kind: StartPrimary, Session: t.o.Lease.Session})
+	}
 	return t.answer(SituationHandingOver, "the switchover failed: "+why,
-		Action{Kind: ClearFailover, Version: t.view.Failover.Version, Why: why})
+		append(acts, Action{Kind: ClearFailover, Version: h.Request, Why: why})...)
 }
 
 // releaseOnStop: the agent was told to end.

@@ -116,6 +116,16 @@ func (t *turn) ground() election.Ground {
 func (t *turn) whyNot() string {
 	s := t.o.Server
 	switch {
+	// One that cannot take the lease, or will not use it, must not keep others
+	// from it by being ahead.
+	case t.o.Stopping:
+		return "its agent is stopping"
+	case !t.o.Store.Known || !t.o.Store.Reachable:
+		return "it cannot reach the store"
+	case t.o.Lease.Session == "":
+		return "it has no session in the store"
+	case !t.o.Guard.Ready():
+		return "its guard does not run"
 	case s.Dir != DirPresent || s.Rewinding:
 		return "its data directory holds no usable server"
 	case s.RewindUnproven:
@@ -124,12 +134,18 @@ func (t *turn) whyNot() string {
 		return "its server is not running"
 	case !s.ReplayDone:
 		return "it has not replayed all WAL that it has"
-	case !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.o.Settings.TTL:
+	case t.storeIsNew():
 		return "the store is another one than before, or was restored; a lease may still be held elsewhere"
 	case t.o.Now < t.m.BackoffUntil:
 		return "its last promotion failed"
 	}
 	return election.WhyNot(t.standing(), t.ground())
+}
+
+// storeIsNew: the store is another one than before, or was restored. For a ttl
+// somebody may still hold a lease that it knows nothing of.
+func (t *turn) storeIsNew() bool {
+	return !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.o.Settings.TTL
 }
 
 // leaderDescent is the leader's line of descent, and whether what the store

@@ -30,8 +30,8 @@ type Ground struct {
 	// most MaxLag bytes behind it.
 	Optime wal.LSN
 	MaxLag uint64
-	// Handover binds when the last leader stopped cleanly: exactly its last
-	// record is demanded, and no lag is allowed.
+	// Handover binds when the last leader stopped cleanly: its last record is
+	// demanded too.
 	Handover      cluster.Handover
 	CheckTimeline bool
 }
@@ -53,12 +53,11 @@ func WhyNot(s Standing, g Ground) string {
 	if g.Sync.Active() && !g.Sync.Holds(s.Name) {
 		return "it is not a synchronous standby and may lack acknowledged commits"
 	}
-	if g.Handover.Present() {
-		if s.Position.LSN < g.Handover.LSN {
-			return fmt.Sprintf("%s stopped cleanly at %s and it has only %s", g.Handover.Leader, g.Handover.LSN, s.Position.LSN)
-		}
-		return ""
+	if g.Handover.Present() && s.Position.LSN < g.Handover.LSN {
+		return fmt.Sprintf("%s stopped cleanly at %s and it has only %s", g.Handover.Leader, g.Handover.LSN, s.Position.LSN)
 	}
+	// After a clean stop nothing was published that lies later, so this only
+	// speaks where another has led since and the handover is an old one.
 	if lag := g.Optime.Sub(s.Position.LSN); lag > g.MaxLag {
 		return fmt.Sprintf("it is %d bytes behind the last known position of the leader, more than the %d allowed", lag, g.MaxLag)
 	}

@@ -41,7 +41,7 @@ func StartEtcdCluster(t testing.TB, n int, options ...string) *Etcd {
 			"--listen-client-urls", "http://" + clients[i], "--advertise-client-urls", "http://" + clients[i],
 			"--listen-peer-urls", "http://" + peers[i], "--initial-advertise-peer-urls", "http://" + peers[i],
 			"--initial-cluster", strings.Join(initial, ","), "--initial-cluster-token", dir,
-			"--heartbeat-interval", "50", "--election-timeout", "500", "--logger", "zap", "--log-level", "warn",
+			"--heartbeat-interval", "50", "--election-timeout", "500", "--logger", "zap", "--log-level", "error",
 			"--unsafe-no-fsync",
 		}, options...)
 		c.Servers = append(c.Servers, start(t, "etcd", exec.Command("etcd", args...)))

@@ -20,6 +20,23 @@ func connect(t *testing.T, prefix string, hosts ...string) *Store {
 
 func TestContract(t *testing.T) {
 	hosts := dcstest.StartZooKeeper(t)
+	t.Run("Granted", func(t *testing.T) {
+		st := connect(t, "/granted", hosts...)
+		defer st.Close()
+		// The server clamps to at least two ticks and to its configured maximum.
+		for asked, want := range map[time.Duration]time.Duration{time.Millisecond: 2 * dcstest.ZooKeeperTick, time.Hour: 2 * time.Minute} {
+			n, err := st.Open(t.Context(), asked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := n.Opened().Granted; got != want {
+				t.Errorf("asked for %v, granted %v, want %v", asked, got, want)
+			}
+			if c, err := n.Renew(t.Context()); err == nil && c.Granted != want {
+				t.Errorf("renewed for %v, want %v", c.Granted, want)
+			}
+		}
+	})
 	dcstest.Run(t, dcstest.Harness{
 		TTL:  2 * time.Second,
 		Open: func(t *testing.T, prefix string) dcs.Store { return connect(t, prefix, hosts...) },

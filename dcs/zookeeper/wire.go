@@ -176,11 +176,12 @@ func (w *wire) parseReply() (done bool, err error) {
 	return true, nil
 }
 
-// SetReadDeadline does nothing on a quiet connection after the connect: no
-// answers come where none is asked for, and callers have their own deadlines.
+// SetReadDeadline does nothing before the connect is answered, since open has a
+// deadline of its own for that, and nothing on a quiet connection: no answers
+// come where none is asked for, and callers have their own deadlines.
 func (w *wire) SetReadDeadline(t time.Time) error {
-	if w.quiet && w.isConnected() {
-		return w.Conn.SetReadDeadline(time.Time{})
+	if w.quiet || !w.isConnected() {
+		t = time.Time{}
 	}
 	return w.Conn.SetReadDeadline(t)
 }

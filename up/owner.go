@@ -64,7 +64,7 @@ func (o owner) reach(path string) error {
 		}
 		if !o.passes(st) {
 			return fmt.Errorf("the user %s, who runs PostgreSQL, cannot pass through %s (mode %04o): name another place with --dir, such as %s",
-				o.name, dir, st.Mode&0o7777, filepath.Join("/var/lib/matriarch", filepath.Base(path)))
+				o.name, dir, st.Mode&0o7777, "/var/lib/matriarch/demo")
 		}
 		if dir == filepath.Dir(dir) {
 			return nil
@@ -90,6 +90,9 @@ func makeDir(dir string, o owner) error {
 	if o.drop {
 		mode = 0o711
 	}
+	if err := o.reach(existing(dir)); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return fmt.Errorf("make the cluster's directory (--dir names another place): %w", err)
 	}
@@ -103,10 +106,30 @@ func makeDir(dir string, o owner) error {
 	if !st.IsDir() {
 		return fmt.Errorf("--dir %s is not a directory", dir)
 	}
-	if err := syscall.Access(dir, 2|1); err != nil { // W_OK|X_OK
-		return fmt.Errorf("--dir %s: this user cannot write there: %w", dir, err)
+	if uid := int(st.Sys().(*syscall.Stat_t).Uid); uid != os.Geteuid() {
+		return fmt.Errorf("--dir %s belongs to user %d: run this command as that user, or name another --dir", dir, uid)
+	}
+	if err := emptyOrOurs(dir); err != nil {
+		return err
+	}
+	// A directory made by mktemp -d is closed to PostgreSQL's user.
+	if st.Mode().Perm()&mode != mode {
+		if err := os.Chmod(dir, st.Mode().Perm()|mode); err != nil {
+			return err
+		}
 	}
 	return o.reach(dir)
+}
+
+// existing is the closest directory above dir that is there.
+func existing(dir string) string {
+	for {
+		parent := filepath.Dir(dir)
+		if _, err := os.Stat(parent); err == nil || parent == dir {
+			return parent
+		}
+		dir = parent
+	}
 }
 
 // emptyOrOurs refuses a directory that holds something else: a name mistyped
@@ -121,7 +144,7 @@ func emptyOrOurs(dir string) error {
 		switch e.Name() {
 		case recordName:
 			return nil
-		case lockName, "secrets.json", "pgpass", "lost+found":
+		case lockName, "secrets.json", "pgpass", "store.key", "store.pem", "store-ca.pem", "lost+found":
 		default:
 			strange = append(strange, e.Name())
 		}

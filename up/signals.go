@@ -5,7 +5,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
+
+// oneSignal: what arrives sooner after the first signal is the same wish.
+// Programs around this one pass the terminal's signal on, so that it comes twice.
+const oneSignal = time.Second
 
 // signals ends the context at the first signal to stop, and closes hard at the
 // second. A closed terminal counts as the first.
@@ -21,11 +26,16 @@ func signals(parent context.Context, hard chan<- struct{}) (context.Context, con
 	go func() {
 		defer signal.Stop(ch)
 		defer signal.Stop(pipe)
-		for n := 0; ; n++ {
+		var first time.Time
+		for said := false; ; {
 			select {
 			case <-ch:
-				cancel()
-				if n == 1 {
+				switch {
+				case first.IsZero():
+					first = time.Now()
+					cancel()
+				case !said && time.Since(first) > oneSignal:
+					said = true
 					close(hard)
 				}
 			case <-done:

@@ -17,7 +17,7 @@ func (p plan) storeConfig(m member) etcdembed.Config {
 		Name: m.name, Scope: p.Scope,
 		ListenPeer: at(m.peer), ListenClient: at(m.client),
 		DataDir: filepath.Join(m.state(), "store"), StateDir: m.state(),
-		Keeper: etcdembed.KeptOutside,
+		TLS: tlsFiles(p.dir), Keeper: etcdembed.KeptOutside,
 	}
 	for _, v := range p.members {
 		c.Members = append(c.Members, etcdembed.Member{Name: v.name, Peer: at(v.peer), Client: at(v.client)})

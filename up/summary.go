@@ -26,7 +26,7 @@ func (r *runner) summarize() {
 		b.WriteString(". One server is not highly available.\n\n")
 	}
 	for i, m := range p.servers() {
-		fmt.Fprintf(&b, "  %-4s %-32s PostgreSQL %-16s REST %s\n", m.name, r.words[i], at(m.pg), m.base())
+		fmt.Fprintf(&b, "  %-4s %-32s PostgreSQL %-16s REST %s\n", m.name, r.told[i].words, at(m.pg), m.base())
 	}
 	fmt.Fprintf(&b, "\nConnect:\n  psql %q\n  psql %q   # read-only\n", s.ReadWrite, s.ReadOnly)
 	me := r.commandName()

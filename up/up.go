@@ -16,7 +16,7 @@ import (
 
 const (
 	lookOften  = 100 * time.Millisecond // while it starts
-	lookSteady = 2 * time.Second
+	lookSteady = time.Second
 	// askTimeout bounds a question to a member on this machine.
 	askTimeout = 2 * time.Second
 	// stopPatience is how long one step of the stop may take before its
@@ -63,10 +63,11 @@ type runner struct {
 	agents []*keeper               // as plan.servers()
 	entry  *keeper
 
-	seen  []sight  // the last look
-	words []string // what was said of each member
-	votes string   // what was said of the store
+	seen  []sight // the last look
+	told  []told  // what was said of each member
+	votes string  // what was said of the store
 	ready bool
+	late  bool // it was said that the start takes long
 }
 
 // prepare does all that can fail before anything starts. The file is the
@@ -77,9 +78,6 @@ func (r *runner) prepare() (held *os.File, err error) {
 		return nil, err
 	}
 	if err := makeDir(dir, r.owner); err != nil {
-		return nil, err
-	}
-	if err := emptyOrOurs(dir); err != nil {
 		return nil, err
 	}
 	if held, err = lock(dir); err != nil {
@@ -98,6 +96,9 @@ func (r *runner) prepare() (held *os.File, err error) {
 	}
 	s, err := loadSecrets(dir)
 	if err != nil {
+		return held, err
+	}
+	if err := makeCertificate(dir, rec.Scope); err != nil {
 		return held, err
 	}
 	if err := writeJSON(filepath.Join(dir, recordName), rec); err != nil {
@@ -185,7 +186,7 @@ func (r *runner) start() error {
 	}
 	r.entry = &keeper{command: r.entryCommand(), say: r.screen.say}
 	r.entry.start(r.stores[0].Ready)
-	r.words = make([]string, p.Members)
+	r.told = make([]told, p.Members)
 	return nil
 }
 
@@ -221,29 +222,56 @@ func (r *runner) watch(ctx context.Context) {
 	}
 }
 
+// told is what is known of a member, and what of it was said.
+type told struct {
+	words string // now
+	since time.Time
+	said  string
+}
+
+const (
+	// transient conditions are told when they last longer.
+	transient = 1500 * time.Millisecond
+	// lateAfter: a start that takes longer deserves a hint where to look.
+	lateAfter = 30 * time.Second
+)
+
 // tell says what changed, and once that all is complete.
 func (r *runner) tell() {
 	if v := r.voteWords(); v != r.votes {
+		if r.votes != "" || !strings.HasPrefix(v, "0 ") {
+			r.screen.say("store: %s", v)
+		}
 		r.votes = v
-		r.screen.say("store: %s", v)
 	}
 	live := []string{"store: " + r.votes}
 	for i, m := range r.plan.servers() {
-		w := words(r.seen[i], r.words[i])
-		if w != r.words[i] && w != starting {
+		t := &r.told[i]
+		w, steady := words(r.seen[i], t.words)
+		if w != t.words {
+			t.words, t.since = w, time.Now()
+		}
+		if w != t.said && w != starting && (steady || time.Since(t.since) > transient) {
+			t.said = w
 			r.screen.say("%s %s", m.name, w)
 		}
-		r.words[i] = w
 		live = append(live, m.name+" "+progress(r.seen[i], w))
 	}
 	if r.ready {
 		return
 	}
 	r.screen.show(strings.Join(live, " · "))
-	if whole(r.seen) && taken(r.plan.entry) != nil && taken(r.plan.entry+1) != nil {
+	switch {
+	case whole(r.seen) && taken(r.plan.entry) != nil && taken(r.plan.entry+1) != nil:
 		r.ready = true
 		r.screen.show("")
 		r.summarize()
+	case !r.late && time.Since(r.screen.begun) > lateAfter:
+		r.late = true
+		r.screen.say("this takes long. The last words:")
+		for i, m := range r.plan.servers() {
+			r.screen.say("  %s: %s", m.name, lastLine(r.agents[i].log))
+		}
 	}
 }
 
@@ -295,7 +323,7 @@ func (r *runner) stop() error {
 		killServer(m.data(), 5*time.Second) // of agents that were killed or lost
 	}
 	errs = append(errs, r.stopStores(ctx))
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(errs...); err != nil && ctx.Err() == nil {
 		return err
 	}
 	r.screen.say("stopped. The same command brings the cluster back with its data")

@@ -25,30 +25,33 @@ func taskWords(task string) string {
 }
 
 // words are a member's condition in a few words. They change only when the
-// condition does; numbers that run are in progress.
-func words(s sight, before string) string {
+// condition does; numbers that run are in progress. steady is false for
+// conditions that are told only when they last: most pass in a moment.
+func words(s sight, before string) (text string, steady bool) {
 	if !s.ok {
 		if before == "" || before == starting {
-			return starting
+			return starting, false
 		}
-		return "does not answer"
+		return "does not answer", false
 	}
-	if m := s.doc.Matriarch; m != nil {
+	if m := s.doc.Matriarch; m != nil && !s.streams() {
 		if t := taskWords(m.Task); t != "" {
-			return t
+			return t, true
 		}
 	}
 	switch {
 	case s.leads():
-		return "leads" + timeline(s)
+		return "leads" + timeline(s), true
 	case s.streams():
-		return "streams from the leader"
+		return "streams from the leader", true
 	case s.doc.State == "running" && s.doc.Role == "primary":
-		return "is primary, without the lease"
+		return "is primary, without the lease", false
 	case s.doc.State == "running":
-		return "runs, does not stream yet"
+		return "runs, does not stream yet", false
+	case s.doc.State == "stopped" && (before == "" || before == starting):
+		return starting, false // not yet rather than no longer
 	}
-	return s.doc.State
+	return s.doc.State, false
 }
 
 const starting = "starting"

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"text/template"
+
+	"github.com/matriarch-ha/matriarch/dcs/etcdembed"
 )
 
 // storeText is the embedded store's section. Who does not vote (the
@@ -22,6 +24,9 @@ embedded:
 {{- range .Plan.Votes}}
     - {name: {{q .Name}}, peer: {{at .Peer | q}}, client: {{at .Client | q}}}
 {{- end}}
+  cacert: {{q .Plan.TLS.CA}}
+  cert: {{q .Plan.TLS.Cert}}
+  key: {{q .Plan.TLS.Key}}
 `
 
 // memberText is a member's file. The sizes suit a laptop that has other things
@@ -112,6 +117,7 @@ type planWords struct {
 	Synchronous          bool
 	Votes                []selfWords
 	Entry, EntryReplicas int
+	TLS                  etcdembed.TLS
 }
 
 func (m member) words() selfWords {
@@ -129,7 +135,7 @@ func (p plan) render(text string, self *member, s secrets) ([]byte, error) {
 		Plan    planWords
 		Self    *selfWords
 		Secrets secrets
-	}{planWords{Scope: p.Scope, PgBin: p.PgBin, Synchronous: p.Synchronous, Entry: p.entry, EntryReplicas: p.entry + 1}, nil, s}
+	}{planWords{Scope: p.Scope, PgBin: p.PgBin, Synchronous: p.Synchronous, Entry: p.entry, EntryReplicas: p.entry + 1, TLS: tlsFiles(p.dir)}, nil, s}
 	for _, m := range p.members {
 		data.Plan.Votes = append(data.Plan.Votes, m.words())
 	}

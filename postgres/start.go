@@ -230,14 +230,16 @@ func (s *Server) whyFailed(p *postmaster.Process) string {
 	return "the postmaster ended (" + p.ExitText() + ") without a message in " + s.opt.ServerLog
 }
 
-// fatalLine returns the last FATAL or PANIC line, with its detail and hint.
+// fatalLine returns the last FATAL or PANIC line, with its detail and hint, and
+// the complaints right before it: of a taken port or a wrong line of
+// pg_hba.conf the FATAL line alone only says that there was one.
 func fatalLine(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
 		if !strings.Contains(lines[i], "FATAL:") && !strings.Contains(lines[i], "PANIC:") {
 			continue
 		}
-		out := strings.TrimSpace(lines[i])
+		out := strings.Join(append(complaints(lines[:i]), strings.TrimSpace(lines[i])), "; ")
 		for _, l := range lines[i+1 : min(i+3, len(lines))] {
 			if strings.Contains(l, "DETAIL:") || strings.Contains(l, "HINT:") {
 				out += "; " + strings.TrimSpace(l)
@@ -246,6 +248,37 @@ func fatalLine(text string) string {
 		return out
 	}
 	return ""
+}
+
+// complaints are the last of the lines, as far as they are about what is wrong.
+func complaints(lines []string) []string {
+	from := len(lines)
+	for from > 0 && len(lines)-from < 6 {
+		_, message, ok := strings.Cut(lines[from-1], ":  ")
+		if !ok || !complains(lines[from-1], message) {
+			break
+		}
+		from--
+	}
+	var out []string
+	for _, l := range lines[from:] {
+		out = append(out, strings.TrimSpace(l))
+	}
+	return out
+}
+
+func complains(line, message string) bool {
+	for _, level := range []string{"DETAIL:", "HINT:", "CONTEXT:", "WARNING:", "ERROR:"} {
+		if strings.Contains(line, level) {
+			return true
+		}
+	}
+	for _, word := range []string{"could not", "invalid", "unrecognized", "syntax error", "missing", "outside the valid range", "requires", "cannot"} {
+		if strings.Contains(message, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // collectorLog is where the logging collector writes; the server says so in

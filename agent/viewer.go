@@ -50,7 +50,7 @@ func (v *viewer) run(ctx context.Context) {
 			v.refresh(ctx)
 			continue
 		}
-		v.take(u.Snapshot)
+		v.take(u.Snapshot, 0)
 	}
 }
 
@@ -58,12 +58,20 @@ func (v *viewer) run(ctx context.Context) {
 func (v *viewer) refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	// A linearizable reading cannot be older than what was known when it began.
+	floor := v.revision()
 	s, err := v.opt.Store.Load(ctx)
 	if err != nil {
 		v.lost(err)
 		return
 	}
-	v.take(s)
+	v.take(s, floor)
+}
+
+func (v *viewer) revision() int64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state.View.Revision
 }
 
 // load is refresh for those who want the view itself.
@@ -91,10 +99,18 @@ func (v *viewer) lost(err error) {
 	}
 }
 
-func (v *viewer) take(s dcs.Snapshot) {
+// take makes a snapshot the current one. The watch and several readings run at
+// the same time, so one may arrive after a newer one: that is no store that went
+// back in time, unless the snapshot is older than floor, what was known when the
+// reading began.
+func (v *viewer) take(s dcs.Snapshot, floor int64) {
 	view := layout.Decode(s)
 	v.mu.Lock()
 	before := v.state
+	if now := before.View; before.Known && s.StoreID == now.StoreID && s.Revision < now.Revision && s.Revision >= floor {
+		v.mu.Unlock()
+		return
+	}
 	v.noticeAnother(view)
 	v.state.Known, v.state.Reachable, v.state.LastError = true, true, ""
 	v.state.View, v.state.Seen = view, v.opt.Clock.Now()

@@ -107,7 +107,7 @@ func (s *Server) bootstrap(ctx context.Context, o BootstrapOptions, args []strin
 // initdb hands the superuser's password over in a file that only its owner can
 // read and that is gone afterwards.
 func (s *Server) initdb(ctx context.Context, args []string) error {
-	if err := s.user.MkdirAll(s.opt.DataDir, 0o700); err != nil {
+	if err := s.takeDir(); err != nil {
 		return err
 	}
 	su := s.opt.Superuser
@@ -154,7 +154,25 @@ func (s *Server) abandonBootstrap(ctx context.Context) error {
 			return err
 		}
 	}
-	return removeIfThere(s.bootstrapMark())
+	return errors.Join(removeIfThere(s.statePath("initdb.pw")), removeIfThere(s.bootstrapMark()))
+}
+
+// takeDir makes the data directory, or takes an empty one that an
+// administrator or a fresh volume left to root.
+func (s *Server) takeDir() error {
+	if err := s.user.MkdirAll(s.opt.DataDir, 0o700); err != nil {
+		return err
+	}
+	if state, _ := s.dirState(); state != DirEmpty && state != DirBootstrapping {
+		return nil
+	}
+	if err := os.Chmod(s.opt.DataDir, 0o700); err != nil {
+		return err
+	}
+	if to, err := filepath.EvalSymlinks(s.opt.DataDir); err == nil {
+		return s.user.Chown(to)
+	}
+	return nil
 }
 
 // failedNote is in a directory that is nothing but a failed bootstrap, and so

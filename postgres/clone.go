@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/matriarch-ha/matriarch/postgres/conf"
 	"github.com/matriarch-ha/matriarch/postgres/replica"
 	"github.com/matriarch-ha/matriarch/postgres/runas"
@@ -31,6 +33,11 @@ func (s *Server) Clone(ctx context.Context, src Source, progress Progress) error
 	to, out := s.cloneDir(), s.outsideDirs()
 	if err := errors.Join(out.clear(), os.RemoveAll(to)); err != nil {
 		return err
+	}
+	if !s.movable() {
+		if err := s.takeDir(); err != nil {
+			return err
+		}
 	}
 	if err := s.user.MkdirAll(to, 0o700); err != nil {
 		return err
@@ -64,6 +71,9 @@ func (s *Server) movable() bool {
 	var own, parent syscall.Stat_t
 	if err := syscall.Lstat(s.opt.DataDir, &own); err != nil {
 		return true
+	}
+	if unix.Access(filepath.Dir(s.opt.DataDir), unix.W_OK) != nil {
+		return false // somebody else's directory: nothing can be renamed in it
 	}
 	if own.Mode&syscall.S_IFMT == syscall.S_IFLNK || syscall.Stat(filepath.Dir(s.opt.DataDir), &parent) != nil {
 		return false

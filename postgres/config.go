@@ -147,7 +147,7 @@ func (s *Server) writeFiles(ctx context.Context, standby bool) (bool, error) {
 		}
 		changed = changed || c
 	}
-	if err := s.ensureIdent(); err != nil {
+	if err := errors.Join(s.recreate(s.hbaConf(), "pg_hba.conf"), s.recreate(s.identConf(), "pg_ident.conf")); err != nil {
 		return changed, err
 	}
 	auto, err := s.cleanAuto()
@@ -236,35 +236,37 @@ func (s *Server) replace(path, text string) (bool, error) {
 }
 
 // ensureBase keeps the operator's (or initdb's) postgresql.conf as the base
-// file that the generated one includes. A cloned directory may lack it; then the
-// copy made beside the data serves.
+// file that the generated one includes.
 func (s *Server) ensureBase() error {
-	if s.config().CustomConf != "" || exists(s.baseConf()) {
-		return nil
-	}
 	if err := s.user.MkdirAll(s.opt.ConfigDir, 0o700); err != nil {
 		return err
 	}
-	text, err := os.ReadFile(s.mainConf())
-	if err == nil && !conf.Generated(string(text)) {
-		return os.Rename(s.mainConf(), s.baseConf())
-	}
-	if backup, err := os.ReadFile(s.dataPath(s.baseName() + ".backup")); err == nil {
-		text = backup
-	} else {
-		text = nil
-	}
-	_, err = s.replace(s.baseConf(), string(text))
-	return err
-}
-
-// ensureIdent makes an empty pg_ident.conf where none exists: the generated
-// postgresql.conf names it.
-func (s *Server) ensureIdent() error {
-	if exists(s.identConf()) {
+	if s.config().CustomConf != "" || exists(s.baseConf()) {
 		return nil
 	}
-	_, err := s.replace(s.identConf(), "")
+	text, err := readPrivate(s.mainConf())
+	if err == nil && !conf.Generated(text) {
+		return os.Rename(s.mainConf(), s.baseConf())
+	}
+	return s.recreate(s.baseConf(), s.opt.ConfigBaseName+".conf")
+}
+
+// recreate makes a missing configuration file from what the data directory
+// holds: the copy that was made beside the data, which a clone brings along, or
+// the file that initdb made there. Empty is better than missing, because the
+// generated postgresql.conf names it.
+func (s *Server) recreate(path, original string) error {
+	if exists(path) {
+		return nil
+	}
+	for _, from := range []string{s.dataPath(baseName(path) + ".backup"), s.dataPath(original)} {
+		text, err := readPrivate(from)
+		if err == nil && (from != s.dataPath(original) || !conf.Generated(text)) {
+			_, err = s.replace(path, text)
+			return err
+		}
+	}
+	_, err := s.replace(path, "")
 	return err
 }
 

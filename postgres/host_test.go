@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -67,7 +69,7 @@ func TestCloneIntoALinkedDirectory(t *testing.T) {
 	b := l.server("b")
 	disk := filepath.Join(l.dir, "disk")
 	must(t, b.user.MkdirAll(filepath.Dir(b.opt.DataDir), 0o755))
-	must(t, b.user.MkdirAll(disk, 0o700))
+	must(t, os.Mkdir(disk, 0o755)) // root's, as a fresh mount is
 	must(t, os.Mkdir(filepath.Join(disk, "lost+found"), 0o700))
 	must(t, os.Symlink(disk, b.opt.DataDir))
 	if f := b.Observe(ctx); f.Dir != DirEmpty {
@@ -124,5 +126,46 @@ func TestObserveIsCheap(t *testing.T) {
 	t.Logf("one observation takes %s", time.Since(began)/50)
 	if n := a.sql(t, ctx, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'Matriarch heartbeat'"); n != "1" {
 		t.Errorf("%s heartbeat sessions after 50 observations of %d", n, pid.PID)
+	}
+}
+
+// Configuration files may live outside the data directory; a clone makes its
+// own from the copies that came with the data.
+func TestConfigDirElsewhere(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	var servers []*Server
+	for _, name := range []string{"a", "b"} {
+		opt := l.options(name, freePort(t))
+		opt.ConfigDir = filepath.Join(l.dir, name, "etc")
+		s, err := New(opt)
+		must(t, err)
+		cfg := testConfig(l.dir)
+		if name == "b" {
+			cfg.HBA = nil // not managed: it must come from the source
+		}
+		s.SetConfig(cfg)
+		t.Cleanup(func() {
+			if p := s.process(); p != nil {
+				_ = s.kill(context.Background(), p)
+			}
+			s.Close()
+		})
+		servers = append(servers, s)
+	}
+	a, b := servers[0], servers[1]
+	must(t, a.Bootstrap(ctx, BootstrapOptions{}))
+	must(t, a.AcceptBootstrap())
+	must(t, a.StartPrimary(ctx, 0))
+	if got := a.sql(t, ctx, "SHOW config_file"); got != filepath.Join(a.opt.ConfigDir, "postgresql.conf") {
+		t.Errorf("config_file %s", got)
+	}
+	must(t, b.Clone(ctx, a.source(), nil))
+	must(t, b.StartStandby(ctx, a.upstream(), true))
+	l.caughtUp(ctx, b, a)
+	if text, _ := readPrivate(b.hbaConf()); !strings.Contains(text, testHBA[0]) {
+		t.Errorf("pg_hba.conf of the clone:\n%s", text)
+	}
+	if text, _ := readPrivate(b.baseConf()); !strings.Contains(text, "lc_messages") {
+		t.Error("the clone has no base configuration")
 	}
 }

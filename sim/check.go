@@ -209,8 +209,9 @@ func (c *checker) startedRewinding(s *server) {
 func (c *checker) wrote(m *member, x ha.Action) {
 	switch x.Kind {
 	case ha.PublishStatus:
-		if b := m.server.branch; b != nil {
-			c.published[b] = max(c.published[b], c.w.store.view.Status.Optime)
+		// What a former leader's late request writes binds nobody who has won since.
+		if b := m.server.branch; b != nil && c.holds(m.server) {
+			c.published[b] = c.w.store.view.Status.Optime
 		}
 	case ha.WriteInitialize:
 		if c.system != "" && c.system != x.SystemID {

@@ -15,6 +15,7 @@ type guard struct {
 	deadline boot.Instant // zero: not armed
 	timer    uint64
 	session  string // of the lease it stands for
+	released string // the session that its helper gave up
 	inbox    []func()
 }
 
@@ -55,8 +56,13 @@ func (g *guard) resume() {
 }
 
 // arm sets the deadline; ack is told when the guard has taken it.
-func (g *guard) arm(deadline boot.Instant, ack func()) {
+// A session that it gave up is never extended.
+func (g *guard) arm(session string, deadline boot.Instant, ack func()) {
 	g.do(func() {
+		if session == g.released {
+			return
+		}
+		g.session = session
 		if deadline > g.deadline {
 			g.deadline = deadline
 			g.plan()
@@ -109,9 +115,21 @@ func (g *guard) expire(timer uint64) {
 }
 
 // release lets a helper give the fenced lease up, by session; it may be slow,
-// and if it fails the lease just runs out.
+// and if it fails the lease just runs out. The agent, if it lives, is told: it
+// must never use that session again, since the helper may still be under way.
+// Half of the worlds have no helper.
 func (g *guard) release() {
-	w, id := g.m.w, g.session
+	w, id, a := g.m.w, g.session, g.m.agent
+	if w.cfg.helper == 0 {
+		return
+	}
+	g.released = id
+	a.in(a.epoch, func() {
+		if a.keeper.session == id {
+			a.keeper.gone()
+			a.keeper.tick(0)
+		}
+	})
 	w.after(w.upTo(w.cfg.helper), func() {
 		if !g.m.host.up || g.m.host.frozen {
 			return

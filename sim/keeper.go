@@ -166,8 +166,7 @@ func (k *keeper) arm(done func(ok bool)) {
 		}
 	}
 	epoch := k.a.epoch
-	g.session = k.session
-	g.arm(hard, func() { k.a.in(epoch, func() { finish(true) }) })
+	g.arm(k.session, hard, func() { k.a.in(epoch, func() { finish(true) }) })
 	if !answered {
 		k.a.later(time.Second, func() { finish(false) })
 	}

@@ -39,7 +39,11 @@ func (w *world) traceTurn(a *agent, o *ha.Observation, d *ha.Decision) {
 	}
 	a.lastTold = does
 	s := o.Server
-	w.tracef("%s: [%s] %s | %s %s %s | %s", a.m.name, d.Rule, d.Why, s.Role, s.Process, s.Position, strings.Join(acts, ", "))
+	lease := ""
+	if o.Lease.Held {
+		lease = fmt.Sprintf(" | lease for %s", o.Lease.Deadlines.Hard.Sub(o.Now).Round(time.Millisecond))
+	}
+	w.tracef("%s: [%s] %s | %s %s %s%s | %s", a.m.name, d.Rule, d.Why, s.Role, s.Process, s.Position, lease, strings.Join(acts, ", "))
 }
 
 func traceAction(x ha.Action) string {

@@ -94,7 +94,7 @@ func drawConfig(r *rand.Rand) worldConfig {
 		restart:         pick(time.Second, 5*time.Second, 20*time.Second),
 		writeEvery:      pick(150*time.Millisecond, 400*time.Millisecond),
 		burst:           int(pick(1000, 10000, 200000)),
-		helper:          pick(50*time.Millisecond, 2*time.Second, 8*time.Second),
+		helper:          pick(0, 0, 2*time.Second, 8*time.Second),
 		copying:         pick(500*time.Millisecond, 2*time.Second, 10*time.Second),
 	}
 }

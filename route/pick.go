@@ -2,7 +2,6 @@ package route
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -210,7 +209,7 @@ func BackendOf(v cluster.View, name string) (Backend, bool) {
 	if !ok || host == "" {
 		return Backend{}, false
 	}
-	return Backend{Member: name, Addr: net.JoinHostPort(host, port)}, true
+	return Backend{Member: name, Addr: joinHostPort(host, port)}, true
 }
 
 func (q Query) word(name string) (Word, bool) {
@@ -246,4 +245,12 @@ func orUnknown(s string) string {
 		return "unknown"
 	}
 	return s
+}
+
+// joinHostPort is net.JoinHostPort, without that package's sockets.
+func joinHostPort(host, port string) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + port
 }

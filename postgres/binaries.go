@@ -173,7 +173,10 @@ func (s *Server) command(ctx context.Context, env []string, name string, args ..
 	if err != nil {
 		return nil, err
 	}
-	return s.user.Command(ctx, append([]string{"LC_ALL=C", "LANG=C"}, env...), path, args...), nil
+	if name != "initdb" { // there the locale is not for messages only: the cluster inherits it
+		env = append([]string{"LC_ALL=C", "LANG=C"}, env...)
+	}
+	return s.user.Command(ctx, env, path, args...), nil
 }
 
 // lastLines returns the last n non-empty lines, joined.

@@ -122,8 +122,27 @@ func (s *Server) initdb(ctx context.Context, args []string) error {
 		defer os.Remove(file)
 		args = append(args, "--pwfile="+file)
 	}
+	if !localeGiven(args) {
+		// Without any locale initdb would choose SQL_ASCII, which nobody wants.
+		args = append(args, "--encoding=UTF8")
+	}
 	_, err := s.run(ctx, nil, "initdb", append(args, s.opt.DataDir)...)
 	return err
+}
+
+// localeGiven reports whether options or environment name a locale or encoding.
+func localeGiven(args []string) bool {
+	for _, a := range args {
+		if strings.HasPrefix(a, "--encoding") || strings.Contains(a, "locale") || strings.HasPrefix(a, "--lc-") {
+			return true
+		}
+	}
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := os.Getenv(name); v != "" && v != "C" && v != "POSIX" {
+			return true
+		}
+	}
+	return false
 }
 
 // appendHBA adds the bootstrap's lines to initdb's pg_hba.conf, where that

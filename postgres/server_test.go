@@ -150,6 +150,21 @@ func TestSameNumberDifferentIdentity(t *testing.T) {
 	if _, err := b.Promote(ctx, 3); err == nil {
 		t.Fatal("a primary on 2 passed for one on 3")
 	}
+
+	// What was seen once outlives the segment that bears it.
+	_, err = b.Stop(ctx, StopFast, StopOptions{})
+	must(t, err)
+	files, err := filepath.Glob(filepath.Join(b.walDir(), "00000002????????????????"))
+	must(t, err)
+	for _, f := range files {
+		must(t, os.Remove(f))
+	}
+	again, err := New(b.opt)
+	must(t, err)
+	defer again.Close()
+	if got := again.Identity(2); got != pb.Identity {
+		t.Errorf("identity %+v, was %+v", got, pb.Identity)
+	}
 }
 
 func TestStoppedPositions(t *testing.T) {

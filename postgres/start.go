@@ -144,6 +144,7 @@ func (s *Server) launch(ctx context.Context, standby bool) (*postmaster.Process,
 	if err != nil {
 		return nil, err
 	}
+	s.clearSocketLocks()
 	logFile, offset, err := s.openLog()
 	if err != nil {
 		return nil, err
@@ -175,6 +176,25 @@ func (s *Server) launch(ctx context.Context, standby bool) (*postmaster.Process,
 		return err == nil && f.PID == p.PID, nil
 	})
 	return p, err
+}
+
+// clearSocketLocks removes the lock files of Unix sockets that lie in the data
+// directory (unix_socket_directories: '.'): nobody else's server has its socket
+// there, and ours does not run. One that came along with a copy or a rewind, or
+// was left by a lost host, names a process of another time or host; if a
+// process of that number lives here, the server would refuse to start.
+func (s *Server) clearSocketLocks() {
+	locks, _ := filepath.Glob(filepath.Join(globQuote(s.opt.DataDir), ".s.PGSQL.*.lock"))
+	for _, l := range locks {
+		if err := os.Remove(l); err != nil {
+			s.log.Warn("stale lock file of a socket not removed", "error", err)
+		}
+	}
+}
+
+// globQuote makes a path stand for itself in a pattern.
+func globQuote(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 // grandparent makes a server ignore a stale postmaster.pid whose number now

@@ -206,12 +206,9 @@ func (st *stopping) shutDown(ctx context.Context) bool {
 // standby has confirmed everything.
 func (st *stopping) waiting() map[int]bool {
 	out := map[int]bool{}
-	if len(st.keep) == 0 {
-		return out
-	}
-	for _, c := range postmaster.Children(st.p.PID) {
-		if _, ok := st.keep[c.PID]; ok {
-			out[c.PID] = true
+	for pid := range st.keep {
+		if postmaster.IsChild(pid, st.p.PID) {
+			out[pid] = true
 		}
 	}
 	return out

@@ -66,7 +66,15 @@ type Child struct {
 	Title string // the process title, such as "postgres: checkpointer "
 }
 
-// Children lists the living direct children of a process.
+// IsChild reports whether a process lives and is a direct child of another.
+func IsChild(pid, parent int) bool {
+	st, err := readStat(pid)
+	return err == nil && st.ppid == parent && st.state != 'Z'
+}
+
+// Children lists the living direct children of a process. It looks at every
+// process, because the kernel's own list of children may miss some while others
+// exit, and a missed one would pass for ended.
 func Children(pid int) []Child {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

@@ -85,6 +85,9 @@ func (s *Server) render(ctx context.Context, standby bool) string {
 	if cfg.HotStandbyFeedback {
 		params = append(conf.Without(params, "hot_standby_feedback"), Param{Name: "hot_standby_feedback", Value: "on"})
 	}
+	if s.keepWAL {
+		params = append(conf.Without(params, "wal_keep_size"), Param{Name: "wal_keep_size", Value: "1TB"})
+	}
 	for name := range s.bad {
 		params = conf.Without(params, name)
 	}

@@ -124,6 +124,10 @@ type StopOptions struct {
 	Keep []string
 	// Checkpoint before the stop, so that the shutdown checkpoint is short.
 	Checkpoint bool
+	// KeepWAL keeps the shutdown checkpoint from removing old log, for a server
+	// that may have diverged: pg_rewind needs it back to the last common
+	// checkpoint.
+	KeepWAL bool
 	// OnShutdownCheckpoint is told, once, that the control file says "shut
 	// down": where the last record ends and which of Keep have confirmed it.
 	// From then on this server has acknowledged its last commit.

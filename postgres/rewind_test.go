@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -168,5 +169,62 @@ func TestStopByForce(t *testing.T) {
 	must(t, err)
 	if !r.Killed || a.Observe(ctx).Process != ProcStopped {
 		t.Errorf("report %+v", r)
+	}
+}
+
+// A stop that may be followed by a rewind removes no log.
+func TestStopKeepsLogForARewind(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	cfg := testConfig(l.dir)
+	for i := range cfg.Parameters {
+		if cfg.Parameters[i].Name == "wal_keep_size" {
+			cfg.Parameters[i].Value = "0"
+		}
+	}
+	cfg.Parameters = append(cfg.Parameters, Param{Name: "min_wal_size", Value: "32MB"})
+	a.SetConfig(cfg)
+	_, err := a.ApplyConfig(ctx)
+	must(t, err)
+	must(t, a.Checkpoint(ctx))
+	oldest := a.sql(t, ctx, "SELECT redo_wal_file FROM pg_control_checkpoint()")
+	for range 4 {
+		a.sql(t, ctx, "SELECT pg_switch_wal(); CREATE TABLE IF NOT EXISTS t(); DROP TABLE t")
+	}
+	_, err = a.Stop(ctx, StopFast, StopOptions{KeepWAL: true})
+	must(t, err)
+	if !exists(filepath.Join(a.walDir(), oldest)) {
+		t.Error("the log before the stop is gone")
+	}
+	must(t, a.StartPrimary(ctx, 0))
+	if got := a.sql(t, ctx, "SHOW wal_keep_size"); got != "0" {
+		t.Errorf("wal_keep_size stayed %s", got)
+	}
+}
+
+func TestSpans(t *testing.T) {
+	h := wal.History{{Timeline: 1, LSN: 100}, {Timeline: 2, LSN: 200}}
+	got := spans(wal.Position{Timeline: 1, LSN: 90}, wal.Position{Timeline: 3, LSN: 250}, h)
+	want := []span{{1, 90, 100}, {2, 100, 200}, {3, 200, 250}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func FuzzParseStartupTitle(f *testing.F) {
+	f.Add("postgres: lab: startup recovering 00000002000000000000000A")
+	f.Add("postgres: startup   recovering 0000000")
+	f.Fuzz(func(t *testing.T, s string) { _ = parseStartupTitle(s) })
+}
+
+func TestParseStartupTitle(t *testing.T) {
+	for title, want := range map[string]uint32{
+		"postgres: lab: startup recovering 0000000B000000000000000A":  11,
+		"postgres: lab: startup waiting for 0000000B000000000000000A": 0,
+		"postgres: startup recovering 0":                              0, "": 0,
+	} {
+		if got := parseStartupTitle(title); got != want {
+			t.Errorf("%q gives %d", title, got)
+		}
 	}
 }

@@ -33,6 +33,7 @@ type Server struct {
 	recovery recoveryState
 	syncMine bool   // synchronous_standby_names is managed
 	syncText string // its value while managed
+	keepWAL  bool   // no log may be removed: a stop that may be followed by a rewind
 	proc     *postmaster.Process
 	startErr string
 	logStart int64 // where the last start began in the server log

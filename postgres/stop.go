@@ -42,6 +42,9 @@ func (s *Server) Stop(ctx context.Context, mode StopMode, o StopOptions) (StopRe
 	st := stopping{s: s, p: p, o: o, keep: map[int]string{}}
 	if mode != StopImmediate {
 		st.prepare(ctx)
+		if o.KeepWAL {
+			defer s.holdWAL(ctx)()
+		}
 	}
 	s.closeHeart()
 	s.say(o.Progress, "stopping ("+string(mode)+")")
@@ -57,6 +60,28 @@ func (s *Server) Stop(ctx context.Context, mode StopMode, o StopOptions) (StopRe
 		return st.report, err
 	}
 	return s.stopped(bounded(ctx), st.report)
+}
+
+// holdWAL makes the running server keep all its log; the returned function
+// ends that for the next time the files are written. A failure is only logged,
+// as nothing may hold up a stop.
+func (s *Server) holdWAL(ctx context.Context) func() {
+	set := func(on bool) {
+		s.mu.Lock()
+		s.keepWAL = on
+		s.mu.Unlock()
+	}
+	set(true)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, err := s.writeMain(ctx, exists(s.standbySignal()))
+	if err == nil {
+		err = s.reload(ctx)
+	}
+	if err != nil {
+		s.log.Warn("the log could not be kept for a rewind", "error", err)
+	}
+	return func() { set(false) }
 }
 
 func stopSignal(mode StopMode) syscall.Signal {

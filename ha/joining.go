@@ -50,7 +50,7 @@ func (t *turn) ownsClaim() bool {
 // together, since the claim is created only if absent.
 func (t *turn) bootstrap() bool {
 	init := t.view.Initialize
-	if t.o.Server.Dir != DirEmpty || init.SystemID != "" || t.view.Leader.Held() {
+	if t.o.Server.Dir != DirEmpty || !t.stopped() || init.SystemID != "" || t.view.Leader.Held() {
 		return false
 	}
 	last := t.o.Task.Last
@@ -112,7 +112,7 @@ func (t *turn) waitForBootstrap() bool {
 // clone copies the leader's data, or those of a running replica that offers
 // itself.
 func (t *turn) clone() bool {
-	if t.o.Server.Dir != DirEmpty || !t.leaderIsOther() {
+	if t.o.Server.Dir != DirEmpty || !t.stopped() || !t.leaderIsOther() {
 		return false
 	}
 	src := t.cloneSource()
@@ -148,6 +148,9 @@ func (t *turn) noData() bool {
 		return t.answer(SituationJoining, "the data directory cannot be used"+lastError(s))
 	case s.Dir == DirPresent:
 		return false
+	case !t.stopped():
+		t.wake(soon)
+		return t.answer(SituationJoining, "the server's data directory is gone while it runs: killing it", Action{Kind: Fence})
 	case t.o.Lease.Held:
 		t.wake(soon)
 		return t.answer(SituationJoining, "holds the lease without data: giving it up", Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})

@@ -1,6 +1,8 @@
 package ha
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
@@ -43,6 +45,14 @@ func (t *turn) crashedPrimary() bool {
 	return t.replaceCrashed(release, down)
 }
 
+// mayStartInPlace: this member led a running primary under this very lease, and
+// what is down now is that primary.
+func (t *turn) mayStartInPlace() bool {
+	s := t.o.Server
+	return t.live() && t.stopped() && s.Dir == DirPresent && s.Role == ServerPrimary && !s.Rewinding && !s.RewindUnproven &&
+		t.m.Led != "" && t.m.Led == t.o.Lease.Session
+}
+
 // replaceCrashed asks the others whether one of them can take over; if none
 // can, trying again here is all that is left.
 func (t *turn) replaceCrashed(release Action, down time.Duration) bool {
@@ -82,6 +92,13 @@ func (t *turn) goodCandidates(cands []cluster.Member, since boot.Instant, end wa
 	return good, open
 }
 
+// streams: the member is connected to this primary and has caught up with it.
+func (t *turn) streams(name string) bool {
+	return slices.ContainsFunc(t.o.Server.Replication, func(w Walsender) bool {
+		return strings.EqualFold(w.Name, name) && w.State == "streaming"
+	})
+}
+
 // switchoverAway: a person wants another leader. The candidates are asked
 // before the server is touched, and a request that cannot be met is cleared at
 // once, which reports it as refused.
@@ -106,10 +123,18 @@ func (t *turn) switchoverAway() bool {
 			Action{Kind: AskPeers, Names: names(cands)})
 	}
 	good, open := t.goodCandidates(cands, t.m.Handing.Asked, t.o.Server.Position.LSN)
+	streaming := slices.DeleteFunc(slices.Clone(good), func(name string) bool { return !t.streams(name) })
 	switch {
-	case len(good) > 0:
+	case len(streaming) == 0 && len(good) > 0 && t.since(t.m.Handing.Asked) < streamWait:
+		// Right after a restart of the primary its standbys are still on their way
+		// back; one that is not connected would not get the last record.
+		t.wake(soon)
+		return t.answer(SituationHandingOver, sentence("a switchover was asked for; waiting until one of %v streams", good))
+	case len(good) > 0 && len(streaming) == 0:
+		return t.refuse(sentence("none of %v streams from this primary", good))
+	case len(streaming) > 0:
 		h.Asked = t.m.Handing.Asked
-		return t.beginHanding(h, sentence("a switchover was asked for and %v can take over: stopping the primary cleanly", good))
+		return t.beginHanding(h, sentence("a switchover was asked for and %v can take over: stopping the primary cleanly", streaming))
 	case open && t.since(t.m.Handing.Asked) < askWait:
 		t.wake(soon)
 		return t.answer(SituationHandingOver, sentence("waiting for the word of %v", names(cands)))
@@ -180,6 +205,8 @@ func (t *turn) takeOver() bool {
 		// Somebody else can lead meanwhile, and may be this member again.
 		t.wake(soon)
 		return t.answer(SituationLeading, "won the lease, but the guard does not run, without which nothing may write: giving it up", release)
+	case t.o.Server.Rewinding || t.o.Server.RewindUnproven:
+		return t.answer(SituationLeading, "won the lease, but the server was rewound and is not known to be consistent: giving it up", release)
 	case !t.o.Server.Position.Known():
 		t.wake(soon)
 		return t.answer(SituationLeading, "won the lease, but the server does not say where its WAL ends: giving it up", release)

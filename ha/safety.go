@@ -22,12 +22,7 @@ func (t *turn) leaseLost() bool {
 	switch t.o.Task.Kind {
 	case Stop:
 		return t.answer(SituationLeaseLost, sentence("stopping: the lease could not be confirmed in time; the guard kills in %s", left))
-	case Checkpoint:
-		// No second task can begin while it runs; the server's shutdown makes one.
-		t.wake(soon)
-		return t.answer(SituationLeaseLost, sentence("the lease could not be confirmed in time (%s): cancelling the checkpoint to stop the server", l.LastError),
-			Action{Kind: CancelTask})
-	case "":
+	case "", Checkpoint:
 		return t.answer(SituationLeaseLost,
 			sentence("the lease could not be confirmed in time (%s): stopping the server cleanly, %s before the guard kills it", l.LastError, left),
 			Action{Kind: Stop})
@@ -85,8 +80,7 @@ func (t *turn) storeUnknown() bool {
 	if st.Known && st.Reachable {
 		return false
 	}
-	if t.live() && t.stopped() && t.o.Server.Dir == DirPresent && !t.o.Server.Rewinding &&
-		t.o.Server.Role == ServerPrimary && t.m.Led == t.o.Lease.Session {
+	if t.mayStartInPlace() {
 		return t.answer(SituationNoStore, "the store does not answer but the lease lasts: starting the crashed primary in place",
 			Action{Kind: StartPrimary, Session: t.o.Lease.Session})
 	}
@@ -130,8 +124,8 @@ func (t *turn) paused() bool {
 			Action{Kind: TakeLeader, Session: t.o.Lease.Session})
 	case t.view.Failover.Candidate != "" && (held || t.leaderless()):
 		return false // a person's request to a named candidate goes on below
-	case held:
-		return t.lead()
+	case held && t.lead():
+		return true
 	default:
 		return t.answer(t.situation(), "paused: nothing is changed")
 	}

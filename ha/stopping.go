@@ -123,7 +123,7 @@ func (t *turn) handoverFailed(why string) bool {
 		return t.answer(SituationHandingOver, why+"; giving the lease up", Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
 	}
 	var acts []Action
-	if t.stopped() && t.m.Led == t.o.Lease.Session && t.o.Server.Role == ServerPrimary {
+	if t.mayStartInPlace() {
 		acts = append(acts, Action{Kind: StartPrimary, Session: t.o.Lease.Session})
 	}
 	return t.answer(SituationHandingOver, "the switchover failed: "+why,

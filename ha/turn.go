@@ -19,6 +19,7 @@ const (
 	peerWait      = time.Second     // for a peer's answer in a race
 	askWait       = 2 * time.Second // for candidates' answers before a switchover
 	roundLength   = 2 * time.Second // a race that was lost is run again after this
+	streamWait    = 8 * time.Second // for a candidate to be connected again
 	handoverWait  = 5 * time.Second // for a candidate to get the shutdown checkpoint
 	successorWait = 5 * time.Second // a former leader leaves the race to others this long
 	backoff       = 10 * time.Second
@@ -37,10 +38,27 @@ type turn struct {
 // answer fills the decision in and reports that a rule has answered.
 func (t *turn) answer(s Situation, why string, actions ...Action) bool {
 	t.d.Situation, t.d.Why, t.d.Actions = s, why, actions
-	if t.d.WakeAfter == 0 {
-		t.d.WakeAfter = t.o.Settings.LoopWait
+	limit := t.o.Settings.LoopWait
+	if limit <= 0 {
+		limit = backoff
 	}
+	if t.d.WakeAfter <= 0 || t.d.WakeAfter > limit {
+		t.d.WakeAfter = limit
+	}
+	t.makeRoom()
 	return true
+}
+
+// makeRoom: no task can begin while another runs, and a checkpoint is the one
+// that the rules do not wait for: it is cancelled first, and the task begun when
+// its end is seen.
+func (t *turn) makeRoom() {
+	i := slices.IndexFunc(t.d.Actions, func(a Action) bool { return a.Kind.IsTask() })
+	if t.o.Task.Kind != Checkpoint || i < 0 {
+		return
+	}
+	t.d.Actions = append(slices.Clone(t.d.Actions[:i]), Action{Kind: CancelTask})
+	t.wake(soon)
 }
 
 // wake asks for another turn within d.

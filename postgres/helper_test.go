@@ -54,14 +54,20 @@ func testCtx(t *testing.T) context.Context {
 	return ctx
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
+func pickPort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
 	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	port, err := pickPort()
+	must(t, err)
+	return port
 }
 
 var testHBA = []string{
@@ -163,7 +169,11 @@ func makeTemplate(ctx context.Context) {
 	if t.err = errors.Join(err, user.Chown(t.dir), os.Chmod(t.dir, 0o755)); t.err != nil {
 		return
 	}
-	opt := testOptions(t.dir, "template", 55432)
+	port, err := pickPort()
+	if t.err = err; err != nil {
+		return
+	}
+	opt := testOptions(t.dir, "template", port)
 	opt.DataDir = filepath.Join(t.dir, "data")
 	s, err := New(opt)
 	if t.err = err; err != nil {

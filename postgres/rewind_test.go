@@ -228,3 +228,29 @@ func TestParseStartupTitle(t *testing.T) {
 		}
 	}
 }
+
+// A paused replay does not pass the order on; the receiver ends all the same.
+func TestStopReceiverWhileReplayIsPaused(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	b := l.replica(ctx, "b", a)
+	b.sql(t, ctx, "SELECT pg_wal_replay_pause()")
+	a.sql(t, ctx, "CREATE TABLE t(); DROP TABLE t; CREATE TABLE t()")
+	pos, err := b.StopReceiver(ctx)
+	must(t, err)
+	a.sql(t, ctx, "DROP TABLE t")
+	f := b.Observe(ctx)
+	if f.Receiver.Running || f.Position != pos || !f.ReplayPaused {
+		t.Fatalf("stopped at %s: %+v", pos, f)
+	}
+	must(t, b.ResumeReplay(ctx))
+	must(t, poll(ctx, 20*time.Millisecond, "the replay of all local log", func() (bool, error) {
+		f = b.Observe(ctx)
+		return f.ReplayDone && !f.ReplayPaused, nil
+	}))
+	if f.Receiver.Running || f.Position.LSN != pos.LSN {
+		t.Fatalf("the receiver came back: %+v", f)
+	}
+	must(t, b.StartStandby(ctx, a.upstream(), true))
+	l.caughtUp(ctx, b, a)
+}

@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/matriarch-ha/matriarch/postgres/control"
 	"github.com/matriarch-ha/matriarch/postgres/walfile"
@@ -25,7 +27,7 @@ func (s *Server) control(ctx context.Context) (control.Data, error) {
 	s.mu.Unlock()
 	out, err := s.run(ctx, nil, "pg_controldata", "-D", s.opt.DataDir)
 	if err != nil {
-		return control.Data{}, err
+		return control.Data{}, errors.Join(err, s.wrongOwner())
 	}
 	d, err := control.Parse(out)
 	if err != nil {
@@ -35,6 +37,16 @@ func (s *Server) control(ctx context.Context) (control.Data, error) {
 	defer s.mu.Unlock()
 	s.cache.controlKey, s.cache.control = key, d
 	return d, nil
+}
+
+// wrongOwner says that the data directory belongs to somebody other than the
+// user that the server runs as, if so.
+func (s *Server) wrongOwner() error {
+	var st syscall.Stat_t
+	if err := syscall.Stat(s.opt.DataDir, &st); err != nil || int(st.Uid) == s.user.UID {
+		return nil
+	}
+	return fmt.Errorf("%s is owned by user %d and PostgreSQL runs as %s: chown -R %s %s", s.opt.DataDir, st.Uid, s.user.Name, s.user.Name, s.opt.DataDir)
 }
 
 // controlKey changes whenever the control file was written.

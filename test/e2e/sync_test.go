@@ -81,11 +81,11 @@ func waitSyncNot(t *testing.T, c *lab.Cluster, lead, not *lab.Member, limit time
 		}
 		names := setting(lead, "synchronous_standby_names")
 		for _, m := range c.Others(lead) {
-			if m == not || d.role(m.Name) != "sync_standby" {
+			if m == not || d.role(m.As()) != "sync_standby" {
 				continue
 			}
-			if names != m.Name && names != `"`+m.Name+`"` {
-				return fmt.Sprintf("the store says %s, the server %q", m.Name, names)
+			if names != m.As() && names != `"`+m.As()+`"` {
+				return fmt.Sprintf("the store says %s, the server %q", m.As(), names)
 			}
 			if code, _, err := m.Get("/sync"); err != nil || code != 200 {
 				return fmt.Sprintf("GET /sync of %s: %d, %v", m.Name, code, err)
@@ -105,7 +105,7 @@ func anySync(c *lab.Cluster, lead *lab.Member) string {
 		return err.Error()
 	}
 	for _, m := range c.Members {
-		if d.role(m.Name) == "sync_standby" {
+		if d.role(m.As()) == "sync_standby" {
 			return m.Name + " is synchronous in the store"
 		}
 	}

@@ -34,7 +34,8 @@ func NewClassic(t testing.TB, files ...string) *Cluster {
 func (m *Member) classic(file string) {
 	t := m.c.t
 	t.Helper()
-	m.data = filepath.Join(m.Dir(), "varlib", "data", fmt.Sprintf("postgresql%d", m.Index))
+	m.as = fmt.Sprintf("postgresql%d", m.Index)
+	m.data = filepath.Join(m.Dir(), "varlib", "data", m.as)
 	tmp := filepath.Join(m.Dir(), "tmp")
 	pg, err := user.Lookup("postgres")
 	if err != nil {

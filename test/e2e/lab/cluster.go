@@ -51,8 +51,9 @@ type Options struct {
 	StoreSection string
 	// StoreArgs are further arguments of the external store's program.
 	StoreArgs []string
-	// StoreVia replaces the store's address (a relay), for ZooKeeper and etcd.
-	StoreVia func(real string) string
+	// StoreVia replaces the store's address (by a relay's) for each member, in
+	// order, for ZooKeeper and etcd.
+	StoreVia func(n *Network, real string) string
 }
 
 // Cluster is a cluster on hosts of its own.
@@ -76,6 +77,7 @@ type Member struct {
 	c     *Cluster
 	Index int
 	Agent *Process
+	as    string   // its name in the cluster; empty: the host's
 	data  string   // where its data directory really is; empty: pg/data of the host
 	argv  []string // how its agent is started; empty: the program and the file
 }
@@ -168,7 +170,7 @@ func (c *Cluster) startStore() {
 	}
 }
 
-// KillStore kills the external store, StartStore starts it again.
+// KillStore kills the external store.
 func (c *Cluster) KillStore() { c.store.killAll() }
 
 // StartStore starts the external store again.
@@ -189,7 +191,7 @@ func (c *Cluster) common(name, self string) string {
 	s := fmt.Sprintf("scope: lab\nname: %s\n", name)
 	at := c.StoreAt
 	if c.Opt.StoreVia != nil && self != "" {
-		at = c.Opt.StoreVia(at)
+		at = c.Opt.StoreVia(c.Net, at)
 	}
 	switch c.Opt.Store {
 	case ZooKeeper:
@@ -212,6 +214,14 @@ func (c *Cluster) common(name, self string) string {
 		s += fmt.Sprintf("  cacert: %s\n  cert: %s\n  key: %s\n", c.certs.CA, c.certs.Cert, c.certs.Key)
 	}
 	return s
+}
+
+// As is the member's name in the cluster.
+func (m *Member) As() string {
+	if m.as != "" {
+		return m.as
+	}
+	return m.Name
 }
 
 // File is the member's configuration file.

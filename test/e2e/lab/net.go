@@ -160,6 +160,9 @@ func (h *Host) PowerOn() {
 	h.Plug()
 }
 
+// Off reports whether the host has no power.
+func (h *Host) Off() bool { return h.off }
+
 // Cut drops all packets between the host and the addresses, both ways.
 func (h *Host) Cut(addrs ...string) {
 	h.net.t.Helper()

@@ -248,6 +248,14 @@ func (m *member) startGuard(ctx context.Context) (agent.Guard, error) {
 // moveStoreLeader keeps the store's own leader off the primary's host: losing
 // both at once would lengthen a failover by the store's election.
 func (m *member) moveStoreLeader(ctx context.Context) {
+	// A write under way while the store's leadership moves can be dropped without
+	// an answer; its writer then waits five seconds. A promotion is when most is
+	// written, so the move comes after it.
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(2 * time.Second):
+	}
 	to, err := etcdembed.MoveLeaderAway(ctx, *m.access, m.file.Store.Embedded.Self().Name)
 	switch {
 	case err != nil:

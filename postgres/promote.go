@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/postgres/probe"
@@ -29,7 +30,7 @@ func (s *Server) Promote(ctx context.Context, want wal.Timeline) (Promotion, err
 	if err != nil {
 		return Promotion{}, err
 	}
-	defer c.Close()
+	defer func() { c.Close() }()
 	standby, err := inRecovery(ctx, c)
 	if err != nil {
 		return Promotion{}, err
@@ -41,18 +42,44 @@ func (s *Server) Promote(ctx context.Context, want wal.Timeline) (Promotion, err
 	if err != nil {
 		return Promotion{}, err
 	}
-	if err := c.Exec(ctx, "SELECT pg_catalog.pg_promote(false)"); err != nil {
+	if err := ctx.Err(); err != nil {
 		s.remove(placed)
-		return Promotion{}, errors.New("promote: " + probe.Message(err))
-	}
-	err = poll(ctx, 5*time.Millisecond, "the promotion", func() (bool, error) {
-		standby, err := inRecovery(ctx, c)
-		return !standby, err
-	})
-	if err != nil {
 		return Promotion{}, err
 	}
+	if err := c.Exec(ctx, "SELECT pg_catalog.pg_promote(false)"); err != nil {
+		if code := probe.Code(err); code != "" && !strings.HasPrefix(code, "57") { // a refusal, no interruption
+			s.remove(placed)
+			return Promotion{}, errors.New("promote: " + probe.Message(err))
+		}
+		return Promotion{}, s.notPromoted(ctx, errors.New("promote: "+probe.Message(err)))
+	}
+	limit, cancel := context.WithTimeout(ctx, s.startTimeout())
+	defer cancel()
+	err = poll(limit, 5*time.Millisecond, "the promotion", func() (bool, error) {
+		standby, err := inRecovery(limit, c)
+		if err == nil || s.process() == nil {
+			return !standby, err
+		}
+		if again, err := s.session(limit); err == nil { // the connection may be what failed
+			c.Close()
+			c = again
+		}
+		return false, nil
+	})
+	if err != nil {
+		return Promotion{}, s.notPromoted(ctx, err)
+	}
 	return s.promoted(ctx, c, want)
+}
+
+// notPromoted ends a server that was told to promote itself and whose answer
+// cannot be waited for: the order cannot be taken back, and a standby that turns
+// writable after its lease was given up must not exist.
+func (s *Server) notPromoted(ctx context.Context, why error) error {
+	ctx, cancel := context.WithTimeout(bounded(ctx), 5*time.Second)
+	defer cancel()
+	_, err := s.Stop(ctx, StopImmediate, StopOptions{})
+	return errors.Join(why, err)
 }
 
 func inRecovery(ctx context.Context, c *probe.Conn) (bool, error) {

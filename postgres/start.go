@@ -104,10 +104,15 @@ func (s *Server) startPrimary(ctx context.Context) (*postmaster.Process, error) 
 		return nil, err
 	}
 	p, err := s.launch(ctx, false)
-	if err != nil {
-		return nil, errors.Join(err, s.MarkStandby())
+	if err == nil {
+		return p, nil
 	}
-	return p, nil
+	if s.process() != nil {
+		// It goes on starting, as a primary: the signal file would only make it
+		// look like a standby.
+		return nil, err
+	}
+	return nil, errors.Join(err, s.MarkStandby())
 }
 
 // mayStart refuses what must never be started.
@@ -153,6 +158,9 @@ func (s *Server) launch(ctx context.Context, standby bool) (*postmaster.Process,
 	args := append([]string{"-D", s.opt.DataDir, "--config-file=" + s.mainConf()}, s.controlledArgs(ctx, standby)...)
 	cmd := s.user.Detached(s.grandparent(), path, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.opt.DataDir, logFile, logFile
+	if ctx.Err() != nil { // writing the files may have taken long
+		return nil, context.Cause(ctx)
+	}
 	s.procMu.Lock()
 	p, err := postmaster.Launch(cmd)
 	if err == nil {

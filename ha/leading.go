@@ -179,6 +179,12 @@ func (t *turn) lead() bool {
 		return false
 	}
 	t.m.Handing = Handing{}
+	if !t.o.Server.Position.Known() {
+		// Everything that only the server can tell is missing, not empty: acting
+		// on it would publish position zero, empty the synchronous set, drop slots.
+		t.wake(roundLength)
+		return t.answer(SituationLeading, "leads, but its server does not answer: its duties wait"+lastError(t.o.Server))
+	}
 	t.d.WakeAfter = t.o.Settings.LoopWait
 	if t.o.Server.Position.LSN != t.view.Status.Optime {
 		// What a failover may lose is counted from the published position: while

@@ -15,7 +15,7 @@
 // and where their ports begin, which cannot change later, because the store's
 // votes know each other by address.
 //
-//	DIR/cluster.json lock secrets.json pgpass
+//	DIR/cluster.json lock secrets.json pgpass store.key store.pem store-ca.pem
 //	DIR/n1/          n1.yml agent.log agent.pid data/ state/
 //	DIR/witness/     state/ (the vote without a server, for an even number)
 //	DIR/entrypoint/  entrypoint.yml entrypoint.log entrypoint.pid

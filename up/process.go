@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"strconv"
@@ -86,11 +85,10 @@ func launch(c command) (*process, error) {
 // find returns the process that a pid file names, nil when it runs no more.
 func find(path string) (*process, error) {
 	var r pidRecord
-	if err := readJSON(path, &r); errors.Is(err, fs.ErrNotExist) {
+	if readJSON(path, &r) != nil {
+		// No file, or a torn one, names nobody; a process without one shows at
+		// its ports.
 		return nil, nil
-	} else if err != nil {
-		// A torn file names nobody; what it named would show at the ports.
-		return nil, nil //nolint:nilerr
 	}
 	return r.find()
 }

@@ -1,6 +1,7 @@
 package up
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,10 +44,22 @@ func hasData(dir string) bool {
 }
 
 // storeRuns reports whether the process of a member's vote runs.
-func storeRuns(m member) bool {
+func storeRuns(m member) bool { return storeProcess(m).alive() }
+
+func storeProcess(m member) pidRecord {
 	var s etcdembed.State
 	if err := readJSON(m.runFile(), &s); err != nil {
-		return false
+		return pidRecord{}
 	}
-	return pidRecord{PID: s.PID, StartTime: s.StartTime, BootID: s.BootID}.alive()
+	return pidRecord{PID: s.PID, StartTime: s.StartTime, BootID: s.BootID}
+}
+
+// stopLeftStore stops a vote that an agent started while there was no `up`, and
+// whose agent is gone: the supervision leaves it to its agent.
+func stopLeftStore(ctx context.Context, m member) error {
+	p, err := storeProcess(m).find()
+	if p == nil || err != nil {
+		return err
+	}
+	return p.stop(ctx)
 }

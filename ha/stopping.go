@@ -140,6 +140,14 @@ func (t *turn) releaseOnStop() bool {
 	switch {
 	case t.o.Settings.Paused:
 		return t.answer(SituationStopping, "paused: the agent ends and leaves the server as it is", done)
+	case t.ownsClaim() && t.stopped():
+		// Nobody else may take a claim away that it has not seen: left behind, it
+		// would keep a whole cluster from ever being made.
+		acts := []Action{{Kind: ReleaseInitialize, Session: t.o.Lease.Session, Version: t.view.Initialize.Version}}
+		if t.o.Lease.Held {
+			acts = append(acts, Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
+		}
+		return t.answer(SituationStopping, "told to stop before the new database was accepted: giving the bootstrap claim up and ending", append(acts, done)...)
 	case t.stopped() || s.Dir == DirEmpty || s.Dir == DirInaccessible:
 		if t.o.Lease.Held {
 			return t.answer(SituationStopping, "the server is down; giving the lease up and ending",

@@ -76,7 +76,12 @@ func (s *Server) bootstrap(ctx context.Context, o BootstrapOptions, args []strin
 		return err
 	}
 	s.say(o.Progress, "first start")
-	p, err := s.launch(ctx, false)
+	private, done, err := s.privately()
+	if err != nil {
+		return err
+	}
+	defer done()
+	p, err := s.launch(ctx, false, private...)
 	if err != nil {
 		return err
 	}
@@ -102,6 +107,23 @@ func (s *Server) bootstrap(ctx context.Context, o BootstrapOptions, args []strin
 		err = errors.New("the new database did not shut down cleanly")
 	}
 	return err
+}
+
+// privately returns arguments with which only this host is let in. The new
+// database is writable before anybody holds the lease, and may yet be set
+// aside: nobody's rows may be acknowledged in it. Without a password there is
+// nothing to let this host in by but the configured rules, which then stay.
+func (s *Server) privately() (args []string, done func(), err error) {
+	if s.opt.Superuser.Password == "" {
+		return nil, func() {}, nil
+	}
+	path := s.statePath("bootstrap_hba.conf")
+	// md5 accepts a SCRAM verifier too, and whichever kind initdb made.
+	text := "local all all md5\nhost all all samehost md5\nlocal replication all md5\nhost replication all samehost md5\n"
+	if err := s.user.WriteFile(path, []byte(text), 0o600); err != nil {
+		return nil, nil, err
+	}
+	return []string{"--hba_file=" + path}, func() { os.Remove(path) }, nil
 }
 
 // initdb hands the superuser's password over in a file that only its owner can

@@ -141,7 +141,7 @@ func (s *Server) startTimeout() time.Duration {
 
 // launch writes the files and starts the program. It returns when the
 // postmaster has taken the data directory, or has failed.
-func (s *Server) launch(ctx context.Context, standby bool) (*postmaster.Process, error) {
+func (s *Server) launch(ctx context.Context, standby bool, extra ...string) (*postmaster.Process, error) {
 	if _, err := s.writeFiles(ctx, standby); err != nil {
 		return nil, s.startFailed(err.Error())
 	}
@@ -155,7 +155,7 @@ func (s *Server) launch(ctx context.Context, standby bool) (*postmaster.Process,
 		return nil, err
 	}
 	defer logFile.Close()
-	args := append([]string{"-D", s.opt.DataDir, "--config-file=" + s.mainConf()}, s.controlledArgs(ctx, standby)...)
+	args := append([]string{"-D", s.opt.DataDir, "--config-file=" + s.mainConf()}, append(s.controlledArgs(ctx, standby), extra...)...)
 	cmd := s.user.Detached(s.grandparent(), path, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.opt.DataDir, logFile, logFile
 	if ctx.Err() != nil { // writing the files may have taken long

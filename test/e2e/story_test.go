@@ -11,6 +11,9 @@ import (
 	"github.com/matriarch-ha/matriarch/test/e2e/lab"
 )
 
+// external are the stores that run on a host of their own.
+var external = []lab.StoreKind{lab.Etcd, lab.ZooKeeper}
+
 // stores are the coordination stores that every story is told on.
 var stores = []lab.StoreKind{lab.Embedded, lab.ZooKeeper}
 

@@ -78,6 +78,21 @@ func (p *Process) Tail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
+// Written returns how much the log holds; Since what came after that.
+func (p *Process) Written() int64 {
+	st, err := os.Stat(p.Log)
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
+// Since returns the log after the given place.
+func (p *Process) Since(at int64) string {
+	b, _ := os.ReadFile(p.Log)
+	return string(b[min(at, int64(len(b))):])
+}
+
 // Run runs a program on the host to its end and returns its output.
 func (h *Host) Run(argv ...string) (string, error) {
 	out, err := exec.Command("ip", append([]string{"netns", "exec", h.ns}, argv...)...).CombinedOutput()

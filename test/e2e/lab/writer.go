@@ -3,11 +3,15 @@ package lab
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/internal/clock"
 )
 
 // Writer inserts one row after the other and remembers which were acknowledged
@@ -19,11 +23,17 @@ type Writer struct {
 	done chan struct{}
 
 	mu     sync.Mutex
-	acked  []int64
+	acked  []Ack
 	last   time.Time
 	gap    time.Duration
 	gapEnd time.Time
 	errs   map[string]int
+}
+
+// Ack is an acknowledged row and when its acknowledgement was heard.
+type Ack struct {
+	ID int64
+	At boot.Instant
 }
 
 // StartWriter makes the table if needed and writes through the connection
@@ -39,9 +49,15 @@ func StartWriter(t testing.TB, dsn string) *Writer {
 	rows := MustSQL(t, dsn, "SELECT coalesce(max(id),0)::text FROM written")
 	var first int64
 	fmt.Sscan(rows[0], &first)
+	return WriteTo(t, dsn, first+1)
+}
+
+// WriteTo writes rows from the number first on into the table that exists,
+// whether or not the server takes them yet.
+func WriteTo(t testing.TB, dsn string, first int64) *Writer {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Writer{dsn: dsn, stop: cancel, done: make(chan struct{}), errs: map[string]int{}}
-	go w.run(ctx, first+1)
+	go w.run(ctx, first)
 	t.Cleanup(func() { cancel(); <-w.done })
 	return w
 }
@@ -96,7 +112,7 @@ func (w *Writer) acknowledged(id int64) {
 		w.gap, w.gapEnd = now.Sub(w.last), now
 	}
 	w.last = now
-	w.acked = append(w.acked, id)
+	w.acked = append(w.acked, Ack{id, clock.Real{}.Now()})
 }
 
 func (w *Writer) failed(err error) {
@@ -160,10 +176,17 @@ func (w *Writer) Lost(t testing.TB, dsn string) []int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var lost []int64
-	for _, id := range w.acked {
-		if !have[fmt.Sprint(id)] {
-			lost = append(lost, id)
+	for _, a := range w.acked {
+		if !have[fmt.Sprint(a.ID)] {
+			lost = append(lost, a.ID)
 		}
 	}
 	return lost
+}
+
+// Acks returns what was acknowledged so far, in order.
+func (w *Writer) Acks() []Ack {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.acked)
 }

@@ -57,7 +57,7 @@ func (t *turn) mayStartInPlace() bool {
 // can, trying again here is all that is left.
 func (t *turn) replaceCrashed(release Action, down time.Duration) bool {
 	cands := t.successors(Handing{})
-	if t.m.CrashAsked.IsZero() || t.since(t.m.CrashAsked) > roundLength {
+	if t.m.CrashAsked.IsZero() || t.since(t.m.CrashAsked) >= backoff {
 		t.m.CrashAsked = t.o.Now
 		t.wake(peerWait)
 		return t.answer(SituationLeading, sentence("the primary has been down for %s and %d starts failed: asking who can take over", down, t.m.StartFailures),
@@ -196,8 +196,8 @@ func (t *turn) lead() bool {
 }
 
 // takeOver: the lease is ours and the server still a standby. The order binds:
-// the sync key first (from here on only this member may lead), then the number
-// of the timeline, then the promotion.
+// the branch it continues, then the sync key (from here on only this member may
+// lead), then the number of the timeline, then the promotion.
 func (t *turn) takeOver() bool {
 	if !t.live() || !t.running(ServerStandby) {
 		return false
@@ -220,6 +220,12 @@ func (t *turn) takeOver() bool {
 		return t.answer(SituationLeading, "won the lease, but "+election.DivergedFrom(t.standing(), t.ground())+": giving it up", release)
 	case t.view.Sync.Active() && !t.view.Sync.Holds(t.o.Self.Name) && !t.forced():
 		return t.answer(SituationLeading, "won the lease, but the synchronous standby is another by now: giving it up", release)
+	}
+	if id := t.identityDuty(); id != nil {
+		// Somebody may have promoted by hand: another member may be on a branch of
+		// this number too, and would stream from this one if nothing told them apart.
+		t.wake(soon)
+		return t.answer(SituationLeading, sentence("won the lease at %s: registering first which branch of that timeline it continues", endOf(t.o.Server.Position)), id...)
 	}
 	next := max(t.o.Server.Position.Timeline, t.view.Timelines.Highest(), t.view.History.Timeline()) + 1
 	var acts []Action

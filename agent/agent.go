@@ -169,6 +169,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cancel()
 	defer a.task.abandon()
 	run := func(f func(context.Context)) { wg.Go(func() { f(ctx) }) }
+	// The first turn must know what the store says: a server that runs already in
+	// a paused cluster would be fenced for want of a lease.
+	a.viewer.refresh(ctx)
 	run(a.viewer.run)
 	run(func(ctx context.Context) { _ = a.opt.Keeper.Run(ctx) })
 	run(a.guards.run)
@@ -218,16 +221,20 @@ func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
 	a.memory = d.Memory
 	a.snapshot(o, d)
 	a.tell(o, before, d)
-	wrote, exit := a.execute(ctx, o, d)
+	wrote, ok, exit := a.execute(ctx, o, d)
 	if exit != nil {
 		return exit, 0
 	}
 	a.publish(ctx, o, d)
 	if wrote {
 		// What was written is seen by the next turn, and the next turn is now:
-		// most writes are one step of several.
+		// most writes are one step of several. A refused one is tried again when
+		// the decision asked for it, or when the view shows why: a loop that wakes
+		// itself after failures would only keep the store busy.
 		a.viewer.refresh(ctx)
-		a.Wake()
+		if ok {
+			a.Wake()
+		}
 	}
 	a.onLead(ctx, o)
 	return nil, d.WakeAfter

@@ -37,6 +37,9 @@ func (a *Agent) applyDynamic(ctx context.Context) {
 	if a.facts.last.Role == postgres.RolePrimary && a.facts.last.Process == postgres.ProcRunning {
 		role = "primary"
 	}
+	if c.applied {
+		a.guards.pause(ctx, c.settings.Paused)
+	}
 	if c.applied && json == c.json && role == c.role || json == c.rejected && role == c.role {
 		if c.unapplied {
 			a.reloadServer(ctx)
@@ -49,11 +52,12 @@ func (a *Agent) applyDynamic(ctx context.Context) {
 			a.log.Error("the dynamic configuration cannot be used; the former one stays in force", "error", err)
 		}
 		c.rejected = json
-		if c.applied {
-			return
+		// The former one, which says something else for another role; before there
+		// was any, the built-in defaults.
+		if json = c.json; json == "" {
+			json = "{}"
 		}
-		// Nothing was ever in force: the built-in defaults are.
-		if conf, err = a.opt.Configure("{}", role); err != nil {
+		if conf, err = a.opt.Configure(json, role); err != nil {
 			return
 		}
 	} else {

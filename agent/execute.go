@@ -29,15 +29,15 @@ type step struct {
 // execute carries out the decision's actions in order. The first failure drops
 // the rest, since each relies on those before it; fencing is never dropped. It
 // reports whether something was written to the store that the next turn must
-// see.
-func (a *Agent) execute(ctx context.Context, o ha.Observation, d ha.Decision) (wrote bool, exit *ErrExit) {
+// see, and whether all went well.
+func (a *Agent) execute(ctx context.Context, o ha.Observation, d ha.Decision) (wrote, ok bool, exit *ErrExit) {
 	failed := false
 	for _, act := range d.Actions {
 		if failed && act.Kind != ha.Fence {
 			continue
 		}
 		if act.Kind == ha.Exit {
-			return wrote, &ErrExit{Code: act.Code, Why: act.Why}
+			return wrote, true, &ErrExit{Code: act.Code, Why: act.Why}
 		}
 		began := a.opt.Clock.Now()
 		err := a.perform(ctx, step{act, o})
@@ -46,7 +46,7 @@ func (a *Agent) execute(ctx context.Context, o ha.Observation, d ha.Decision) (w
 		failed = failed || err != nil
 		a.report(act, took, err)
 	}
-	return wrote, nil
+	return wrote, !failed, nil
 }
 
 // report journals what an action came to. Routine successes are silent.
@@ -111,10 +111,15 @@ func (a *Agent) fence(ctx context.Context) error {
 	defer cancel()
 	first := a.opt.Kill(ctx)
 	waiting, done := context.WithTimeout(ctx, 2*time.Second)
-	a.task.stopAndWait(waiting)
+	ended := a.task.stopAndWait(waiting)
 	done()
 	if err := errors.Join(first, a.opt.Kill(ctx)); err != nil {
 		return err
+	}
+	if !ended {
+		// It may start the server yet: the guard stays armed and the lease is not
+		// given to anybody.
+		return fmt.Errorf("every process of the server is dead, but the %s in progress does not end", a.task.current().Kind)
 	}
 	err := a.opt.Postgres.MarkStandby()
 	// The server provably writes no more: whatever is left of the lease may go at
@@ -177,7 +182,6 @@ func (a *Agent) onServer(ctx context.Context, s step) error {
 func (a *Agent) onStore(ctx context.Context, s step) error {
 	switch s.Kind {
 	case ha.TakeLeader:
-		a.Wake()
 		_, err := a.opt.Keeper.Take(ctx)
 		return err
 	case ha.ReleaseLeader:
@@ -189,7 +193,7 @@ func (a *Agent) onStore(ctx context.Context, s step) error {
 	case ha.WriteInitialize:
 		return a.writeInitialize(ctx, s)
 	case ha.WriteConfig:
-		return a.writeConfig(ctx)
+		return a.writeConfig(ctx, s.o.Store.View.Config)
 	case ha.WriteHistory:
 		return a.put(ctx, layout.KeyHistory, layout.EncodeHistory(cluster.History{Present: true, Lines: s.Lines}), dcs.Always())
 	case ha.WriteSync:
@@ -225,7 +229,6 @@ func (a *Agent) release(ctx context.Context, s step) error {
 			return fmt.Errorf("record what the next leader must have: %w", err)
 		}
 	}
-	a.Wake()
 	return a.opt.Keeper.Release(ctx)
 }
 
@@ -270,8 +273,9 @@ func (a *Agent) dropOwner(ctx context.Context, s step) error {
 	return nil
 }
 
-// writeConfig stores the configuration in force where there is none.
-func (a *Agent) writeConfig(ctx context.Context) error {
+// writeConfig stores the configuration in force where there is none, or one
+// that is no configuration at all.
+func (a *Agent) writeConfig(ctx context.Context, was cluster.Config) error {
 	json := a.config.json
 	if json == "" {
 		json = a.opt.InitialConfig
@@ -279,7 +283,10 @@ func (a *Agent) writeConfig(ctx context.Context) error {
 	if json == "" {
 		json = "{}"
 	}
-	if err := a.put(ctx, layout.KeyConfig, json, dcs.Absent()); err != nil && !errors.Is(err, dcs.ErrConflict) {
+	if was.Version != "" {
+		a.log.Warn("the key config holds no JSON object; writing the configuration in force over it")
+	}
+	if err := a.put(ctx, layout.KeyConfig, json, dcs.Unchanged(was.Version)); err != nil && !errors.Is(err, dcs.ErrConflict) {
 		return err
 	}
 	return nil

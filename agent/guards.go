@@ -18,10 +18,17 @@ type guards struct {
 	log    *slog.Logger
 	wake   func()
 
+	// handing is held while the keeper is given a guard, or told to do without:
+	// a guard that starts during that must not be armed in a pause.
+	handing sync.Mutex
+
 	mu     sync.Mutex
 	guard  Guard
 	paused bool
+	// loose: the pause has begun but the guard was not disarmed yet.
+	loose  bool
 	closed bool
+	killed Guard // the one that was sent to its end last
 }
 
 func (g *guards) run(ctx context.Context) {
@@ -61,6 +68,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 func (g *guards) set(guard Guard) {
+	g.handing.Lock()
+	defer g.handing.Unlock()
 	g.mu.Lock()
 	g.guard = guard
 	paused := g.paused
@@ -72,19 +81,28 @@ func (g *guards) set(guard Guard) {
 }
 
 // pause takes the guard off (or puts it back): while a person paused the
-// cluster, a primary runs on without a lease.
+// cluster, a primary runs on without a lease. It is called every turn, and tries
+// again what failed.
 func (g *guards) pause(ctx context.Context, paused bool) {
+	g.handing.Lock()
+	defer g.handing.Unlock()
 	g.mu.Lock()
 	guard, was := g.guard, g.paused
 	g.paused = paused
+	g.loose = paused && guard != nil && (g.loose || !was)
+	loose := g.loose
 	g.mu.Unlock()
 	switch {
-	case guard == nil || was == paused:
+	case guard == nil || was == paused && !loose:
 	case paused:
 		g.keeper.SetGuard(nil)
 		if err := guard.Disarm(ctx); err != nil {
-			g.log.Error("the guard cannot be disarmed for the pause", "error", err)
+			g.log.Error("the guard cannot be disarmed for the pause; trying again", "error", err)
+			return
 		}
+		g.mu.Lock()
+		g.loose = false
+		g.mu.Unlock()
 	default:
 		g.keeper.SetGuard(guard)
 	}
@@ -99,10 +117,12 @@ func (g *guards) state(st lease.State) ha.Guard {
 // replaceMute kills a guard that does not answer, so that another is started.
 func (g *guards) replaceMute(st lease.State) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	guard := g.guard
-	g.mu.Unlock()
-	if guard != nil && st.GuardError != "" {
-		guard.Kill()
+	if guard != nil && st.GuardError != "" && guard != g.killed {
+		// Beside the loop: a process that hangs on a disk does not die at once.
+		g.killed = guard
+		go guard.Kill()
 	}
 }
 

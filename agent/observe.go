@@ -134,20 +134,43 @@ func dirOf(f postgres.Facts) ha.Dir {
 	}
 }
 
-// syncNames reads the names out of synchronous_standby_names as this program
-// writes it: one name, or FIRST/ANY n (…).
+// syncNames reads the names out of synchronous_standby_names: one name, a list,
+// or a list in parentheses after its method and number. Names may be quoted.
 func syncNames(text string) []string {
-	text = strings.TrimSpace(text)
-	if i := strings.IndexByte(text, '('); i >= 0 {
-		text = strings.TrimSuffix(strings.TrimSpace(text[i+1:]), ")")
-	}
 	var out []string
-	for _, n := range strings.Split(text, ",") {
-		if n = strings.ReplaceAll(strings.Trim(strings.TrimSpace(n), `"`), `""`, `"`); n != "" {
-			out = append(out, n)
+	for text != "" {
+		switch {
+		case text[0] == '(':
+			out, text = nil, text[1:] // what stood before were no names
+		case strings.IndexByte(",) \t\r\n", text[0]) >= 0:
+			text = text[1:]
+		case text[0] == '"':
+			var name string
+			name, text = quoted(text[1:])
+			out = append(out, name)
+		default:
+			end := strings.IndexAny(text, "(,) \t\r\n\"")
+			if end < 0 {
+				end = len(text)
+			}
+			out, text = append(out, text[:end]), text[end:]
 		}
 	}
 	return out
+}
+
+// quoted reads a quoted name after its opening quote.
+func quoted(text string) (name, rest string) {
+	var b strings.Builder
+	for {
+		part, after, closed := strings.Cut(text, `"`)
+		b.WriteString(part)
+		if !closed || !strings.HasPrefix(after, `"`) {
+			return b.String(), after
+		}
+		b.WriteByte('"')
+		text = after[1:]
+	}
 }
 
 func firstOf(texts ...string) string {

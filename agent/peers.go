@@ -93,7 +93,7 @@ func (p *peers) question(ctx context.Context, m cluster.Member) (ha.Peer, error)
 	if m.Matriarch == "" {
 		return p.get(ctx, base+"/patroni", decodeStatus)
 	}
-	return p.get(ctx, base+"/vote", decodeVote)
+	return p.get(ctx, base+"/vote", func(body []byte) (ha.Peer, error) { return decodeVote(m.Name, body) })
 }
 
 func (p *peers) get(ctx context.Context, url string, decode func([]byte) (ha.Peer, error)) (ha.Peer, error) {
@@ -126,10 +126,15 @@ type vote struct {
 	Tags           json.RawMessage `json:"tags"`
 }
 
-func decodeVote(body []byte) (ha.Peer, error) {
+// decodeVote reads the vote of the named member: an address that moved to
+// another member must not give that one two voices.
+func decodeVote(name string, body []byte) (ha.Peer, error) {
 	var v vote
 	if err := json.Unmarshal(body, &v); err != nil {
 		return ha.Peer{}, fmt.Errorf("understand the vote: %w", err)
+	}
+	if v.Name != name {
+		return ha.Peer{}, fmt.Errorf("understand the vote: %q answers at the address of %q", v.Name, name)
 	}
 	if v.InRecovery == nil {
 		return ha.Peer{}, errors.New("understand the vote: it does not say whether the server is in recovery")

@@ -90,18 +90,21 @@ func (t *tasks) stop() {
 	}
 }
 
-// stopAndWait cancels the running task and waits for its end, or for ctx.
-func (t *tasks) stopAndWait(ctx context.Context) {
+// stopAndWait cancels the running task, waits for its end, or for ctx, and
+// reports whether none runs any more.
+func (t *tasks) stopAndWait(ctx context.Context) bool {
 	t.stop()
 	t.mu.Lock()
 	done := t.done
 	t.mu.Unlock()
 	if done == nil {
-		return
+		return true
 	}
 	select {
 	case <-done:
+		return true
 	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -34,6 +34,10 @@ type known struct {
 	Revision int64  `json:"revision"`
 }
 
+// newStoreKept is how long the former store's identity is remembered after
+// another one was seen: longer than any lease that may have been held there.
+const newStoreKept = 5 * time.Minute
+
 func newViewer(o Options, wake func()) *viewer {
 	return &viewer{opt: o, wake: wake}
 }
@@ -136,8 +140,11 @@ func (v *viewer) noticeAnother(view cluster.View) {
 		v.opt.Logger.Warn("the store is another one than before, or was restored from an older state: nobody is promoted for a full ttl",
 			"store", view.StoreID, "revision", view.Revision, "known_store", was.StoreID, "known_revision", was.Revision)
 	}
+	if since := v.state.NewSince; !since.IsZero() && v.opt.Clock.Now().Sub(since) < newStoreKept {
+		return // an agent that restarts now must find out again
+	}
 	now := v.opt.Clock.Wall()
-	if another || was.StoreID == "" || now.Sub(v.saved) > time.Minute {
+	if was.StoreID == "" || now.Sub(v.saved) > time.Minute {
 		v.saved = now
 		v.write(known{view.StoreID, view.Revision})
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -175,6 +176,19 @@ func (c *Cluster) KillStore() { c.store.killAll() }
 
 // StartStore starts the external store again.
 func (c *Cluster) StartStore() { c.startStore() }
+
+// WaitStore waits until the external store takes connections.
+func (c *Cluster) WaitStore(limit time.Duration) {
+	c.t.Helper()
+	Until(c.t, limit, "the store", func() string {
+		conn, err := net.DialTimeout("tcp", c.StoreAt, time.Second)
+		if err != nil {
+			return err.Error()
+		}
+		conn.Close()
+		return ""
+	})
+}
 
 // StoreHost is the host of the external store.
 func (c *Cluster) StoreHost() *Host { return c.store }

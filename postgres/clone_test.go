@@ -19,7 +19,7 @@ func TestCloneAgainWithDirectoriesOutside(t *testing.T) {
 
 	b := l.server("b")
 	cfg := testConfig(l.dir)
-	cfg.BaseBackup = []Option{{Name: "tablespace-mapping", Value: space + "=" + mapped}, {Name: "waldir", Value: logDir}}
+	cfg.BaseBackup = []Option{{Name: "no-sync"}, {Name: "tablespace-mapping", Value: space + "=" + mapped}, {Name: "waldir", Value: logDir}}
 	b.SetConfig(cfg)
 	for range 2 {
 		must(t, b.Clone(ctx, a.source(), nil))

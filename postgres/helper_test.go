@@ -87,7 +87,7 @@ func testConfig(dir string) Config {
 			{Name: "track_commit_timestamp", Value: "off"}, {Name: "max_replication_slots", Value: "8"}, {Name: "max_worker_processes", Value: "8"},
 			{Name: "wal_log_hints", Value: "on"},
 		},
-		HBA: testHBA, UseSlots: false,
+		HBA: testHBA, BaseBackup: []Option{{Name: "no-sync"}}, // a busy disk is not what is tested
 	}
 }
 
@@ -182,7 +182,7 @@ func makeTemplate(ctx context.Context) {
 	defer s.Close()
 	cfg := testConfig(t.dir)
 	s.SetConfig(cfg)
-	t.err = s.Bootstrap(ctx, BootstrapOptions{InitDB: []Option{{Name: "data-checksums"}, {Name: "encoding", Value: "UTF8"}}})
+	t.err = s.Bootstrap(ctx, BootstrapOptions{InitDB: []Option{{Name: "data-checksums"}, {Name: "encoding", Value: "UTF8"}, {Name: "wal-segsize", Value: "1"}}})
 	if t.err == nil {
 		t.err = s.AcceptBootstrap()
 	}

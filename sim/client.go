@@ -96,6 +96,7 @@ func (s *server) acknowledge() {
 	var left []*commit
 	for _, x := range s.waiters {
 		if s.flushed(x) {
+			x.sync = len(s.syncNames) > 0 // waiters are let go when nobody is waited for any more
 			s.m.w.clients.reply(x)
 		} else {
 			left = append(left, x)

@@ -91,15 +91,38 @@ func (s *server) start(role ha.ServerRole, up ha.Upstream, done func(error)) {
 	s.set(ha.ProcessStarting)
 	s.m.guard.serverStarts()
 	s.later(d, life, func() {
-		s.set(ha.ProcessRunning)
-		if s.role == ha.ServerPrimary {
-			s.becomesWritable()
-		} else {
+		if s.role == ha.ServerStandby {
 			s.reconnect(0)
+			s.awaitConsistency(life, w.now+startTimeout, done)
+			return
 		}
+		s.set(ha.ProcessRunning)
+		s.becomesWritable()
 		done(nil)
 	})
 	s.onDeath(life, func() { done(errf("the server died while it started")) })
+}
+
+// startTimeout is how long the agent waits for a server that does not accept
+// connections; the server goes on starting.
+const startTimeout = 20 * time.Second
+
+// awaitConsistency: a rewound standby accepts connections only when it has got
+// the WAL up to where its source was.
+func (s *server) awaitConsistency(life int, until time.Duration, done func(error)) {
+	if !s.unproven || s.rx != nil {
+		if s.proc == ha.ProcessStarting {
+			s.set(ha.ProcessRunning)
+		}
+		done(nil)
+		return
+	}
+	if s.m.w.now >= until {
+		done(errf("the server is still starting"))
+		done = func(error) {}
+		until = 1 << 62
+	}
+	s.later(200*time.Millisecond, life, func() { s.awaitConsistency(life, until, done) })
 }
 
 // later runs fn when the server, in the same life, has run for d.

@@ -174,6 +174,7 @@ func (s *store) takeLeader(name, id string, blind bool) error {
 	}
 	s.view.Leader = cluster.Leader{Name: name, Session: id, Version: s.next()}
 	s.changed()
+	s.w.check.taken()
 	s.w.check.leaderChanged()
 	return nil
 }

@@ -319,6 +319,7 @@ func (a *agent) checkpoint(end func(error)) {
 		return
 	}
 	life := s.life
+	a.task.stop = func() { end(errCancelled) }
 	s.later(20*time.Millisecond+s.slow(), life, func() {
 		s.ckptTL = s.branch.timeline
 		end(nil)

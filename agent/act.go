@@ -134,6 +134,9 @@ func (a *Agent) stopServer(ctx context.Context, s step, p func(string)) error {
 	opt := postgres.StopOptions{Keep: s.Names, Progress: p}
 	if s.o.Server.Role == ha.ServerPrimary {
 		opt.Checkpoint = s.o.Lease.Live(s.o.Now)
+		// One that loses its lease may have to be rewound: the log back to the last
+		// common checkpoint must stay.
+		opt.KeepWAL = !opt.Checkpoint
 		if limit := s.o.Settings.PrimaryStopTimeout; limit > 0 && s.o.Settings.SyncMode != cluster.SyncOff {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, limit)

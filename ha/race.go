@@ -71,13 +71,12 @@ func (t *turn) contest() bool {
 	if len(rivals) == 0 {
 		return t.take("nobody else could lead")
 	}
-	if t.m.RaceAsked.IsZero() || t.since(t.m.RaceAsked) >= roundLength {
-		t.m.RaceAsked = t.o.Now
-		t.wake(soon)
-		return t.answer(SituationLeaderless, sentence("nobody leads: asking %v for their positions", names(rivals)),
-			Action{Kind: AskPeers, Names: names(rivals)})
+	if t.m.RaceAsked.IsZero() || t.since(t.m.RaceAsked) >= backoff {
+		return t.askRivals(rivals)
 	}
-	late := t.since(t.m.RaceAsked) >= peerWait
+	// A round that was lost is run again. One that was not is evaluated however
+	// late, or a member whose turns are slow would ask for ever.
+	late, over := t.since(t.m.RaceAsked) >= peerWait, t.since(t.m.RaceAsked) >= roundLength
 	var again []string
 	waiting := false
 	for _, r := range rivals {
@@ -87,6 +86,8 @@ func (t *turn) contest() bool {
 			waiting = true
 		case !answered:
 			// Unreachable: it does not count; the store arbitrates.
+		case over && (!p.InRecovery || t.beatenBy(p)):
+			return t.askRivals(rivals)
 		case !p.InRecovery:
 			if held := t.heldUpBy(r); held {
 				return true
@@ -112,6 +113,14 @@ func (t *turn) contest() bool {
 		return t.answer(SituationLeaderless, "nobody leads; waiting for the others' positions", acts...)
 	}
 	return t.take("nobody that answered is better")
+}
+
+// askRivals begins a round of questions.
+func (t *turn) askRivals(rivals []cluster.Member) bool {
+	t.m.RaceAsked = t.o.Now
+	t.wake(soon)
+	return t.answer(SituationLeaderless, sentence("nobody leads: asking %v for their positions", names(rivals)),
+		Action{Kind: AskPeers, Names: names(rivals)})
 }
 
 // rivals are the members whose word counts. The former leader's does not when

@@ -17,6 +17,9 @@ import (
 // storeTimeout bounds one write to the store within a turn.
 const storeTimeout = 5 * time.Second
 
+// publishTimeout bounds the writing of this member's own key.
+const publishTimeout = time.Second
+
 // errMoved: the world is not as the action demands.
 var errMoved = errors.New("the situation changed meanwhile")
 

@@ -41,7 +41,8 @@ func (a *Agent) publish(ctx context.Context, o ha.Observation, d ha.Decision) {
 	case same && there && quiet == p.still && o.Now.Sub(p.at) < min(o.Settings.LoopWait, 10*time.Second):
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	// Not worth holding the next turn up for: it tries again.
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if _, err := a.opt.Keeper.PutOwned(ctx, layout.KeyMember(a.opt.Name), text, dcs.Always()); err != nil {
 		a.log.Warn("could not publish this member", "error", err)

@@ -1,0 +1,121 @@
+package sim
+
+import (
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha"
+)
+
+// write carries the plain writes to the store out.
+func (a *agent) write(x ha.Action, done func(bool)) {
+	op := a.operation(x)
+	if op == nil || leads(x.Kind) && !(a.keeper.held && a.keeper.deadlines.Live(a.now())) {
+		done(false)
+		return
+	}
+	a.call(func(s *store) error {
+		if err := op(s, &s.view); err != nil {
+			return err
+		}
+		s.changed()
+		a.m.w.check.wrote(a.m, x)
+		return nil
+	}, func(err error, _ int64) {
+		if err != nil {
+			// What is not known, or was lost, is read again before the next turn.
+			a.load(func(*snapshot, error) { done(false) })
+			return
+		}
+		done(true)
+	})
+}
+
+// leads: what only a leader writes, it writes only while its lease is live; a
+// compare-and-set alone does not keep a former leader from creating a key that
+// was absent before and after.
+func leads(k ha.ActionKind) bool {
+	switch k {
+	case ha.WriteSync, ha.WriteHistory, ha.ClaimTimeline, ha.PublishIdentity, ha.PublishStatus, ha.ClearHandover:
+		return true
+	}
+	return false
+}
+
+// operation is what a write does at the store.
+func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
+	name, id := a.m.name, a.keeper.session
+	switch x.Kind {
+	case ha.ClaimInitialize:
+		return func(s *store, v *cluster.View) error { return s.claimInitialize(name, id) }
+	case ha.ReleaseInitialize:
+		return func(s *store, v *cluster.View) error {
+			if err := unchanged(v.Initialize.Version, x.Version); err != nil {
+				return err
+			}
+			v.Initialize = cluster.Initialize{Owner: v.Initialize.Owner}
+			return nil
+		}
+	case ha.WriteInitialize:
+		return func(s *store, v *cluster.View) error {
+			if err := unchanged(v.Initialize.Version, x.Version); err != nil {
+				return err
+			}
+			v.Initialize = cluster.Initialize{Present: true, SystemID: x.SystemID, Version: s.next()}
+			return nil
+		}
+	case ha.WriteConfig:
+		return func(s *store, v *cluster.View) error {
+			if !v.Config.Present {
+				v.Config = cluster.Config{Present: true, JSON: "{}", Version: s.next()}
+			}
+			return nil
+		}
+	case ha.WriteHistory:
+		return func(s *store, v *cluster.View) error {
+			v.History = cluster.History{Present: true, Lines: x.Lines, Version: s.next()}
+			return nil
+		}
+	case ha.WriteSync:
+		return func(s *store, v *cluster.View) error { return s.writeSync(x) }
+	case ha.ClearFailover:
+		return func(s *store, v *cluster.View) error {
+			if err := unchanged(v.Failover.Version, x.Version); err != nil {
+				return err
+			}
+			v.Failover = cluster.Failover{Version: s.next()}
+			return nil
+		}
+	case ha.ClearHandover:
+		return func(s *store, v *cluster.View) error {
+			if err := unchanged(v.Handover.Version, x.Version); err != nil {
+				return err
+			}
+			v.Handover = cluster.Handover{}
+			return nil
+		}
+	case ha.ClaimTimeline, ha.PublishIdentity:
+		if x.Kind == ha.ClaimTimeline && a.m.w.opt.Mutant == NoClaim {
+			return func(s *store, v *cluster.View) error { return nil }
+		}
+		return func(s *store, v *cluster.View) error { return s.claim(x) }
+	case ha.PublishStatus:
+		return a.statusWrite()
+	}
+	return nil
+}
+
+// statusWrite publishes the primary's position.
+func (a *agent) statusWrite() func(*store, *cluster.View) error {
+	srv := a.m.server
+	if !srv.writable() || !a.keeper.held || !a.keeper.deadlines.Live(a.now()) {
+		return nil
+	}
+	st := cluster.Status{Optime: srv.end, Slots: srv.slots}
+	for _, s := range srv.slots {
+		st.Retain = append(st.Retain, s.Name)
+	}
+	return func(s *store, v *cluster.View) error {
+		st.Version = s.next()
+		v.Status = st
+		return nil
+	}
+}

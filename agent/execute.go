@@ -198,7 +198,7 @@ func (a *Agent) onStore(ctx context.Context, s step) error {
 	case ha.WriteConfig:
 		return a.writeConfig(ctx, s.o.Store.View.Config)
 	case ha.WriteHistory:
-		return a.put(ctx, layout.KeyHistory, layout.EncodeHistory(cluster.History{Present: true, Lines: s.Lines}), dcs.Always())
+		return a.put(ctx, layout.KeyHistory, layout.EncodeHistory(cluster.History{Present: true, Lines: s.Lines}), dcs.Unchanged(s.o.Store.View.History.Version))
 	case ha.WriteSync:
 		if s.Sync.Leader == "" {
 			return a.opt.Store.Delete(ctx, layout.KeySync, dcs.Unchanged(s.Version))
@@ -228,7 +228,11 @@ func (a *Agent) release(ctx context.Context, s step) error {
 		return fmt.Errorf("%w: the server accepts writes", errMoved)
 	}
 	if s.Handover.Present() {
-		if err := a.put(ctx, layout.KeyHandover, layout.EncodeHandover(s.Handover), dcs.Always()); err != nil {
+		// A former leader that was frozen here must not overwrite its successor's.
+		if !a.opt.Keeper.State().Live(a.opt.Clock.Now()) {
+			return fmt.Errorf("%w: the lease is not live any more", errMoved)
+		}
+		if err := a.put(ctx, layout.KeyHandover, layout.EncodeHandover(s.Handover), dcs.Unchanged(s.o.Store.View.Handover.Version)); err != nil {
 			return fmt.Errorf("record what the next leader must have: %w", err)
 		}
 	}

@@ -22,8 +22,8 @@ const (
 
 	// TakeLeader creates the leader key under Session if it does not exist.
 	TakeLeader ActionKind = "take-leader"
-	// ReleaseLeader writes Handover first when it has one (unconditionally),
-	// then deletes the leader key if it belongs to Session. Carried out only
+	// ReleaseLeader writes Handover first when it has one (over the one that was
+	// seen, while the lease is live), then deletes the leader key if it belongs to Session. Carried out only
 	// while the server does not write.
 	ReleaseLeader ActionKind = "release-leader"
 
@@ -38,7 +38,7 @@ const (
 	WriteInitialize ActionKind = "write-initialize"
 	// WriteConfig stores the bootstrap configuration if config is absent.
 	WriteConfig ActionKind = "write-config"
-	// WriteHistory replaces history with Lines.
+	// WriteHistory replaces history with Lines if it is still as it was seen.
 	WriteHistory ActionKind = "write-history"
 	// WriteSync replaces the sync key by Sync if it still has Version; a Sync
 	// without leader deletes it.

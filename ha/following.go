@@ -136,6 +136,9 @@ func (t *turn) crashedReplica() bool {
 // follow: the standby runs and its upstream is not the right one.
 func (t *turn) follow() bool {
 	s := t.o.Server
+	if t.startsElsewhere() {
+		return true
+	}
 	if !t.leaderIsOther() || !t.running(ServerStandby) || t.view.Leader.Name == t.o.Self.Name {
 		return false
 	}
@@ -149,6 +152,22 @@ func (t *turn) follow() bool {
 	}
 	t.wake(roundLength)
 	return t.answer(SituationFollowing, "pointing the standby at "+orNobody(up), Action{Kind: Follow, Upstream: up})
+}
+
+// startsElsewhere: the standby does not accept connections and waits for WAL
+// from somebody who does not lead any more; it would wait for ever. It is
+// stopped, to be started with the right upstream.
+func (t *turn) startsElsewhere() bool {
+	s, up := t.o.Server, t.upstream()
+	if !t.leaderIsOther() || t.view.Leader.Name == t.o.Self.Name || s.Process != ProcessStarting || s.Role != ServerStandby ||
+		up.IsZero() || up.Addr() == s.Upstream || t.since(s.RoleSince) < roundLength {
+		return false
+	}
+	if _, known := t.leaderDescent(); !known {
+		return false
+	}
+	return t.answer(SituationFollowing, sentence("the standby is starting and does not follow %s: stopping it, to start it with that upstream", orNobody(up)),
+		Action{Kind: Stop})
 }
 
 // followerDuties are what a standby with the right upstream does besides

@@ -21,6 +21,9 @@ const maxStarts = 2
 // the race, so the lease is given up instead.
 func (t *turn) crashedPrimary() bool {
 	s := t.o.Server
+	if t.stuckStarting() {
+		return true
+	}
 	if !t.live() || !t.stopped() || s.Dir != DirPresent {
 		return false
 	}
@@ -43,6 +46,43 @@ func (t *turn) crashedPrimary() bool {
 			Action{Kind: StartPrimary, Session: t.o.Lease.Session})
 	}
 	return t.replaceCrashed(release, down)
+}
+
+// stuckStarting: the crashed primary was started and does not accept connections
+// yet, for example in a long crash recovery. After primary_start_timeout it is
+// killed if somebody else can take over; killing gives the lease up too.
+func (t *turn) stuckStarting() bool {
+	s := t.o.Server
+	if !t.live() || s.Process != ProcessStarting || s.Role != ServerPrimary || t.m.Led != t.o.Lease.Session {
+		return false
+	}
+	if t.m.CrashedSince.IsZero() {
+		t.m.CrashedSince = t.o.Now
+	}
+	down := t.since(t.m.CrashedSince)
+	if limit := t.o.Settings.PrimaryStartTimeout; down < limit {
+		t.wake(min(roundLength, limit-down))
+		return t.answer(SituationLeading, sentence("the primary has been starting for %s", down))
+	}
+	cands := t.successors(Handing{})
+	if t.m.CrashAsked.IsZero() || t.since(t.m.CrashAsked) >= backoff {
+		t.m.CrashAsked = t.o.Now
+		t.wake(peerWait)
+		return t.answer(SituationLeading, sentence("the primary has been starting for %s: asking who can take over", down),
+			Action{Kind: AskPeers, Names: names(cands)})
+	}
+	good, open := t.goodCandidates(cands, t.m.CrashAsked, t.view.Status.Optime)
+	if len(good) > 0 {
+		t.m.Released = t.o.Now
+		return t.answer(SituationLeading, sentence("the primary has been starting for %s and %v can take over: killing it and giving the lease up", down, good),
+			Action{Kind: Fence}, Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
+	}
+	if open {
+		t.wake(soon)
+	} else {
+		t.wake(roundLength)
+	}
+	return t.answer(SituationLeading, sentence("the primary has been starting for %s and nobody else can take over yet", down))
 }
 
 // mayStartInPlace: this member led a running primary under this very lease, and

@@ -50,6 +50,9 @@ func WhyNot(s Standing, g Ground) string {
 	if tl := Current(g.History, g.Timelines); g.CheckTimeline && s.Position.Timeline < tl {
 		return fmt.Sprintf("it is on timeline %d and the cluster on %d", s.Position.Timeline, tl)
 	}
+	if g.Sync.Active() && g.Sync.Quorum > 0 {
+		return "the synchronous set was written in quorum mode, whose votes are not supported yet"
+	}
 	if g.Sync.Active() && !g.Sync.Holds(s.Name) {
 		return "it is not a synchronous standby and may lack acknowledged commits"
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -88,11 +89,18 @@ func promoteByHand(t *testing.T, m *lab.Member, rows int) {
 	t.Helper()
 	pgctl := func(args ...string) {
 		t.Helper()
-		argv := append([]string{"runuser", "-u", "postgres", "--", "/usr/lib/postgresql/15/bin/pg_ctl", "-D", m.DataDir(), "-w", "-l", "/dev/null"}, args...)
+		argv := append([]string{"runuser", "-u", "postgres", "--", "/usr/lib/postgresql/15/bin/pg_ctl", "-D", m.DataDir(), "-w", "-l", m.DataDir() + ".by-hand.log"}, args...)
 		if out, err := m.Run(argv...); err != nil {
-			t.Fatalf("pg_ctl %v on %s: %v %s", args, m.Name, err, out)
+			said, _ := os.ReadFile(m.DataDir() + ".by-hand.log")
+			t.Fatalf("pg_ctl %v on %s: %v %s\n%s", args, m.Name, err, out, said)
 		}
 	}
+	lab.Until(t, 10*time.Second, "the killed postmaster to be collected", func() string {
+		if pid := m.Postmaster(); pid != 0 {
+			return fmt.Sprint(pid)
+		}
+		return ""
+	})
 	pgctl("start")
 	pgctl("promote")
 	lab.MustSQL(t, m.SocketDSN(), fmt.Sprintf("INSERT INTO branch SELECT '%s' FROM generate_series(1,%d)", m.Name, rows))

@@ -75,7 +75,7 @@ func (a *Agent) longAction(s step) func(context.Context, func(string)) error {
 	case ha.Bootstrap:
 		return func(ctx context.Context, p func(string)) error {
 			o := a.opt.Bootstrap
-			o.Progress = p
+			o.Progress, o.Claim = p, string(s.Version)
 			return pg.Bootstrap(ctx, o)
 		}
 	case ha.Clone:

@@ -97,6 +97,7 @@ func (a *Agent) server(f postgres.Facts) ha.Server {
 		Identity: f.Identity, History: f.History,
 		Clean:     f.Process == postgres.ProcStopped && f.Control.Clean(),
 		Rewinding: f.Dir == postgres.DirRewinding, RewindUnproven: f.Rewinding.Present() && f.Dir != postgres.DirRewinding,
+		Claim:              cluster.Version(f.Claim),
 		CanRewind:          f.Control.WALLogHints || f.Control.Checksums,
 		CheckpointTimeline: f.Control.Timeline,
 		SyncNames:          syncNames(f.SyncNames),

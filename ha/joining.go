@@ -15,6 +15,10 @@ func (t *turn) unfinishedData() bool {
 	switch {
 	case init.SystemID != "" && init.SystemID == s.SystemID:
 		return t.answer(SituationJoining, "the cluster was initialised with this database", Action{Kind: AcceptBootstrap})
+	case !t.ownsClaim() && init.Present && init.Owner == "" && s.Claim != "" && s.Claim == init.Version:
+		// Nobody else may have seen its owner, and then nobody else may release it.
+		return t.answer(SituationJoining, "this member died while it made the database and its claim stands: releasing it",
+			Action{Kind: ReleaseInitialize, Version: init.Version})
 	case !t.ownsClaim():
 		return t.answer(SituationJoining, "the bootstrap in the data directory was never accepted and its claim is gone: setting it aside",
 			Action{Kind: DiscardBootstrap})
@@ -67,7 +71,7 @@ func (t *turn) bootstrap() bool {
 		return t.answer(SituationNoCluster, "making the database failed and will be tried again: "+last.Error)
 	case t.ownsClaim():
 		t.wake(soon)
-		return t.answer(SituationNoCluster, "making the database of a new cluster", Action{Kind: Bootstrap})
+		return t.answer(SituationNoCluster, "making the database of a new cluster", Action{Kind: Bootstrap, Version: init.Version})
 	case init.Present && init.Owner == "" && t.m.OwnerSeen && !t.anyTrace():
 		// Seen and gone: its session ended, and nothing of it was registered.
 		t.wake(soon)

@@ -109,6 +109,9 @@ type Server struct {
 	// Rewinding: a pg_rewind began here and did not end well; the directory
 	// must not be started.
 	Rewinding bool `json:"rewinding,omitempty"`
+	// Claim is the version of initialize under which this member began an
+	// unfinished bootstrap.
+	Claim cluster.Version `json:"claim,omitempty"`
 	// RewindUnproven: a rewind succeeded but the server has not reached
 	// consistency since.
 	RewindUnproven bool `json:"rewind_unproven,omitempty"`

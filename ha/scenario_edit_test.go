@@ -320,7 +320,7 @@ func editServer(w *world, a args) error {
 		"history": func(v string) (err error) { s.History, err = switches(v); return err },
 		"clean":   yes(&s.Clean), "rewinding": yes(&s.Rewinding), "unproven": yes(&s.RewindUnproven), "can_rewind": yes(&s.CanRewind),
 		"checkpoint_tl": number(&s.CheckpointTimeline), "sync_names": words(&s.SyncNames), "slots": slotStates(&s.Slots),
-		"error": text(&s.LastError),
+		"error": text(&s.LastError), "claim": text(&s.Claim),
 	})
 }
 

@@ -28,13 +28,26 @@ func (s *Server) Bootstrap(ctx context.Context, o BootstrapOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := s.user.WriteFile(s.bootstrapMark(), []byte("bootstrap of "+s.opt.DataDir+"\n"), 0o600); err != nil {
+	if err := s.user.WriteFile(s.bootstrapMark(), []byte(claimWord+o.Claim+"\n"), 0o600); err != nil {
 		return err
 	}
 	if err := s.bootstrap(ctx, o, args); err != nil {
 		return errors.Join(fmt.Errorf("bootstrap: %w", err), s.abandonBootstrap(bounded(ctx)))
 	}
 	return nil
+}
+
+// claimWord begins the mark of an unfinished bootstrap.
+const claimWord = "bootstrap under the claim "
+
+// bootstrapClaim is the claim of the unfinished bootstrap, if there is one.
+func (s *Server) bootstrapClaim() string {
+	text, err := readPrivate(s.bootstrapMark())
+	claim, ok := strings.CutPrefix(strings.TrimSpace(text), claimWord)
+	if err != nil || !ok {
+		return ""
+	}
+	return claim
 }
 
 // AcceptBootstrap removes the mark of an unfinished bootstrap: the cluster is

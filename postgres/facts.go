@@ -51,6 +51,8 @@ type Facts struct {
 	DirError string   `json:"dir_error,omitempty"`
 	SystemID string   `json:"system_id,omitempty"`
 	Major    int      `json:"major,omitempty"`
+	// Claim is that of an unfinished bootstrap, "" when there is none.
+	Claim string `json:"claim,omitempty"`
 	// Rewinding is the marker of an unfinished rewind, present in stage
 	// "copying" (Dir is DirRewinding) and "replaying" (may be started as a
 	// standby until consistent).

@@ -58,6 +58,9 @@ func (s *Server) heartOpen() bool {
 func (s *Server) seeDir(f *Facts) {
 	state, err := s.dirState()
 	f.Dir, f.Major = state, s.dataMajor()
+	if state == DirBootstrapping {
+		f.Claim = s.bootstrapClaim()
+	}
 	if err != nil {
 		f.DirError = err.Error()
 	}

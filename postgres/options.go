@@ -103,6 +103,9 @@ type BootstrapOptions struct {
 	InitDB   []Option // forbidden ones are refused
 	HBA      []string // appended to pg_hba.conf when Config.HBA is nil
 	PostInit string   // command; gets a conninfo as last argument
+	// Claim names the claim under which it is founded; it is kept with the mark of
+	// an unfinished bootstrap, so that an agent that died knows its own again.
+	Claim    string
 	Progress Progress
 }
 

@@ -146,6 +146,22 @@ func TestConfigStart(t *testing.T) {
 		says(t, one, "Address already in use")
 		l.Close()
 	})
+	t.Run("killed while it makes the database", func(t *testing.T) {
+		ended(t, one)
+		restarted(t, one)
+		says(t, one, "initdb")
+		one.Agent.Signal(syscall.SIGKILL)
+		if _, err := one.Agent.Wait(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		restarted(t, one)
+		lab.Until(t, 60*time.Second, one.Name+" leading all the same", func() string {
+			if _, err := lab.SQL(one.DSN(), "SELECT 1"); err != nil {
+				return fmt.Sprint(err, "\n", one.Agent.Tail(10))
+			}
+			return ""
+		})
+	})
 	// Stopped in the middle of making its database, a member leaves no claim
 	// behind that would keep it from ever being made.
 	ended(t, one)

@@ -213,6 +213,9 @@ func (a *Agent) sleep(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
+// retryWait is when the loop looks again at the latest after an action failed.
+const retryWait = time.Second
+
 // turn is one pass: observe, decide, act, publish.
 func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
 	o := a.observe(ctx)
@@ -237,6 +240,9 @@ func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
 		}
 	}
 	a.onLead(ctx, o)
+	if !ok {
+		return nil, min(d.WakeAfter, retryWait)
+	}
 	return nil, d.WakeAfter
 }
 

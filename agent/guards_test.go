@@ -1,0 +1,135 @@
+package agent
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/postgres/control"
+)
+
+// leading gives a rig whose member holds the lease under a guard.
+func leading(r *rig) {
+	go r.agent.guards.run(r.t.Context())
+	r.startKeeper()
+	r.pg.set(stopped(control.ShutDown))
+	r.act(ha.Action{Kind: ha.TakeLeader})
+	r.pg.set(primary())
+	if !r.guard().isArmed() {
+		r.t.Fatal("the guard is not armed")
+	}
+}
+
+func TestGuardThatEndsIsReplacedAndArmed(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		leading(r)
+		first := r.guard()
+		first.Kill()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if g := r.guard(); g == first || !g.isArmed() {
+			t.Error("no other guard, or it is not armed")
+		}
+	})
+}
+
+func TestMuteGuardIsKilledAndReplaced(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		leading(r)
+		first := r.guard()
+		first.breaks(errBroken)
+		for range 20 {
+			time.Sleep(time.Second)
+			r.agent.observe(t.Context())
+		}
+		if g := r.guard(); g == first || !g.isArmed() {
+			t.Error("no other guard, or it is not armed")
+		}
+		if !r.leads() {
+			t.Error("the lease was lost over a guard that could be replaced")
+		}
+	})
+}
+
+func TestGuardIsOffDuringAPause(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		leading(r)
+		r.guard().breaks(errBroken) // cannot be disarmed at first
+		r.agent.guards.pause(t.Context(), true)
+		r.guard().breaks(nil)
+		r.agent.guards.pause(t.Context(), true)
+		if r.guard().isArmed() {
+			t.Error("armed in the pause: it would kill the primary that the pause leaves alone")
+		}
+		r.guard().Kill() // and the next one, too, is left alone
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if r.guard().isArmed() {
+			t.Error("a guard that started in the pause was armed")
+		}
+		r.agent.guards.pause(t.Context(), false)
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		if !r.guard().isArmed() {
+			t.Error("not armed after the pause")
+		}
+	})
+}
+
+// The pause is seen while the first guard is still on its way to the keeper.
+func TestPauseWhileTheGuardStarts(t *testing.T) {
+	for range 50 {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			r.put("config", `{"pause":true}`)
+			r.startKeeper()
+			r.pg.set(primary())
+			go r.agent.guards.run(t.Context())
+			go r.agent.guards.pause(t.Context(), true)
+			synctest.Wait()
+			r.act(ha.Action{Kind: ha.TakeLeader})
+			time.Sleep(20 * time.Second)
+			synctest.Wait()
+			if r.guard().isArmed() {
+				t.Fatal("armed in a pause")
+			}
+		})
+	}
+}
+
+func TestGuardsEndWithTheAgent(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		go r.agent.guards.run(t.Context())
+		synctest.Wait()
+		r.agent.guards.close()
+		time.Sleep(time.Minute)
+		if len(r.guards) != 1 || !r.guard().closed {
+			t.Errorf("%d guards were started; the last is closed: %v", len(r.guards), r.guard().closed)
+		}
+	})
+}
+
+func TestGuardThatDoesNotStartIsTriedAgain(t *testing.T) {
+	tries := 0
+	inBubble(t, func(o *Options) {
+		start := o.StartGuard
+		o.StartGuard = func(ctx context.Context) (Guard, error) {
+			if tries++; tries < 3 {
+				return nil, errBroken
+			}
+			return start(ctx)
+		}
+	}, func(t *testing.T, r *rig) {
+		go r.agent.guards.run(t.Context())
+		synctest.Wait()
+		if st := r.agent.guards.state(r.agent.Lease()); st.Ready() {
+			t.Error("ready without a guard")
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if st := r.agent.guards.state(r.agent.Lease()); !st.Ready() {
+			t.Error("not ready")
+		}
+	})
+}

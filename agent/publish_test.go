@@ -1,0 +1,150 @@
+package agent
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs/memory"
+	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/postgres"
+	"github.com/matriarch-ha/matriarch/postgres/control"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+// countPuts counts the writes per key from now on.
+func (r *rig) countPuts() (count func(key string) int) {
+	var mu sync.Mutex
+	puts := map[string]int{}
+	r.store.SetHook(func(c memory.Call) memory.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		if c.Op == memory.OpPut {
+			puts[c.Key]++
+		}
+		return memory.FaultNone
+	})
+	return func(key string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		n := puts[key]
+		puts[key] = 0
+		return n
+	}
+}
+
+func (r *rig) publish() {
+	r.agent.viewer.refresh(r.t.Context())
+	r.agent.publish(r.t.Context(), r.agent.observe(r.t.Context()), ha.Decision{})
+}
+
+func TestMemberIsPublishedAtOnceOrNowAndThen(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.startKeeper()
+		puts := r.countPuts()
+		f := standby()
+		r.pg.set(f)
+		r.publish()
+		r.publish()
+		if n := puts("members/a"); n != 1 {
+			t.Fatalf("unchanged, and written %d times", n)
+		}
+		for range 9 { // it streams: positions move all the time
+			time.Sleep(time.Second)
+			f.Position.LSN++
+			r.pg.set(f)
+			r.publish()
+		}
+		if n := puts("members/a"); n != 0 {
+			t.Errorf("written %d times within loop_wait for its position", n)
+		}
+		time.Sleep(time.Second)
+		r.publish()
+		if m, _ := r.view().Member("a"); puts("members/a") != 1 || m.XLog != f.Position.LSN {
+			t.Errorf("not written after loop_wait: %+v", m)
+		}
+		r.pg.set(stopped(control.ShutDown))
+		r.publish()
+		if m, _ := r.view().Member("a"); puts("members/a") != 1 || m.State != cluster.StateStopped {
+			t.Errorf("a change that others decide on was not written at once: %+v", m)
+		}
+		// Somebody deleted it.
+		r.server.Do(func(c *memory.Core) { c.DeleteAll() })
+		r.publish()
+		if puts("members/a") != 1 {
+			t.Error("not written again after it was deleted")
+		}
+	})
+}
+
+func TestStatusEarlyWhenMuchWasWritten(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.startKeeper()
+		r.pg.set(stopped(control.ShutDown))
+		r.act(ha.Action{Kind: ha.TakeLeader})
+		f := primary()
+		puts := r.countPuts()
+		wrote := func(more uint64) int {
+			f.Position.LSN += wal.LSN(more)
+			r.pg.set(f)
+			r.agent.viewer.refresh(t.Context())
+			r.act(ha.Action{Kind: ha.PublishStatus})
+			return puts("status")
+		}
+		if wrote(0) != 1 || r.view().Status.Optime != f.Position.LSN {
+			t.Error("not written at first")
+		}
+		if wrote(0) != 0 || wrote(1000) != 0 {
+			t.Error("written again at once for little")
+		}
+		// Half of what a failover may lose is a lot.
+		if wrote(cluster.DefaultSettings().MaxLagOnFailover/2) != 1 || r.view().Status.Optime != f.Position.LSN {
+			t.Error("not written although much was")
+		}
+		time.Sleep(10 * time.Second)
+		if wrote(1) != 1 {
+			t.Error("not written after loop_wait")
+		}
+		r.store.Cut(true)
+		time.Sleep(29 * time.Second)
+		r.store.Cut(false)
+		synctest.Wait()
+		if wrote(1<<30) != 0 {
+			t.Error("written without a live lease")
+		}
+	})
+}
+
+func TestStateAndRoleAsPublished(t *testing.T) {
+	obs := func(f postgres.Facts, task ha.ActionKind) (o ha.Observation) {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			r.pg.set(f)
+			o = r.agent.observe(t.Context())
+			o.Task.Kind = task
+		})
+		return o
+	}
+	for _, c := range []struct {
+		facts postgres.Facts
+		task  ha.ActionKind
+		state cluster.State
+		role  cluster.Role
+	}{
+		{primary(), "", cluster.StateRunning, cluster.RolePrimary},
+		{standby(), "", cluster.StateRunning, cluster.RoleReplica},
+		{standby(), ha.Promote, cluster.StateRunning, cluster.RolePromoted},
+		{primary(), ha.Stop, cluster.StateStopping, cluster.RolePrimary},
+		{stopped(control.ShutDown), "", cluster.StateStopped, cluster.RoleDemoted},
+		{stopped(control.ShutDownRecovery), "", cluster.StateStopped, cluster.RoleReplica},
+		{stopped(control.InProduction), "", cluster.StateCrashed, cluster.RoleDemoted},
+		{postgres.Facts{Dir: postgres.DirEmpty, Process: postgres.ProcStopped}, ha.Clone, cluster.StateCreatingReplica, cluster.RoleUninitialized},
+		{postgres.Facts{Dir: postgres.DirBootstrapping, Process: postgres.ProcRunning}, ha.Bootstrap, cluster.StateInitializing, cluster.RoleUninitialized},
+	} {
+		o := obs(c.facts, c.task)
+		if stateOf(o) != c.state || roleOf(o) != c.role {
+			t.Errorf("%s %s, task %q: published as %s %s, want %s %s", c.facts.Process, c.facts.Role, c.task, stateOf(o), roleOf(o), c.state, c.role)
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/dcs/memory"
+	"github.com/matriarch-ha/matriarch/wal"
+)
+
+func TestWhatMatters(t *testing.T) {
+	base := func() cluster.View {
+		return cluster.View{Revision: 5, Leader: cluster.Leader{Name: "b", Session: "1"}, Status: cluster.Status{Optime: 1},
+			Members: []cluster.Member{{Name: "a", XLog: 1}, {Name: "b", XLog: 1, Timeline: 2}}}
+	}
+	for what, c := range map[string]struct {
+		edit    func(*cluster.View)
+		matters bool
+	}{
+		"nothing":             {func(v *cluster.View) {}, false},
+		"a write":             {func(v *cluster.View) { v.Revision = 9 }, false},
+		"the status":          {func(v *cluster.View) { v.Status.Optime = wal.LSN(7) }, false},
+		"a position":          {func(v *cluster.View) { v.Members[1].XLog, v.Members[1].Replayed = 7, 7 }, false},
+		"own key":             {func(v *cluster.View) { v.Members[0].State = cluster.StateRunning }, false},
+		"another's state":     {func(v *cluster.View) { v.Members[1].State = cluster.StateRunning }, true},
+		"another's timeline":  {func(v *cluster.View) { v.Members[1].Timeline = 3 }, true},
+		"a member gone":       {func(v *cluster.View) { v.Members = v.Members[:1] }, true},
+		"the leader":          {func(v *cluster.View) { v.Leader = cluster.Leader{} }, true},
+		"the leader's lease":  {func(v *cluster.View) { v.Leader.Session = "2" }, true},
+		"a request":           {func(v *cluster.View) { v.Failover.Candidate = "a" }, true},
+		"the configuration":   {func(v *cluster.View) { v.Config.JSON = "{}" }, true},
+		"a synchronous name":  {func(v *cluster.View) { v.Sync.Standbys = []string{"a"} }, true},
+		"a claimed timeline":  {func(v *cluster.View) { v.Timelines.Claims = []cluster.TimelineClaim{{Timeline: 3}} }, true},
+		"the database system": {func(v *cluster.View) { v.Initialize.SystemID = "1" }, true},
+	} {
+		v := base()
+		c.edit(&v)
+		if got := matters(base(), v, "a"); got != c.matters {
+			t.Errorf("%s matters: %v", what, got)
+		}
+	}
+}
+
+func (r *rig) newSince() bool { return !r.agent.viewer.current("").NewSince.IsZero() }
+
+func TestReplacedStoreIsNoticed(t *testing.T) {
+	for what, damage := range map[string]func(*memory.Core, memory.Backup){
+		"replaced": func(c *memory.Core, _ memory.Backup) { c.Replace("other") },
+		"restored": func(c *memory.Core, b memory.Backup) { c.Restore(b) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, r *rig) {
+				var b memory.Backup
+				r.server.Do(func(c *memory.Core) { b = c.Backup() })
+				r.put("config", "{}")
+				r.put("history", "[]")
+				r.start()
+				if r.newSince() {
+					t.Fatal("new at first sight")
+				}
+				r.server.Do(func(c *memory.Core) { damage(c, b) })
+				r.until("the new store to be noticed", r.newSince)
+			})
+		})
+	}
+}
+
+// An agent that restarts must not take a replaced store for the one it knew,
+// however often it does so while a lease may be held elsewhere.
+func TestReplacedStoreIsNoticedAcrossRestarts(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.put("config", "{}")
+		r.agent.viewer.refresh(t.Context())
+		r.server.Do(func(c *memory.Core) { c.Replace("other") })
+		for range 3 {
+			again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+			again.agent.viewer.refresh(t.Context())
+			if !again.newSince() {
+				t.Fatal("not noticed after a restart")
+			}
+			time.Sleep(20 * time.Second)
+		}
+		last := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+		last.agent.viewer.refresh(t.Context())
+		time.Sleep(10 * time.Minute)
+		last.agent.viewer.refresh(t.Context())
+		again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+		if again.agent.viewer.refresh(t.Context()); again.newSince() {
+			t.Error("still new after a long time")
+		}
+	})
+}
+
+// slowLoad answers with what was true when the question came.
+type slowLoad struct {
+	dcs.Store
+	delay time.Duration
+}
+
+func (s *slowLoad) Load(ctx context.Context) (dcs.Snapshot, error) {
+	snap, err := s.Store.Load(ctx)
+	time.Sleep(s.delay)
+	return snap, err
+}
+
+// A slow reading that the watch overtook is dropped: it is neither a store that
+// went back in time nor the newest view.
+func TestOvertakenReading(t *testing.T) {
+	slow := &slowLoad{delay: time.Second}
+	inBubble(t, func(o *Options) { slow.Store, o.Store = o.Store, slow }, func(t *testing.T, r *rig) {
+		r.start()
+		r.put("config", "{}")
+		go r.agent.viewer.refresh(t.Context())
+		synctest.Wait()
+		r.put("history", "[]")
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		view, _ := r.agent.Seen()
+		if r.newSince() || !view.History.Present || view.Revision != r.view().Revision {
+			t.Errorf("new %v, revision %d of %d", r.newSince(), view.Revision, r.view().Revision)
+		}
+	})
+}
+
+func TestStoreThatDoesNotAnswer(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.start()
+		r.store.Cut(true)
+		r.until("the outage to be seen", func() bool { return !r.agent.viewer.current("").Reachable })
+		r.store.Cut(false)
+		r.until("the end of the outage to be seen", func() bool { return r.agent.viewer.current("").Reachable })
+		if r.newSince() {
+			t.Error("an outage counts as another store")
+		}
+		if s := r.agent.viewer.current("renewals fail"); s.Reachable {
+			t.Error("reachable although the keeper says otherwise")
+		}
+	})
+}

@@ -56,7 +56,7 @@ func WhyNot(s Standing, g Ground) string {
 	if g.Sync.Active() && !g.Sync.Holds(s.Name) {
 		return "it is not a synchronous standby and may lack acknowledged commits"
 	}
-	if g.Handover.Present() && s.Position.LSN < g.Handover.LSN {
+	if g.Handover.Present() && !has(s, g) {
 		return fmt.Sprintf("%s stopped cleanly at %s and it has only %s", g.Handover.Leader, g.Handover.LSN, s.Position.LSN)
 	}
 	// After a clean stop nothing was published that lies later, so this only
@@ -65,6 +65,22 @@ func WhyNot(s Standing, g Ground) string {
 		return fmt.Sprintf("it is %d bytes behind the last known position of the leader, more than the %d allowed", lag, g.MaxLag)
 	}
 	return ""
+}
+
+// has reports whether s has the last record of a leader that stopped cleanly.
+// Positions of two branches cannot be compared by LSN alone: a member of an
+// older leader's branch may be further along and lack it. Once another leader
+// has published its timeline since, the handover is an old one and binds nobody.
+func has(s Standing, g Ground) bool {
+	h := g.Handover
+	if h.Timeline == 0 || s.Position.Timeline == h.Timeline {
+		return s.Position.LSN >= h.LSN
+	}
+	if Current(g.History, g.Timelines) > h.Timeline {
+		return true
+	}
+	at, ok := s.History.SwitchOf(h.Timeline)
+	return ok && at >= h.LSN
 }
 
 // DivergedFrom says why s cannot be on the cluster's line of descent, and

@@ -96,8 +96,9 @@ func decryptKey(text []byte, password string) ([]byte, error) {
 		if b.Type == "ENCRYPTED PRIVATE KEY" {
 			return nil, errors.New("encrypted PKCS#8 keys cannot be read; store it unencrypted (mode 0600) or in the traditional form (openssl rsa -aes256 -traditional)")
 		}
-		//nolint:staticcheck // the form that existing key files use
+		//lint:ignore SA1019 the form that existing key files use
 		if x509.IsEncryptedPEMBlock(b) {
+			//lint:ignore SA1019 as above
 			der, err := x509.DecryptPEMBlock(b, []byte(password))
 			if err != nil {
 				return nil, fmt.Errorf("keyfile_password does not open it: %w", err)

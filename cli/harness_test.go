@@ -19,7 +19,6 @@ type world struct {
 	members map[string]*apitest.Member
 	url     string // of the first member
 	opts    Options
-	edit    func(*api.Options)
 }
 
 // newWorld serves every member of the cluster; shown addresses stay as recorded

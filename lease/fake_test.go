@@ -251,11 +251,10 @@ func (s *fakeSession) End(ctx context.Context) error {
 
 // fakeGuard acknowledges unless told otherwise, and remembers.
 type fakeGuard struct {
-	mu    sync.Mutex
-	hard  boot.Instant
-	arms  int
-	deaf  bool
-	wordy []string
+	mu   sync.Mutex
+	hard boot.Instant
+	arms int
+	deaf bool
 }
 
 func (g *fakeGuard) Arm(ctx context.Context, d fence.Deadlines) error {

@@ -44,7 +44,7 @@ func (s *Store) watch(ctx context.Context, f *feed.Feed) {
 		if err == nil {
 			f.Send(snap)
 			begun := s.pool.clk.Now()
-			err = s.follow(ctx, snap, f)
+			_ = s.follow(ctx, snap, f)
 			if s.pool.clk.Now().Sub(begun) > silentFor {
 				delay = retryFirst
 			}

@@ -117,7 +117,7 @@ func TestTLSFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	//nolint:staticcheck // The form that is to be read.
+	//lint:ignore SA1019 the form that is to be read
 	locked, err := x509.EncryptPEMBlock(rand.Reader, "EC PRIVATE KEY", plain, []byte("secret"), x509.PEMCipherAES256)
 	if err != nil {
 		t.Fatal(err)

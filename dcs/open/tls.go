@@ -67,14 +67,14 @@ func decrypt(text []byte, password string) ([]byte, error) {
 		if b.Type == "ENCRYPTED PRIVATE KEY" {
 			return nil, errors.New("a key encrypted as PKCS#8 cannot be read: convert it with openssl pkey -traditional -aes256")
 		}
-		//nolint:staticcheck // Weak, and the only encryption such files have.
+		//lint:ignore SA1019 weak, and the only encryption such files have
 		if !x509.IsEncryptedPEMBlock(b) {
 			continue
 		}
 		if password == "" {
 			return nil, errors.New("the key is encrypted: set key_password")
 		}
-		//nolint:staticcheck // As above.
+		//lint:ignore SA1019 as above
 		der, err := x509.DecryptPEMBlock(b, []byte(password))
 		if err != nil {
 			return nil, fmt.Errorf("decrypt the key with key_password: %w", err)

@@ -160,7 +160,11 @@ func (a *agent) release(x ha.Action, done func(bool)) {
 		a.keeper.release(done)
 		return
 	}
+	seen := a.snap.view.Handover.Version
 	a.call(func(st *store) error {
+		if err := unchanged(st.view.Handover.Version, seen); err != nil {
+			return err
+		}
 		st.view.Handover = x.Handover
 		st.view.Handover.Version = st.next()
 		st.handoverAt = a.m.w.now

@@ -56,6 +56,9 @@ func (a *agent) observeServer() ha.Server {
 	v.Clean = s.proc == ha.ProcessStopped && s.clean
 	v.Rewinding, v.RewindUnproven, v.CanRewind = s.rewinding, s.unproven, a.m.w.cfg.canRewind
 	v.CheckpointTimeline = s.ckptTL
+	if s.dir == ha.DirUnfinished {
+		v.Claim = s.claim
+	}
 	v.SyncNames = s.syncNames
 	v.Slots = s.slots
 	for _, c := range s.tx {

@@ -21,6 +21,7 @@ type server struct {
 	clean     bool
 	rewinding bool // the mark beside the directory
 	unproven  bool
+	claim     cluster.Version // of initialize, when an unfinished bootstrap began
 	syncNames []string
 	slots     []cluster.SlotState
 	upstream  ha.Upstream

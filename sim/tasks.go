@@ -135,6 +135,7 @@ func (a *agent) bootstrap(end func(error)) {
 	}
 	a.work(500*time.Millisecond+w.upTo(time.Second)+s.slow(), nil, end, func() {
 		w.systems++
+		s.claim = a.snap.view.Initialize.Version
 		s.dir, s.sysID = ha.DirUnfinished, fmt.Sprintf("70000000000%d", w.systems)
 		s.branch = w.newBranch(s.sysID)
 		s.branch.timeline, s.branch.end, s.end = 1, 1<<24, 1<<24

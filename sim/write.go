@@ -70,7 +70,11 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 			return nil
 		}
 	case ha.WriteHistory:
+		seen := a.snap.view.History.Version
 		return func(s *store, v *cluster.View) error {
+			if err := unchanged(v.History.Version, seen); err != nil {
+				return err
+			}
 			v.History = cluster.History{Present: true, Lines: x.Lines, Version: s.next()}
 			return nil
 		}

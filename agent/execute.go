@@ -242,16 +242,26 @@ func (a *Agent) release(ctx context.Context, s step) error {
 // claimInitialize creates the leased owner first, so that an initialize key
 // without owner is never ours in the making.
 func (a *Agent) claimInitialize(ctx context.Context) error {
-	if _, err := a.opt.Keeper.PutOwned(ctx, layout.KeyInitializeOwner, a.opt.Name, dcs.Absent()); err != nil {
+	_, err := a.opt.Keeper.PutOwned(ctx, layout.KeyInitializeOwner, a.opt.Name, dcs.Absent())
+	if err != nil && !(errors.Is(err, dcs.ErrConflict) && a.owns(ctx, layout.KeyInitializeOwner)) {
 		return fmt.Errorf("announce the bootstrap: %w", err)
 	}
-	err := a.put(ctx, layout.KeyInitialize, "", dcs.Absent())
+	err = a.put(ctx, layout.KeyInitialize, "", dcs.Absent())
 	if errors.Is(err, dcs.ErrConflict) {
 		if sess := a.opt.Keeper.Session(); sess != nil {
 			_ = sess.Delete(ctx, layout.KeyInitializeOwner)
 		}
 	}
 	return err
+}
+
+// owns reports whether the key is there under our session: what looks like
+// another's may be ours by an attempt whose answer was lost, and would stay for
+// as long as we live.
+func (a *Agent) owns(ctx context.Context, key string) bool {
+	sess := a.opt.Keeper.Session()
+	snap, err := a.opt.Store.Load(ctx)
+	return err == nil && sess != nil && slices.ContainsFunc(snap.Keys, func(kv dcs.KV) bool { return kv.Key == key && kv.Session == sess.ID() })
 }
 
 func (a *Agent) writeInitialize(ctx context.Context, s step) error {

@@ -229,5 +229,14 @@ func TestClaimOfTheBootstrap(t *testing.T) {
 		if ok, _ := r.act(claim); ok || !r.view().Initialize.Present || r.view().Initialize.Owner != "a" {
 			t.Errorf("claim with a lost reply: ok %v, %+v", ok, r.view().Initialize)
 		}
+		r.server.Do(func(c *memory.Core) { c.DeleteAll() })
+		// That of the first is lost: the owner is there, and it is this member.
+		r.store.FailNext(memory.FaultLoseReply)
+		if ok, _ := r.act(claim); ok {
+			t.Error("an owner that was never confirmed passed for one")
+		}
+		if ok, _ := r.act(claim); !ok || r.view().Initialize.Owner != "a" {
+			t.Errorf("the claim after a lost reply: ok %v, %+v", ok, r.view().Initialize)
+		}
 	})
 }

@@ -17,7 +17,9 @@ type publishedState struct {
 	member  string // the member key's text
 	still   string // the same without what moves all the time
 	at      boot.Instant
-	status  string
+	// seen: the view has shown what was written.
+	seen   bool
+	status string
 	// statusAt is when the status was written last.
 	statusAt boot.Instant
 }
@@ -34,8 +36,13 @@ func (a *Agent) publish(ctx context.Context, o ha.Observation, d ha.Decision) {
 	quiet := layout.EncodeMember(m)
 	p := &a.published
 	same := p.session == o.Lease.Session
-	_, there := o.Store.View.Member(a.opt.Name)
+	stored, there := o.Store.View.Member(a.opt.Name)
+	mine := there && stored.APIURL == a.opt.APIURL
+	p.seen = same && there && (p.seen || mine)
 	switch {
+	case p.seen && !mine && !o.Lease.Held:
+		a.namesake(stored)
+		return
 	case same && there && text == p.member:
 		return
 	case same && there && quiet == p.still && o.Now.Sub(p.at) < min(o.Settings.LoopWait, 10*time.Second):
@@ -49,6 +56,19 @@ func (a *Agent) publish(ctx context.Context, o ha.Observation, d ha.Decision) {
 		return
 	}
 	p.session, p.member, p.still, p.at = o.Lease.Session, text, quiet, o.Now
+}
+
+// namesake: somebody wrote over this member's key: two agents bear one name,
+// and started too close together to see each other. The leader's word stands;
+// this one keeps still until the other's key is gone.
+func (a *Agent) namesake(other cluster.Member) {
+	text := "name " + other.APIURL
+	if a.warned[text] {
+		return
+	}
+	a.warned[text] = true
+	a.log.Error("another agent of this name already runs in the cluster: two must not share a name; this one stays out until it is given another, or the other is stopped",
+		"other", other.APIURL, "here", a.opt.APIURL)
 }
 
 // member is this member as others see it.

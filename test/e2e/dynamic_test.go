@@ -39,6 +39,7 @@ exec psql -v ON_ERROR_STOP=1 -d "$1" -c 'CREATE TABLE made_by_post_init (x int)'
 	needsRestart(t, c, lead)
 	accessRules(t, c, lead)
 	refusesNonsense(t, lead)
+	mistakes(t, c)
 	paused(t, c)
 	tags(t, c)
 	lagging(t, c)
@@ -190,6 +191,35 @@ func refusesNonsense(t *testing.T, m *lab.Member) {
 	if _, after, _ := m.Get("/config"); after != before {
 		t.Errorf("refused changes changed the configuration:\n%s\n%s", before, after)
 	}
+}
+
+// mistakes: what only PostgreSQL can judge is shared with all members all the
+// same; it takes none of them down, not even one that starts with it, and every
+// agent says which setting is refused.
+func mistakes(t *testing.T, c *lab.Cluster) {
+	t.Helper()
+	lead := c.WaitHealthy(30 * time.Second)
+	_, before, _ := lead.Get("/config")
+	patch(t, lead, `{"postgresql": {"parameters": {"work_mem": "plenty", "maintenance_work_mem": "33MB"}}}`)
+	onAll(t, c, "maintenance_work_mem", "33MB")
+	for _, m := range c.Members {
+		says(t, m, "work_mem", "plenty")
+	}
+	m := c.Others(lead)[0]
+	ended(t, m)
+	m.StartAgent()
+	if now := c.WaitHealthy(60 * time.Second); now != lead {
+		t.Fatalf("%s leads after the restart of a replica, want %s", now.Name, lead.Name)
+	}
+	patch(t, lead, `{"postgresql": {"parameters": {"work_mem": null, "maintenance_work_mem": null}, "pg_hba": ["local all all perhaps"]}}`)
+	onAll(t, c, "maintenance_work_mem", "64MB")
+	for _, m := range c.Members {
+		says(t, m, "perhaps")
+	}
+	if code, body, err := lead.Send("PUT", "/config", before, 10*time.Second); err != nil || code != 200 {
+		t.Fatalf("PUT /config: %d %s %v", code, body, err)
+	}
+	c.WaitHealthy(30 * time.Second)
 }
 
 // paused: in a pause a crashed primary stays down, and its lease is given up;

@@ -101,9 +101,29 @@ func (a *Agent) perform(ctx context.Context, s step) error {
 	case ha.StopReceiver, ha.Follow, ha.SetSyncNames, ha.KeepSlots, ha.AcceptBootstrap, ha.DiscardBootstrap, ha.AcceptRewind:
 		return a.onServer(ctx, s)
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	limit := storeTimeout
+	if s.o.Lease.Held && leadersWrite(s.Kind) {
+		// What a leader writes, it writes under a live lease, and it does not wait
+		// for the store past the moment at which its server must stop.
+		st, now := a.opt.Keeper.State(), a.opt.Clock.Now()
+		if !st.Live(now) {
+			return fmt.Errorf("%w: the lease is not live any more", errMoved)
+		}
+		limit = min(limit, leaseOf(st).Deadlines.Soft.Sub(now))
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return a.onStore(ctx, s)
+}
+
+// leadersWrite: only a leader may write this key.
+func leadersWrite(k ha.ActionKind) bool {
+	switch k {
+	case ha.WriteInitialize, ha.WriteConfig, ha.WriteHistory, ha.WriteSync, ha.ClearFailover, ha.ClearHandover,
+		ha.ClaimTimeline, ha.PublishIdentity, ha.PublishStatus:
+		return true
+	}
+	return false
 }
 
 // fence kills the server at once: first the task that may be starting it, then

@@ -57,6 +57,8 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 	if err != nil {
 		k.mu.Lock()
 		k.refused = errors.Is(err, dcs.ErrConflict)
+		// Should it have been created all the same, nobody must keep it.
+		k.unclaimed = errors.Is(err, dcs.ErrUnknown) && k.session == s
 		k.mu.Unlock()
 		if errors.Is(err, dcs.ErrSessionGone) {
 			k.gone(s, err)
@@ -372,12 +374,8 @@ func (k *Keeper) drop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.attempt())
 	defer cancel()
-	err := s.Delete(ctx, leaderKey)
-	if err == nil || errors.Is(err, dcs.ErrConflict) {
-		return nil
-	}
-	k.mu.Lock()
-	k.unclaimed = k.session == s
-	k.mu.Unlock()
-	return err
+	// As a release does it: a delete whose outcome stays unknown could arrive
+	// late and take away the key of a later holding under this session, so then
+	// the session has to end.
+	return k.release(ctx)
 }

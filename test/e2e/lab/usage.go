@@ -21,6 +21,7 @@ func (m *Member) OwnBinary() {
 type Usage struct {
 	Role string // its first argument: agent, guard, store, proxy
 	PSS  int    // kB: its memory, with what it shares divided by those who share it
+	Anon int    // kB: of that, what is not the program's file
 	CPU  time.Duration
 }
 
@@ -37,19 +38,20 @@ func (h *Host) Usage() []Usage {
 		if len(args) < 2 || !strings.Contains(filepath.Base(args[0]), "matriarch") && !strings.HasPrefix(args[0], "/proc/") && args[0] != Binary(h.net.t) {
 			continue
 		}
-		out = append(out, Usage{Role: args[1], PSS: pss(pid), CPU: cpu(pid)})
+		out = append(out, Usage{Role: args[1], PSS: rollup(pid, "Pss"), Anon: rollup(pid, "Pss_Anon"), CPU: cpu(pid)})
 	}
 	return out
 }
 
-func pss(pid int) int {
+// rollup is a line of the kernel's sum over a process's memory, in kB.
+func rollup(pid int, name string) int {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(text)) {
 		var kb int
-		if n, _ := fmt.Sscanf(line, "Pss: %d kB", &kb); n == 1 {
+		if n, _ := fmt.Sscanf(line, name+": %d kB", &kb); n == 1 {
 			return kb
 		}
 	}

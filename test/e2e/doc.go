@@ -4,5 +4,6 @@
 //
 // As root nothing may be skipped; without root only the tests that need no
 // hosts of their own run. MATRIARCH_SLOW=1 adds the tests and figures that take
-// longer.
+// longer; MATRIARCH_FIGURES names a file for the figures, MATRIARCH_BIN another
+// program to test than bin/matriarch.
 package e2e

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func TestWitness(t *testing.T) {
 	c.Witness.PowerOff()
 	// Longer than any lease: who leads then has renewed it without the witness.
 	for end := time.Now().Add(25 * time.Second); time.Now().Before(end); {
-		w.WaitProgress(t, 5*time.Second)
+		w.WaitProgress(t, 15*time.Second)
 		if witness.Ended() && c.Leader() != lead {
 			t.Fatalf("the witness is off, and %s leads no more\n%s", lead.Name, c.Tails(10))
 		}
@@ -32,13 +33,19 @@ func TestWitness(t *testing.T) {
 	if now := status(t, lead).Timeline; now != timeline {
 		t.Fatalf("the witness was lost and the timeline went from %d to %d", timeline, now)
 	}
-	if gap := w.Gap(); gap > 5*time.Second {
+	if gap := w.Gap(); gap > 10*time.Second {
 		t.Errorf("no acknowledged write for %s while only the witness was lost", gap)
 	}
 	c.Witness.PowerOn()
+	before := witness.Written()
 	witness = c.StartWitness()
 	// The witness votes again: without it nobody would, once the primary is gone.
-	lab.Until(t, 30*time.Second, "the witness voting again", func() string { return missing(witness, "votes") })
+	lab.Until(t, 30*time.Second, "the witness voting again", func() string {
+		if said := witness.Since(before); !strings.Contains(said, "votes") {
+			return said
+		}
+		return ""
+	})
 
 	lead.PowerOff()
 	next := c.WaitLeader(50*time.Second, lead)

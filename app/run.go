@@ -129,7 +129,7 @@ func (m *member) openStore(ctx context.Context) error {
 		access := embeddedConfig(m.file, etcdembed.KeptByAgent).Access()
 		m.access = &access
 	}
-	store, err := OpenStore(ctx, m.file, m.log)
+	store, err := awaitOpen(ctx, m.file, m.log)
 	if err != nil {
 		return err
 	}
@@ -327,7 +327,10 @@ func RunProxy(ctx context.Context, f *config.File, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	store, err := OpenStore(ctx, f, log)
+	store, err := awaitOpen(ctx, f, log)
+	if ctx.Err() != nil {
+		return nil // told to stop before there was anything to serve
+	}
 	if err != nil {
 		return err
 	}

@@ -77,21 +77,43 @@ func hasData(dir string) bool {
 	return err == nil
 }
 
+// awaitOpen is OpenStore that waits for a store that must be asked something
+// before it may be used and does not answer yet.
+func awaitOpen(ctx context.Context, f *config.File, log *slog.Logger) (store dcs.Store, err error) {
+	err = untilStore(ctx, log, func(context.Context) (more bool, err error) {
+		store, err = OpenStore(ctx, f, log)
+		return errors.Is(err, dcs.ErrUnavailable), err
+	})
+	return store, err
+}
+
 // awaitStore tries until the store answers, saying every few seconds that it
 // does not. A refusal (password, certificate) ends it at once.
-func awaitStore(ctx context.Context, store dcs.Store, log *slog.Logger) (dcs.Snapshot, error) {
+func awaitStore(ctx context.Context, store dcs.Store, log *slog.Logger) (snap dcs.Snapshot, err error) {
+	err = untilStore(ctx, log, func(try context.Context) (more bool, err error) {
+		snap, err = store.Load(try)
+		if errors.Is(err, dcs.ErrRefused) {
+			return false, fmt.Errorf("the store refuses this member (check its section in the configuration): %w", err)
+		}
+		return true, err
+	})
+	return snap, err
+}
+
+// untilStore tries again, as long as that makes sense, until ctx ends.
+func untilStore(ctx context.Context, log *slog.Logger, attempt func(context.Context) (more bool, err error)) error {
 	said := time.Time{}
 	for {
 		try, cancel := context.WithTimeout(ctx, 3*time.Second)
-		snap, err := store.Load(try)
+		more, err := attempt(try)
 		cancel()
 		switch {
 		case err == nil:
-			return snap, nil
+			return nil
 		case ctx.Err() != nil:
-			return snap, ctx.Err()
-		case errors.Is(err, dcs.ErrRefused):
-			return snap, fmt.Errorf("the store refuses this member (check its section in the configuration): %w", err)
+			return ctx.Err()
+		case !more:
+			return err
 		}
 		if time.Since(said) > 5*time.Second {
 			said = time.Now()
@@ -99,7 +121,7 @@ func awaitStore(ctx context.Context, store dcs.Store, log *slog.Logger) (dcs.Sna
 		}
 		select {
 		case <-ctx.Done():
-			return snap, ctx.Err()
+			return ctx.Err()
 		case <-time.After(300 * time.Millisecond):
 		}
 	}

@@ -54,6 +54,12 @@ func TestEtcdLegacy(t *testing.T) {
 			return ""
 		})
 	}
+	// It keeps waiting for a server that cannot be asked yet, as with any store.
+	c.StoreHost().Unplug()
+	restarted(t, m)
+	says(t, m, "waiting for the store", "v2 keys")
+	ended(t, m)
+	c.StoreHost().Plug()
 	v2("set", "/service/lab/initialize", "7000000000000000001")
 	if text := refused(t, m); !strings.Contains(text, "v2 API") || !strings.Contains(text, "/service/lab") || !strings.Contains(text, "etcd3:") {
 		t.Errorf("the message does not explain the old keys:\n%s", text)

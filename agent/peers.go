@@ -89,11 +89,11 @@ func (p *peers) words() []ha.Peer {
 // question asks one member: one of ours for its vote, another program's for its
 // status.
 func (p *peers) question(ctx context.Context, m cluster.Member) (ha.Peer, error) {
-	base := strings.TrimSuffix(m.APIURL, "/patroni")
+	path, decode := "/vote", decodeVote
 	if m.Matriarch == "" {
-		return p.get(ctx, base+"/patroni", decodeStatus)
+		path, decode = "/patroni", decodeStatus
 	}
-	return p.get(ctx, base+"/vote", func(body []byte) (ha.Peer, error) { return decodeVote(m.Name, body) })
+	return p.get(ctx, strings.TrimSuffix(m.APIURL, "/patroni")+path, func(body []byte) (ha.Peer, error) { return decode(m.Name, body) })
 }
 
 func (p *peers) get(ctx context.Context, url string, decode func([]byte) (ha.Peer, error)) (ha.Peer, error) {
@@ -162,6 +162,9 @@ type status struct {
 	Failed   bool            `json:"watchdog_failed"`
 	XLog     *xlog           `json:"xlog"`
 	WAL      *xlog           `json:"wal"`
+	Program  struct {
+		Name string `json:"name"` // not told by old versions
+	} `json:"patroni"`
 }
 
 type xlog struct {
@@ -170,10 +173,16 @@ type xlog struct {
 	Replayed wal.LSN `json:"replayed_location"`
 }
 
-func decodeStatus(body []byte) (ha.Peer, error) {
+// decodeStatus reads the status of the named member. One that answers at two
+// members' addresses, as after a change of its name, would wait for itself to
+// lead.
+func decodeStatus(name string, body []byte) (ha.Peer, error) {
 	var s status
 	if err := json.Unmarshal(body, &s); err != nil {
 		return ha.Peer{}, fmt.Errorf("understand the status: %w", err)
+	}
+	if n := s.Program.Name; n != "" && n != name {
+		return ha.Peer{}, fmt.Errorf("understand the status: %q answers at the address of %q", n, name)
 	}
 	x := s.XLog
 	if x == nil {

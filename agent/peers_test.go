@@ -33,17 +33,20 @@ func TestDecodeVote(t *testing.T) {
 }
 
 func TestDecodeStatus(t *testing.T) {
-	p, err := decodeStatus([]byte(`{"role":"replica","timeline":2,"xlog":{"received_location":50331744,"replayed_location":50331648}}`))
+	p, err := decodeStatus("b", []byte(`{"role":"replica","timeline":2,"xlog":{"received_location":50331744,"replayed_location":50331648}}`))
 	if err != nil || !p.InRecovery || p.Position != (wal.Position{Timeline: 2, LSN: 50331744}) {
 		t.Errorf("replica: %+v, %v", p, err)
 	}
 	for _, body := range []string{`{"role":"primary","timeline":2,"xlog":{"location":50331744}}`, `{"role":"master","timeline":2,"xlog":{}}`} {
-		if p, err = decodeStatus([]byte(body)); err != nil || p.InRecovery || p.Position.Known() {
+		if p, err = decodeStatus("b", []byte(body)); err != nil || p.InRecovery || p.Position.Known() {
 			t.Errorf("%s: %+v, %v", body, p, err)
 		}
 	}
+	if p, err = decodeStatus("b", []byte(`{"role":"replica","xlog":{"received_location":1},"patroni":{"name":"a"}}`)); err == nil {
+		t.Errorf("another's status understood as %+v", p)
+	}
 	// Without a position it says nothing, least of all that it is behind.
-	if p, err = decodeStatus([]byte(`{"role":"replica","state":"starting"}`)); err == nil {
+	if p, err = decodeStatus("b", []byte(`{"role":"replica","state":"starting"}`)); err == nil {
 		t.Errorf("understood as %+v", p)
 	}
 }
@@ -63,7 +66,7 @@ func FuzzDecodeStatus(f *testing.F) {
 	f.Add([]byte(`{"role":"replica","timeline":2,"xlog":{"received_location":50331744}}`))
 	f.Add([]byte(`{"role":"primary","wal":{"location":1},"tags":[]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		p, err := decodeStatus(body)
+		p, err := decodeStatus("b", body)
 		if err == nil && !p.InRecovery && p.Position != (wal.Position{}) {
 			t.Errorf("a primary with a position: %+v", p)
 		}

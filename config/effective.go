@@ -64,6 +64,9 @@ func MakeEffective(f *File, d Dynamic, role string, major int) Effective {
 	if e.Settings.SyncMode != cluster.SyncOff {
 		params.remove("synchronous_standby_names")
 	}
+	if e.Settings.UsePgRewind {
+		moveSockets(f, params, r)
+	}
 	for _, c := range controlled {
 		params.set(c.Name, newText(c.Value, ""))
 		if !strings.HasPrefix(c.Name, "wal_keep_") {

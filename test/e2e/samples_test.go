@@ -53,6 +53,10 @@ func TestSamples(t *testing.T) {
 	t.Logf("PostgreSQL killed: longest gap %s", w.Gap().Round(10*time.Millisecond))
 	standby = waitSync(t, c, lead, 30*time.Second)
 
+	// A row that nobody else has: the host has to be rewound when it returns,
+	// although the files put its socket into the data directory.
+	lead.Cut(standby.IP)
+	lab.MustSQL(t, lead.DSN(), "BEGIN; SET LOCAL synchronous_commit = local; INSERT INTO story VALUES (13); COMMIT")
 	lead.PowerOff()
 	if now := c.WaitLeader(60*time.Second, lead); now != standby {
 		t.Fatalf("%s leads, want the synchronous standby %s", now.Name, standby.Name)
@@ -61,6 +65,7 @@ func TestSamples(t *testing.T) {
 	t.Logf("host powered off (ttl 30): longest gap %s", w.Gap().Round(10*time.Millisecond))
 	noneLost(t, w, standby)
 	lead.PowerOn()
+	lead.Mend()
 	lead.StartAgent()
 	if now := c.WaitHealthy(60 * time.Second); now != standby {
 		t.Fatalf("%s leads after the former primary returned", now.Name)
@@ -70,4 +75,10 @@ func TestSamples(t *testing.T) {
 	}
 	w.Stop()
 	noneLost(t, w, lead)
+	if problem := missing(lead.Agent, "rewind done"); problem != "" {
+		t.Error(problem)
+	}
+	if rows := lab.MustSQL(t, lead.DSN(), "SELECT string_agg(x::text, ',') FROM story"); rows[0] != "42" {
+		t.Errorf("the rewound replica has the rows %s", rows[0])
+	}
 }

@@ -4,6 +4,12 @@ import (
 	"github.com/matriarch-ha/matriarch/ha/election"
 )
 
+// maxRewinds is how often a rewind that was broken off is tried again before the
+// data are copied anew, whatever the settings: pg_rewind refuses a directory
+// that it had nearly finished, and one that is half rewound is no server's data
+// any more. What it lost was saved before, and the directory is kept aside.
+const maxRewinds = 3
+
 // diverged: what the server has is not part of the leader's line. It is stopped
 // first, so that it does not serve rows the cluster never had; then it is
 // rewound, or copied anew where a rewind cannot work and the settings allow it.
@@ -23,6 +29,7 @@ func (t *turn) diverged() bool {
 	lead, _ := t.view.LeaderMember()
 	set := t.o.Settings
 	rewindable := set.UsePgRewind && (t.o.Server.CanRewind || t.o.Server.Rewinding) && !sameNumber
+	spoilt := t.o.Server.Rewinding && (!rewindable || t.m.RewindFailures >= maxRewinds)
 	switch {
 	case up.IsZero():
 		return t.answer(SituationFollowing, why+"; waiting for the leader's address")
@@ -31,7 +38,7 @@ func (t *turn) diverged() bool {
 		return t.answer(SituationFollowing, why+"; waiting for the leader's first checkpoint before rewinding")
 	case rewindable && t.m.RewindFailures == 0:
 		return t.answer(SituationFollowing, why+": rewinding it to "+up.Name, Action{Kind: Rewind, Upstream: up})
-	case set.RecloneOnDivergence, set.RecloneOnRewindFailure && t.m.RewindFailures > 0:
+	case set.RecloneOnDivergence, set.RecloneOnRewindFailure && t.m.RewindFailures > 0, spoilt:
 		return t.reclone(why, up)
 	case rewindable && t.since(t.o.Task.Last.At) >= backoff:
 		return t.answer(SituationFollowing, why+sentence(": rewinding it again after %d failures", t.m.RewindFailures), Action{Kind: Rewind, Upstream: up})
@@ -59,6 +66,9 @@ func (t *turn) whyStuck(sameNumber bool) string {
 	case !t.o.Settings.UsePgRewind:
 		return "; postgresql.use_pg_rewind is off and copying anew is not allowed: " +
 			"set use_pg_rewind or remove_data_directory_on_diverged_timelines, or reinitialise this member"
+	case t.o.Server.Rewinding:
+		return sentence("; pg_rewind failed %d times (%s): it will be tried again, and after %d failures the data are copied anew",
+			t.m.RewindFailures, t.o.Task.Last.Error, maxRewinds)
 	case !t.o.Server.CanRewind:
 		return "; pg_rewind cannot be used (it needs wal_log_hints or data checksums) and copying anew is not allowed: " +
 			"set remove_data_directory_on_diverged_timelines, or reinitialise this member"

@@ -136,9 +136,9 @@ var properties = []property{
 	{"what was rewound is not written to before it was consistent (D1)", forbid(
 		func(o ha.Observation, a ha.Action) bool { return o.Server.RewindUnproven && !o.Settings.Paused },
 		ha.StartPrimary, ha.TakeLeader)},
-	{"data are only replaced where the settings allow it (I8)", forbid(
+	{"data are only replaced where the settings allow it, or where a rewind left no server's data (I8)", forbid(
 		func(o ha.Observation, a ha.Action) bool {
-			return o.Server.Dir != ha.DirEmpty && !o.Settings.RecloneOnDivergence && !o.Settings.RecloneOnRewindFailure
+			return o.Server.Dir != ha.DirEmpty && !o.Server.Rewinding && !o.Settings.RecloneOnDivergence && !o.Settings.RecloneOnRewindFailure
 		}, ha.Clone)},
 	{"data are only made where there are none (I8)", forbid(
 		func(o ha.Observation, a ha.Action) bool { return o.Server.Dir != ha.DirEmpty }, ha.Bootstrap)},

@@ -177,6 +177,11 @@ func (t *turn) adoptData() bool {
 	if s.Dir != DirPresent || init.SystemID != "" || t.view.Leader.Held() || s.SystemID == "" {
 		return false
 	}
+	if s.Role != ServerPrimary && t.view.Config.Present && t.view.Status.Optime != 0 {
+		// The key alone is lost: the rest shows that a cluster lives here. Its next
+		// leader writes the key again.
+		return false
+	}
 	if s.Role != ServerPrimary {
 		t.wake(roundLength)
 		return t.answer(SituationNoCluster, "the store knows no cluster and the server here was a standby: start the former primary's member first")

@@ -90,15 +90,55 @@ func (s *Server) stoppedPosition(ctx context.Context, ctl control.Data) (wal.Pos
 		defer s.mu.Unlock()
 		return s.cache.stopped, s.cache.stoppedHist, nil
 	}
-	s.mu.Unlock()
-	pos, hist, err := s.findEnd(ctx, ctl)
-	if err != nil {
-		return wal.Position{}, nil, err
+	job := s.search
+	if job == nil || job.key != key {
+		job = s.beginSearch(key, ctl)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cache.stoppedKey, s.cache.stopped, s.cache.stoppedHist = key, pos, hist
-	return pos, hist, nil
+	s.mu.Unlock()
+	select {
+	case <-job.done:
+		return job.pos, job.hist, job.err
+	case <-ctx.Done():
+		return wal.Position{}, nil, fmt.Errorf("the end of the log is still being looked for: %w", ctx.Err())
+	}
+}
+
+// search looks for the end of a stopped server's log. It goes on when the one
+// who asked has to go on: many segments take longer than one observation may.
+type search struct {
+	key  string
+	done chan struct{}
+	pos  wal.Position
+	hist wal.History
+	err  error
+}
+
+// beginSearch starts a search, under the lock.
+func (s *Server) beginSearch(key string, ctl control.Data) *search {
+	job := &search{key: key, done: make(chan struct{})}
+	s.search = job
+	ctx, cancel := context.WithCancel(context.Background())
+	s.wg.Go(func() {
+		defer cancel()
+		go func() {
+			select {
+			case <-s.done:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		job.pos, job.hist, job.err = s.findEnd(ctx, ctl)
+		s.mu.Lock()
+		if job.err == nil {
+			s.cache.stoppedKey, s.cache.stopped, s.cache.stoppedHist = key, job.pos, job.hist
+		}
+		if s.search == job {
+			s.search = nil // a failed one is tried again
+		}
+		s.mu.Unlock()
+		close(job.done)
+	})
+	return job
 }
 
 // findEnd looks for the end of the log on every line of descent that the

@@ -39,6 +39,7 @@ type Server struct {
 	logStart int64 // where the last start began in the server log
 	identity map[wal.Timeline]cluster.TimelineIdentity
 	cache    observed
+	search   *search           // for the end of a stopped server's log, under way
 	bad      map[string]string // settings refused by the server program, with the reason
 
 	procMu  sync.Mutex // one search for the postmaster at a time

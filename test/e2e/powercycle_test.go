@@ -94,10 +94,9 @@ func powerLostMidway(t *testing.T, kind lab.StoreKind, rewinding string, after f
 	// A rewind.
 	lab.MustSQL(t, lead.DSN(), "CREATE TABLE branch (who text)")
 	c.WaitHealthy(30 * time.Second)
-	old, _ := diverge(t, c, lead, "left")
+	old, from := diverge(t, c, lead, "left")
 	old.Plug()
 	cut(old, "a rewind", old.DataDir()+rewinding)
-	from := old.Agent.Written()
 	again(old)
 	c.WaitHealthy(90 * time.Second)
 	log := old.Agent.Since(from)

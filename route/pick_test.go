@@ -55,7 +55,7 @@ func TestPickPrimary(t *testing.T) {
 		{"starting", "n1", edit(func(w *Word) { w.State = cluster.StateStarting }), "starting"},
 		{"other program, locked", "n1", edit(func(w *Word) { w.Leased, w.Locked = false, true }), ""},
 		{"other program, not locked", "n1", edit(func(w *Word) { w.Leased = false }), "no live lease"},
-		{"other program, too old", "n1", edit(func(w *Word) { w.Leased, w.Locked, w.Asked = false, true, ago(10 * time.Second) }), "has ended"},
+		{"other program, too old", "n1", edit(func(w *Word) { w.Leased, w.Locked, w.Asked = false, true, ago(10*time.Second) }), "has ended"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -46,7 +46,6 @@ type agent struct {
 	published      cluster.Member
 	publishedAt    time.Duration
 	publishing     bool
-	status         cluster.Status
 	lastTold       string // in the trace
 }
 

@@ -16,8 +16,7 @@ func TestLostReplies(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			var relays []*lab.Relay
-			var c *lab.Cluster
-			c = lab.NewCluster(t, lab.Options{Store: kind, StoreVia: func(n *lab.Network, real string) string {
+			c := lab.NewCluster(t, lab.Options{Store: kind, StoreVia: func(n *lab.Network, real string) string {
 				r := lab.StartRelay(t, n.Here(), real)
 				relays = append(relays, r)
 				return r.Addr

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/postgres/conf"
 	"github.com/matriarch-ha/matriarch/postgres/postmaster"
 	"github.com/matriarch-ha/matriarch/postgres/probe"
@@ -55,9 +56,9 @@ func (s *Server) setUpstream(up *Upstream) error {
 		switch {
 		case up.Slot == "-":
 		case up.Slot != "":
-			r.slot = conf.SlotName(up.Slot)
+			r.slot = cluster.SlotName(up.Slot)
 		case s.config().UseSlots:
-			r.slot = conf.SlotName(s.opt.Name)
+			r.slot = cluster.SlotName(s.opt.Name)
 		}
 		if strings.Contains(up.Host, ",") && r.slot != "" {
 			t.SessionAttr = "read-write"

@@ -161,6 +161,3 @@ type Slot struct {
 	Name string
 	LSN  wal.LSN // 0: wherever it is
 }
-
-// SlotName returns the name of a member's replication slot.
-func SlotName(member string) string { return conf.SlotName(member) }

@@ -59,11 +59,6 @@ func TestPgPass(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for in, want := range map[string]string{"Node-1.x": "node_1_x", "a b": "au0032b", strings.Repeat("z", 80): strings.Repeat("z", 63)} {
-		if got := SlotName(in); got != want {
-			t.Errorf("SlotName(%q) = %q, want %q", in, got, want)
-		}
-	}
 	for want, names := range map[string][]string{
 		"": nil, "node1": {"node1"}, `"first"`: {"first"}, `2 ("a-1",b)`: {"b", "a-1"}, `"a""b"`: {`a"b`},
 	} {

@@ -7,25 +7,6 @@ import (
 	"strings"
 )
 
-// SlotName returns the name of a member's replication slot: lower case, minus
-// and dot as underscore, any other character as u and its decimal code point,
-// at most 63 bytes.
-func SlotName(member string) string {
-	var b strings.Builder
-	for _, r := range strings.ToLower(member) {
-		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '_':
-			b.WriteRune(r)
-		case r == '-', r == '.':
-			b.WriteByte('_')
-		default:
-			fmt.Fprintf(&b, "u%04d", r)
-		}
-	}
-	s := b.String()
-	return s[:min(len(s), 63)]
-}
-
 var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z_0-9$]*$`)
 
 // SyncNames writes synchronous_standby_names for a wait on all of the names;

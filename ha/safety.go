@@ -86,7 +86,11 @@ func (t *turn) storeUnknown() bool {
 	}
 	switch {
 	case !st.Known:
-		return t.answer(SituationNoStore, "waiting for the store: "+st.LastError)
+		why := "waiting for the first reading of the store"
+		if st.LastError != "" {
+			why += ": " + st.LastError
+		}
+		return t.answer(SituationNoStore, why)
 	case t.live():
 		t.wakeAt(t.o.Lease.Deadlines.Soft)
 		return t.answer(SituationNoStore, sentence("the store does not answer (%s); this member leads for another %s", st.LastError, t.o.Lease.Deadlines.Soft.Sub(t.o.Now)))

@@ -39,9 +39,8 @@ func (a *app) switchoverCommand() *cobra.Command {
 		Short: "Move the leadership to another member, planned",
 		Long: "Moves the leadership while the leader is alive. What is not given is asked for, with the\n" +
 			"cluster shown first. Returns when the outcome is known.",
-		Example: a.examples("{} switchover", "{} switchover --leader n1 --candidate n2 --force",
-			"{} switchover --scheduled 2030-01-01T03:00 --force"),
-		Args: args(cobra.MaximumNArgs(1)),
+		Example: a.examples("{} switchover", "{} switchover --leader n1 --candidate n2 --force"),
+		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, names []string) error {
 			m.leaderGiven = c.Flags().Changed("leader") || c.Flags().Changed("primary")
 			m.candidateGiven = c.Flags().Changed("candidate")
@@ -52,7 +51,7 @@ func (a *app) switchoverCommand() *cobra.Command {
 	c.Flags().StringVar(&m.leader, "leader", "", "name of the current leader")
 	c.Flags().StringVar(&m.leader, "primary", "", "the same as --leader")
 	c.Flags().StringVar(&m.candidate, "candidate", "", "who shall lead")
-	c.Flags().StringVar(&m.scheduled, "scheduled", "", "when, such as 2030-01-01T03:00+01:00; a time without zone is local")
+	c.Flags().StringVar(&m.scheduled, "scheduled", "", "when, such as 2030-01-01T03:00+01:00; a time without zone is local; Matriarch's members refuse it so far")
 	c.Flags().BoolVar(&m.force, "force", false, "do not ask")
 	return c
 }

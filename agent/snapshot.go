@@ -41,8 +41,16 @@ func (a *Agent) Snapshot() Snapshot {
 func (a *Agent) Lease() lease.State { return a.opt.Keeper.State() }
 
 // Seen is when the view of the store was last known to be current, and the view.
+//
+// A store that changes nothing sends nothing: while the watch stands, each
+// confirmed renewal shows that the view is current still.
 func (a *Agent) Seen() (cluster.View, boot.Instant) {
-	return a.viewer.current("").View, a.viewer.seen()
+	st := a.opt.Keeper.State()
+	s := a.viewer.current(st.LastError)
+	if s.Reachable {
+		return s.View, max(s.Seen, st.LastConfirmed)
+	}
+	return s.View, s.Seen
 }
 
 // Cluster reads the store now.

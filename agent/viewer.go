@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/layout"
@@ -183,13 +182,6 @@ func (v *viewer) current(keeperError string) ha.Store {
 		s.Reachable, s.LastError = false, keeperError
 	}
 	return s
-}
-
-// seen is when the view was last known to be current.
-func (v *viewer) seen() boot.Instant {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.state.Seen
 }
 
 // matters reports whether the loop must look at once. Positions that move all

@@ -43,7 +43,21 @@ func report(w io.Writer, err error) int {
 		return coded.ExitCode()
 	}
 	fmt.Fprintln(w, "Error: "+err.Error())
+	if wrongUsage(err) {
+		return 2
+	}
 	return 1
+}
+
+// wrongUsage recognises the errors that the command line's library makes of a
+// wrong command or flag; it has no type for them.
+func wrongUsage(err error) bool {
+	for _, begin := range []string{"unknown command", "unknown flag", "unknown shorthand flag", "accepts ", "requires ", "invalid argument", "flag needs"} {
+		if strings.HasPrefix(err.Error(), begin) {
+			return true
+		}
+	}
+	return false
 }
 
 // rewrite turns `matriarch FILE` and `patroni FILE` into `matriarch agent FILE`.

@@ -348,6 +348,10 @@ func RunWitness(ctx context.Context, f *config.File, log *slog.Logger) error {
 	if err := f.Check(config.ForWitness); err != nil {
 		return err
 	}
+	if dir := f.Postgres.DataDir; dir != "" {
+		return fmt.Errorf("postgresql.data_dir %s: this file describes a member with a server, whose agent runs its vote; "+
+			"a witness needs a file of its own, without a section postgresql", dir)
+	}
 	return runStore(ctx, f, log)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,7 +49,7 @@ func refuseLegacy(ctx context.Context, c etcd.Config) error {
 	return nil
 }
 
-func openEmbedded(ctx context.Context, s config.StoreSection, prefix string, clk clock.Clock, log *slog.Logger) (dcs.Store, error) {
+func openEmbedded(ctx context.Context, s config.StoreSection, votes []config.Partner, prefix string, clk clock.Clock, log *slog.Logger) (dcs.Store, error) {
 	e := s.Embedded
 	if e == nil {
 		return nil, errors.New("the embedded store is not configured: add a section embedded")
@@ -64,13 +65,20 @@ func openEmbedded(ctx context.Context, s config.StoreSection, prefix string, clk
 	}
 	// This member's own part of the store first, while it answers.
 	self := e.Self()
-	c.Endpoints = append(c.Endpoints, scheme+self.Client)
-	for _, p := range e.Members() {
-		if p.Client != self.Client {
-			c.Endpoints = append(c.Endpoints, scheme+p.Client)
-		}
+	slices.SortStableFunc(votes, func(a, b config.Partner) int {
+		return ownFirst(b.Client == self.Client) - ownFirst(a.Client == self.Client)
+	})
+	for _, p := range votes {
+		c.Endpoints = append(c.Endpoints, scheme+p.Client)
 	}
 	return etcd.Open(ctx, c, clk)
+}
+
+func ownFirst(own bool) int {
+	if own {
+		return 1
+	}
+	return 0
 }
 
 // lookupSRV is net.Resolver.LookupSRV.

@@ -161,3 +161,27 @@ func write(t *testing.T, dir, name string, b *pem.Block) string {
 	}
 	return path
 }
+
+// A client's file names the partners only: nobody else may be asked, least of
+// all whoever listens on the addresses that a member here would have by default.
+func TestVotesOfAClientsFile(t *testing.T) {
+	load := func(yaml string) []config.Partner {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "f.yml")
+		if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, _, err := config.Load(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return votes(f)
+	}
+	partners := "scope: s\nembedded:\n  partners: [{name: a, peer: '127.0.0.1:11', client: '127.0.0.1:12'}]\n"
+	if got := load(partners); len(got) != 1 || got[0].Client != "127.0.0.1:12" {
+		t.Errorf("partners only: %v", got)
+	}
+	if got := load(partners + "  listen_peer: 127.0.0.1:21\n  listen_client: 127.0.0.1:22\n"); len(got) != 2 {
+		t.Errorf("a member of its own: %v", got)
+	}
+}

@@ -146,7 +146,7 @@ func (t *table) refresh() {
 	t.refreshLeader()
 	for name, g := range t.replicas {
 		w, leads := t.words[name], t.view.Leader.Name == name
-		if w.Role == cluster.RolePrimary || leads && w.Role != cluster.RoleStandbyLeader && w.Role != "" {
+		if w.Role == cluster.RolePrimary || leads && w.Role != cluster.RoleStandbyLeader {
 			g.close("%s is not a replica any more", name)
 			delete(t.replicas, name)
 		} else if _, ok := t.view.Member(name); !ok && g.sessions.Load() == 0 {

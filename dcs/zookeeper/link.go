@@ -28,10 +28,13 @@ type link struct {
 
 	mu       sync.Mutex
 	watchers map[*watcher]bool
-	answered boot.Instant   // when the last answer came
-	sent     []boot.Instant // confirmed requests that may prove something yet, oldest first
-	proved   boot.Instant   // the newest request that certainly reached the ensemble's leader
+	answered boot.Instant // when the last answer came
+	trips    []trip       // round trips that may prove something yet, oldest first
+	proved   boot.Instant // the newest request that certainly reached the ensemble's leader
 }
+
+// trip is one round trip to the ensemble's leader.
+type trip struct{ sent, answered boot.Instant }
 
 // open connects to one server and presents the session, or makes a new one.
 func open(ctx context.Context, addr string, cfg Config, clk clock.Clock, timeout time.Duration, inherit *Identity, quiet bool) (*link, error) {
@@ -172,20 +175,22 @@ func (l *link) fresh() bool {
 	return l.clk.Now().Sub(l.answered) < aliveFor
 }
 
-// confirm records that a request that was sent at this instant came back from
-// the ensemble's leader, and returns the newest request that this proves.
-func (l *link) confirm(sent boot.Instant, tick time.Duration) boot.Instant {
+// confirm records a round trip to the ensemble's leader, and returns the newest
+// request that it proves: one whose answer came at least a tick before this one
+// was sent. Only then did the server certainly report to the leader in between,
+// however long either request was on its way.
+func (l *link) confirm(sent, answered boot.Instant, tick time.Duration) boot.Instant {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	older := 0
-	for _, s := range l.sent {
-		if sent.Sub(s) < tick {
+	for _, r := range l.trips {
+		if sent.Sub(r.answered) < tick {
 			break
 		}
-		l.proved = max(l.proved, s)
+		l.proved = max(l.proved, r.sent)
 		older++
 	}
-	l.sent = append(l.sent[older:], sent)
+	l.trips = append(l.trips[older:], trip{sent, answered})
 	return l.proved
 }
 

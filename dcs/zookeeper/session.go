@@ -73,7 +73,7 @@ func (n *Session) Renew(ctx context.Context) (dcs.Confirmation, error) {
 		if sent.Sub(c.Sent) < 2*tick || !affords(ctx, tick+tick/2) {
 			return c, nil
 		}
-		pause(ctx, tick-n.store.clk.Now().Sub(sent))
+		pause(ctx, tick) // from the answer on, not from the question
 	}
 }
 
@@ -84,7 +84,7 @@ func (n *Session) ask(ctx context.Context) (sent boot.Instant, c dcs.Confirmatio
 		if err := l.sync(ctx, n.store.client.cfg.Prefix); err != nil {
 			return err
 		}
-		c = dcs.Confirmation{Sent: l.confirm(sent, n.client.cfg.TickTime), Granted: l.wire.granted}
+		c = dcs.Confirmation{Sent: l.confirm(sent, n.store.clk.Now(), n.client.cfg.TickTime), Granted: l.wire.granted}
 		return nil
 	})
 	return sent, c, gone(err)

@@ -35,7 +35,7 @@ func slots(in []cluster.SlotState) []postgres.Slot {
 
 // writes reports whether the server accepts writes or may soon.
 func writes(f postgres.Facts) bool {
-	return f.Process != postgres.ProcStopped && f.Role == postgres.RolePrimary
+	return f.Process != postgres.ProcStopped && !f.ShutDown && f.Role == postgres.RolePrimary
 }
 
 // begin starts a long action. Those that make the server writable run under the
@@ -131,7 +131,7 @@ func (a *Agent) inheritIdentity(o ha.Observation) error {
 // there is time for a checkpoint first; after its soft deadline there is not,
 // and at the hard one the guard ends the attempt.
 func (a *Agent) stopServer(ctx context.Context, s step, p func(string)) error {
-	opt := postgres.StopOptions{Keep: s.Names, Progress: p}
+	opt := postgres.StopOptions{Keep: s.Names, Progress: p, OnShutdownCheckpoint: a.Wake}
 	if s.o.Server.Role == ha.ServerPrimary {
 		opt.Checkpoint = s.o.Lease.Live(s.o.Now)
 		// One that loses its lease may have to be rewound: the log back to the last

@@ -126,7 +126,7 @@ var observations = rapid.Custom(func(t *rapid.T) ha.Observation {
 			Role:    some(t, ha.ServerPrimary, ha.ServerStandby, ha.ServerUnknown), SystemID: mostly(t, systemID, "", "8000"),
 			Position: wal.Position{Timeline: timeline(t), LSN: lsnOf(t)}, Replayed: lsnOf(t), ReplayDone: !seldom(t),
 			Receiver: yesNo(t), Streaming: yesNo(t), Upstream: some(t, "", "b.db:5432", "c.db:5432"), Identity: identityOf(t), History: historyOf(t),
-			Clean: yesNo(t), Rewinding: seldom(t), RewindUnproven: seldom(t), CanRewind: yesNo(t), CheckpointTimeline: timeline(t),
+			Clean: yesNo(t), ShutDown: seldom(t), Rewinding: seldom(t), RewindUnproven: seldom(t), CanRewind: yesNo(t), CheckpointTimeline: timeline(t),
 			SyncNames: many(t, name), Slots: many(t, slot),
 			Replication: many(t, func(t *rapid.T) ha.Walsender {
 				return ha.Walsender{Name: name(t), State: mostly(t, "streaming", "backup"), SyncState: some(t, "async", "sync", "potential", "?"), Flush: lsnOf(t)}
@@ -144,6 +144,10 @@ var observations = rapid.Custom(func(t *rapid.T) ha.Observation {
 	}
 	if seldom(t) {
 		o.Store.NewSince = near()
+	}
+	if o.Server.Dir == ha.DirUnfinished {
+		// What is being made was never rewound, and the agent would say so.
+		o.Server.Rewinding, o.Server.RewindUnproven = false, false
 	}
 	return o
 })

@@ -83,6 +83,9 @@ type HandingWhy string
 const (
 	HandingSwitchover HandingWhy = "switchover"
 	HandingStop       HandingWhy = "stop"
+	// HandingLost: the server was stopped because the lease could not be confirmed,
+	// and then it could.
+	HandingLost HandingWhy = "lease-lost"
 )
 
 // Handing is the progress of handing the lease over: the candidates are asked,

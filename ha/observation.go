@@ -104,8 +104,12 @@ type Server struct {
 	// history file does.
 	History wal.History `json:"history,omitempty"`
 
-	// Clean: a stopped server was shut down cleanly.
+	// Clean: the server was shut down cleanly: it is stopped, or ShutDown.
 	Clean bool `json:"clean,omitempty"`
+	// ShutDown: the shutdown checkpoint is on disk, so the server writes no more
+	// log and serves nobody, although its postmaster still waits for the archiver
+	// or for standbys. Process is then ProcessStopping.
+	ShutDown bool `json:"shut_down,omitempty"`
 	// Rewinding: a pg_rewind began here and did not end well; the directory
 	// must not be started.
 	Rewinding bool `json:"rewinding,omitempty"`

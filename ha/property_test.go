@@ -272,7 +272,8 @@ func writable(o ha.Observation) bool {
 	case ha.Promote, ha.StartPrimary:
 		return true
 	}
-	return o.Server.Process != ha.ProcessStopped && o.Server.Role == ha.ServerPrimary
+	shutDown := o.Server.Process == ha.ProcessStopping && o.Server.ShutDown
+	return o.Server.Process != ha.ProcessStopped && !shutDown && o.Server.Role == ha.ServerPrimary
 }
 
 // TestWord checks that a member which could not take the lease does not keep

@@ -40,6 +40,23 @@ func (t *turn) taskRunning() bool {
 	if task.Kind == "" || task.Kind == Checkpoint {
 		return false
 	}
+	if task.Kind == Stop && t.down() && !t.stopped() {
+		// The last record is written and only the archiver, or a standby, is waited for.
+		switch {
+		case t.live():
+			// Whatever it was stopped for: a lease that is kept and not used would
+			// leave the cluster without a primary for as long as the archiver likes.
+			if t.m.Handing.Stopped.IsZero() {
+				t.m.Handing = Handing{Why: HandingLost, Stopped: t.o.Now}
+			}
+			return false // the handover need not wait with it
+		case t.neededInRace():
+			return t.answer(SituationLeaderless, "nobody leads, and the server that is shut down still waits ("+task.Progress+"): ending that, since this member may be needed",
+				Action{Kind: Fence})
+		case t.leaderless() && !t.m.LeaderlessSince.IsZero():
+			t.wakeAt(t.m.LeaderlessSince.Add(successorWait))
+		}
+	}
 	what := string(task.Kind)
 	if task.Progress != "" {
 		what += ": " + task.Progress
@@ -49,6 +66,14 @@ func (t *turn) taskRunning() bool {
 		return t.answer(SituationStopping, "the agent is stopping and cancels what is in progress, "+what, Action{Kind: CancelTask})
 	}
 	return t.answer(t.situation(), "in progress: "+what)
+}
+
+// neededInRace: nobody has taken the lease for longer than a successor needs,
+// so a member that waits for its archiver may be the one that can. What the
+// archiver did not copy stays marked for it in the data directory.
+func (t *turn) neededInRace() bool {
+	return !t.o.Stopping && !t.o.Settings.Paused && t.o.Store.Known && t.o.Store.Reachable && t.leaderless() &&
+		!t.m.LeaderlessSince.IsZero() && t.since(t.m.LeaderlessSince) >= successorWait
 }
 
 // situation names the case when a rule has no more special word for it.

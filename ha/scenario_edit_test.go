@@ -318,7 +318,7 @@ func editServer(w *world, a args) error {
 		"replayed": lsn(&s.Replayed), "replay_done": yes(&s.ReplayDone), "receiver": yes(&s.Receiver), "streaming": yes(&s.Streaming),
 		"upstream": text(&s.Upstream), "identity": ident(&s.Identity),
 		"history": func(v string) (err error) { s.History, err = switches(v); return err },
-		"clean":   yes(&s.Clean), "rewinding": yes(&s.Rewinding), "unproven": yes(&s.RewindUnproven), "can_rewind": yes(&s.CanRewind),
+		"clean":   yes(&s.Clean), "shut_down": yes(&s.ShutDown), "rewinding": yes(&s.Rewinding), "unproven": yes(&s.RewindUnproven), "can_rewind": yes(&s.CanRewind),
 		"checkpoint_tl": number(&s.CheckpointTimeline), "sync_names": words(&s.SyncNames), "slots": slotStates(&s.Slots),
 		"error": text(&s.LastError), "claim": text(&s.Claim),
 	})

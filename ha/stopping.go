@@ -46,7 +46,7 @@ func (t *turn) handOver() bool {
 		// The lease went meanwhile; the ordinary rules know what to do.
 		*h = Handing{}
 		return false
-	case !t.stopped():
+	case !t.down():
 		return t.stopFailed()
 	case !s.Clean || !s.Position.Known():
 		return t.handoverFailed("the server did not shut down cleanly" + lastError(s))
@@ -71,10 +71,12 @@ func (t *turn) handOver() bool {
 		return t.releaseWith(have)
 	}
 	if !open || t.since(h.Down) >= handoverWait || !t.o.Store.Reachable {
-		if h.Why == HandingStop {
+		if h.Why != HandingSwitchover {
 			return t.releaseWith(nil)
 		}
-		return t.handoverFailed(sentence("nobody is known to have the last record at %s after %s", s.Position.LSN, t.since(h.Down)))
+		if t.stopped() { // before that it cannot be started again
+			return t.handoverFailed(sentence("nobody is known to have the last record at %s after %s", s.Position.LSN, t.since(h.Down)))
+		}
 	}
 	t.wake(askEvery)
 	why := sentence("the server stopped cleanly at %s; waiting until a successor has that", s.Position.LSN)
@@ -103,7 +105,7 @@ func (t *turn) releaseWith(have []string) bool {
 // stopFailed: the stop ended and the server still runs.
 func (t *turn) stopFailed() bool {
 	why := "the server did not stop: " + t.o.Task.Last.Error + lastError(t.o.Server)
-	if t.m.Handing.Why == HandingStop {
+	if t.m.Handing.Why != HandingSwitchover {
 		t.wake(soon)
 		return t.answer(SituationHandingOver, why+"; stopping it again", Action{Kind: Stop})
 	}
@@ -118,7 +120,7 @@ func (t *turn) handoverFailed(why string) bool {
 	h := t.m.Handing
 	t.m.Handing = Handing{}
 	t.wake(soon)
-	if h.Why == HandingStop {
+	if h.Why != HandingSwitchover {
 		t.m.Released = t.o.Now
 		return t.answer(SituationHandingOver, why+"; giving the lease up", Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
 	}

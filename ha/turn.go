@@ -99,7 +99,7 @@ func (t *turn) writable() bool {
 	case Promote, StartPrimary:
 		return true
 	}
-	return t.o.Server.Process != ProcessStopped && t.o.Server.Role == ServerPrimary
+	return !t.down() && t.o.Server.Role == ServerPrimary
 }
 
 func (t *turn) running(role ServerRole) bool {
@@ -107,6 +107,13 @@ func (t *turn) running(role ServerRole) bool {
 }
 
 func (t *turn) stopped() bool { return t.o.Server.Process == ProcessStopped }
+
+// down: the server has written its last record, whether or not its postmaster
+// is gone yet. A shutdown waits for the archiver as long as that likes, and the
+// next leader need not wait with it.
+func (t *turn) down() bool {
+	return t.stopped() || t.o.Server.Process == ProcessStopping && t.o.Server.ShutDown
+}
 
 // standing is this member in a race.
 func (t *turn) standing() election.Standing {
@@ -124,7 +131,9 @@ func (t *turn) ground() election.Ground {
 	if t.view.Sync.Active() {
 		g.Sync = t.view.Sync
 	}
-	if t.view.Handover.Present() && t.since(t.m.HandoverSeen) < t.o.Settings.TTL {
+	// It binds until ttl after the release, not after the record was written: a
+	// leader that dies between the two leaves a lease that runs as long.
+	if t.view.Handover.Present() && t.since(max(t.m.HandoverSeen, t.m.LeaderlessSince)) < t.o.Settings.TTL {
 		g.Handover = t.view.Handover
 	}
 	return g

@@ -66,6 +66,9 @@ type Facts struct {
 	StartTicks   uint64     `json:"start_ticks,omitempty"` // with PID names the process
 	Role         ServerRole `json:"role,omitempty"`
 	LastStartErr string     `json:"last_start_error,omitempty"`
+	// ShutDown: the postmaster is stopping and the shutdown checkpoint of a
+	// primary is on disk: no more log is written, and nobody is served.
+	ShutDown bool `json:"shut_down,omitempty"`
 	// SQLError says why a running server could not be asked; then everything
 	// that only SQL knows is unknown.
 	SQLError string `json:"sql_error,omitempty"`

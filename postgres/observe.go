@@ -37,6 +37,9 @@ func (s *Server) Observe(ctx context.Context) Facts {
 	case f.Dir == DirPresent:
 		s.seeControl(ctx, &f)
 		f.Role = s.roleByFiles()
+		if f.Process == ProcStopping && f.Control.State == control.ShutDown {
+			s.seeShutDown(ctx, &f)
+		}
 	case f.Dir == DirBootstrapping && f.Process == ProcStopped:
 		// Without a control file, initdb did not even finish.
 		if ctl, err := s.control(ctx); err == nil {
@@ -98,6 +101,15 @@ func (s *Server) seeStopped(ctx context.Context, f *Facts) {
 		return
 	}
 	f.Position, f.History = pos, hist
+}
+
+// seeShutDown fills in where a server ended that is not gone yet. It still has
+// the state it will have when it is stopped, unless its log cannot be read, or a
+// foreign start would be a primary's.
+func (s *Server) seeShutDown(ctx context.Context, f *Facts) {
+	if pos, hist, err := s.stoppedPosition(ctx, f.Control); err == nil && f.SignalFile {
+		f.ShutDown, f.Role, f.Position, f.History = true, RolePrimary, pos, hist
+	}
 }
 
 // seeRunning asks the server.

@@ -131,10 +131,10 @@ type StopOptions struct {
 	// that may have diverged: pg_rewind needs it back to the last common
 	// checkpoint.
 	KeepWAL bool
-	// OnShutdownCheckpoint is told, once, that the control file says "shut
-	// down": where the last record ends and which of Keep have confirmed it.
-	// From then on this server has acknowledged its last commit.
-	OnShutdownCheckpoint func(end wal.Position, confirmed []string)
+	// OnShutdownCheckpoint is called, once, when the control file says "shut
+	// down" and standby.signal is in place, perhaps long before the postmaster
+	// ends: this server has acknowledged its last commit (Facts.ShutDown).
+	OnShutdownCheckpoint func()
 	// Force is how long the end may take once the context's deadline has passed
 	// and the server is being killed; 0: 10 s.
 	Force    time.Duration

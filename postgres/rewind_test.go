@@ -159,6 +159,53 @@ func TestStopDoesNotWaitForAFrozenStandby(t *testing.T) {
 	}
 }
 
+// An archive command that never ends holds a clean shutdown for ever. Whoever
+// takes over need not wait for it: the last record is written, seen, and safe
+// from a foreign start.
+func TestShutDownWhileTheArchiverHangs(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	b := l.replica(ctx, "b", a)
+	release := filepath.Join(l.dir, "release")
+	cfg := testConfig(l.dir)
+	cfg.Parameters = append(cfg.Parameters, Param{Name: "archive_mode", Value: "on"},
+		Param{Name: "archive_command", Value: "while [ ! -e " + release + " ]; do sleep 0.05; done"})
+	a.SetConfig(cfg)
+	must(t, a.Restart(ctx, 0, nil))
+	l.caughtUp(ctx, b, a)
+
+	told, done := make(chan struct{}), make(chan StopReport, 1)
+	var failed error
+	go func() {
+		r, err := a.Stop(ctx, StopFast, StopOptions{Keep: []string{"b"}, OnShutdownCheckpoint: func() { close(told) }})
+		failed = err
+		done <- r
+	}()
+	select {
+	case <-told:
+	case <-ctx.Done():
+		t.Fatal("the last record was never written")
+	}
+	f := a.Observe(ctx)
+	if !f.ShutDown || f.Process != ProcStopping || f.Role != RolePrimary || !f.Position.Known() || !f.SignalFile {
+		t.Fatalf("while the archiver hangs: %+v", f)
+	}
+	must(t, poll(ctx, 10*time.Millisecond, "the standby to get the last record", func() (bool, error) {
+		return b.Observe(ctx).Position.LSN == f.Position.LSN, nil
+	}))
+	select {
+	case r := <-done:
+		t.Fatalf("the stop did not wait for the archiver: %+v", r)
+	default:
+	}
+	must(t, os.WriteFile(release, nil, 0o644))
+	r := <-done
+	must(t, failed)
+	if !r.Clean || r.Position != f.Position || len(r.Confirmed) != 1 {
+		t.Fatalf("stopped: %+v, had %s", r, f.Position)
+	}
+}
+
 func TestStopByForce(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
 	a := l.primary(ctx, "a")

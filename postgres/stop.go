@@ -10,9 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/matriarch-ha/matriarch/postgres/control"
 	"github.com/matriarch-ha/matriarch/postgres/postmaster"
-	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // silentAfter is how long a standby that nobody waits for may have been silent
@@ -133,7 +131,7 @@ type stopping struct {
 	controlKey string
 	shutAt     time.Time // when the control file said "shut down"
 	freeAt     time.Time // when nobody had to be waited for any more
-	told       bool
+	told       bool      // that the archiver is waited for
 }
 
 // prepare notes which walsenders must get the shutdown checkpoint and ends
@@ -200,8 +198,8 @@ func (st *stopping) look(ctx context.Context) {
 	if st.freeAt.IsZero() {
 		st.freeAt = time.Now()
 	}
-	st.tell(ctx)
 	if time.Since(st.freeAt) > restGrace {
+		st.archiving()
 		for _, c := range postmaster.Children(st.p.PID) {
 			if strings.Contains(c.Title, "walsender") {
 				_ = syscall.Kill(c.PID, syscall.SIGTERM)
@@ -222,7 +220,7 @@ func (st *stopping) shutDown(ctx context.Context) bool {
 	}
 	st.controlKey = key
 	if ctl.Clean() {
-		st.shutAt = time.Now()
+		st.lastRecord()
 	}
 	return ctl.Clean()
 }
@@ -266,25 +264,34 @@ func (st *stopping) confirmed(waiting map[int]bool) {
 func (st *stopping) confirm(ctx context.Context) {
 	if ctl, err := st.s.control(ctx); err == nil && ctl.Clean() {
 		st.confirmed(nil)
-		st.tell(ctx)
 	}
 }
 
-// tell passes on, once, that the last record is written.
-func (st *stopping) tell(ctx context.Context) {
-	if st.told || st.o.OnShutdownCheckpoint == nil {
+// lastRecord is called when the last record is on disk. What may take the lease
+// from here on may also let this agent die before the postmaster ends, so that
+// nobody would place standby.signal any more: it is placed now.
+func (st *stopping) lastRecord() {
+	st.shutAt = time.Now()
+	if state, _ := st.s.dirState(); state != DirPresent {
+		return // a bootstrap's first start is a primary's
+	}
+	if err := st.s.MarkStandby(); err != nil {
+		// Not told then: who goes by the end of the stop sees the same error.
+		st.s.log.Warn("marking the stopping server as a standby", "error", err)
 		return
 	}
-	ctl, err := st.s.control(ctx)
-	if err != nil || ctl.State != control.ShutDown {
-		return
+	if st.o.OnShutdownCheckpoint != nil {
+		st.o.OnShutdownCheckpoint()
 	}
-	pos, _, err := st.s.stoppedPosition(ctx, ctl)
-	if err != nil {
-		pos = wal.Position{}
+}
+
+// archiving says that only the archiver is waited for.
+func (st *stopping) archiving() {
+	if st.told || !slices.ContainsFunc(postmaster.Children(st.p.PID), func(c postmaster.Child) bool { return strings.Contains(c.Title, "archiver") }) {
+		return
 	}
 	st.told = true
-	st.o.OnShutdownCheckpoint(pos, st.report.Confirmed)
+	st.s.say(st.o.Progress, "the last record is written; waiting for the archiver")
 }
 
 // force ends the server whatever it does: first by its own immediate

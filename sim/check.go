@@ -44,7 +44,7 @@ type handover struct {
 
 // released: a lease was given up after the position was recorded.
 func (c *checker) released(s *server) {
-	if h := c.w.store.view.Handover; h.Leader == s.m.name && s.proc == ha.ProcessStopped && s.clean && h.LSN == s.end {
+	if h := c.w.store.view.Handover; h.Leader == s.m.name && (s.shutDown || s.proc == ha.ProcessStopped && s.clean) && h.LSN == s.end {
 		c.handover = handover{s.branch, s.end, c.w.store.handoverAt + c.w.cfg.settings.TTL*99/100}
 	}
 }

@@ -31,7 +31,7 @@ func (a *agent) turn() {
 // the cluster is paused no guard stands over the server.
 func (a *agent) tendGuard() {
 	s, k := a.m.server, &a.keeper
-	writes := s.proc != ha.ProcessStopped && s.role == ha.ServerPrimary || s.promote ||
+	writes := !s.down() && s.role == ha.ServerPrimary || s.promote ||
 		a.task.kind == ha.Promote || a.task.kind == ha.StartPrimary
 	paused := a.snap != nil && a.snap.settings.Paused
 	switch {
@@ -152,7 +152,7 @@ func (a *agent) fence(done func(bool)) {
 // release gives the lease up, the handover first, if the server does not write.
 func (a *agent) release(x ha.Action, done func(bool)) {
 	s := a.m.server
-	if s.proc != ha.ProcessStopped && s.role == ha.ServerPrimary || s.promote || !a.keeper.held {
+	if !s.down() && s.role == ha.ServerPrimary || s.promote || !a.keeper.held {
 		done(false)
 		return
 	}

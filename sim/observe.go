@@ -53,7 +53,7 @@ func (a *agent) observeServer() ha.Server {
 	if s.role == ha.ServerStandby {
 		v.Upstream = s.upstream.Addr()
 	}
-	v.Clean = s.proc == ha.ProcessStopped && s.clean
+	v.Clean, v.ShutDown = s.shutDown || s.proc == ha.ProcessStopped && s.clean, s.shutDown
 	v.Rewinding, v.RewindUnproven, v.CanRewind = s.rewinding, s.unproven, a.m.w.cfg.canRewind
 	v.CheckpointTimeline = s.ckptTL
 	if s.dir == ha.DirUnfinished {

@@ -19,6 +19,7 @@ type server struct {
 	end       wal.LSN // end of what is on disk
 	role      ha.ServerRole
 	clean     bool
+	shutDown  bool // a primary's last record is written, and its postmaster lives
 	rewinding bool // the mark beside the directory
 	unproven  bool
 	claim     cluster.Version // of initialize, when an unfinished bootstrap began
@@ -53,6 +54,9 @@ type copyOf struct {
 func newServer(m *member) *server {
 	return &server{m: m, dir: ha.DirEmpty, proc: ha.ProcessStopped}
 }
+
+// down: the last record is written; the postmaster may still wait.
+func (s *server) down() bool { return s.proc == ha.ProcessStopped || s.shutDown }
 
 // writable reports whether the server would accept a write now.
 func (s *server) writable() bool {
@@ -156,14 +160,14 @@ func (s *server) die() {
 	if s.proc == ha.ProcessStopped {
 		return
 	}
-	s.stopped(false)
+	s.stopped(s.shutDown)
 }
 
 // stopped is the end of the processes.
 func (s *server) stopped(clean bool) {
 	life := s.life
 	s.life++
-	s.clean, s.promote, s.reign, s.diverged = clean, false, 0, 0
+	s.clean, s.shutDown, s.promote, s.reign, s.diverged = clean, false, false, 0, 0
 	s.m.leftRunning = false
 	s.dropReceiver()
 	for _, c := range s.tx {

@@ -291,6 +291,8 @@ func (a *agent) stopServer(x ha.Action, end func(error)) {
 		s.later(50*time.Millisecond+w.upTo(200*time.Millisecond), life, func() {
 			if primary && s.role == ha.ServerPrimary {
 				s.append(record)
+				s.shutDown = true
+				a.m.agent.serverChanged()
 			}
 			a.waitForLast(s, life, x.Names, 0, end)
 		})
@@ -306,8 +308,14 @@ func (a *agent) waitForLast(s *server, life int, names []string, tries int, end 
 		}
 	}
 	if all || tries >= 40 || s.role != ha.ServerPrimary {
-		s.stopped(true)
-		end(nil)
+		archive := time.Duration(0)
+		if a.m.w.cfg.archive > 0 && s.role == ha.ServerPrimary {
+			archive = a.m.w.upTo(a.m.w.cfg.archive)
+		}
+		s.later(archive, life, func() {
+			s.stopped(true)
+			end(nil)
+		})
 		return
 	}
 	s.later(50*time.Millisecond, life, func() { a.waitForLast(s, life, names, tries+1, end) })

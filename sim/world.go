@@ -57,6 +57,7 @@ type worldConfig struct {
 	burst           int
 	helper          time.Duration // how late the guard's helper is
 	copying         time.Duration // a base backup or a rewind
+	archive         time.Duration // how long the archiver may hold the end of a clean stop
 }
 
 const checkEvery = time.Second
@@ -96,6 +97,7 @@ func drawConfig(r *rand.Rand) worldConfig {
 		burst:           int(pick(1000, 10000, 200000)),
 		helper:          pick(0, 0, 2*time.Second, 8*time.Second),
 		copying:         pick(500*time.Millisecond, 2*time.Second, 10*time.Second),
+		archive:         pick(0, 0, time.Second, 40*time.Second),
 	}
 }
 

@@ -115,7 +115,7 @@ func (s *Server) bootstrap(ctx context.Context, o BootstrapOptions, args []strin
 		return err
 	}
 	s.say(o.Progress, "stopping it until the cluster accepts it")
-	report, err := s.Stop(ctx, StopFast, StopOptions{})
+	report, err := s.Stop(ctx, StopFast, StopOptions{EndArchiver: true})
 	if err == nil && !report.Clean {
 		err = errors.New("the new database did not shut down cleanly")
 	}

@@ -131,6 +131,10 @@ type StopOptions struct {
 	// that may have diverged: pg_rewind needs it back to the last common
 	// checkpoint.
 	KeepWAL bool
+	// EndArchiver ends an archiver that is still at work when the last record is
+	// written, for a server that is started again at once: what it did not copy
+	// stays marked for it.
+	EndArchiver bool
 	// OnShutdownCheckpoint is called, once, when the control file says "shut
 	// down" and standby.signal is in place, perhaps long before the postmaster
 	// ends: this server has acknowledged its last commit (Facts.ShutDown).

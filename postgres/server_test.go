@@ -56,6 +56,25 @@ func TestBootstrapRolesAndSecrets(t *testing.T) {
 	must(t, s.ReplicationCheck(ctx, s.source()))
 }
 
+// An archive command that never ends must not keep a cluster from being made:
+// it is the server's that runs afterwards.
+func TestBootstrapWithAHungArchiver(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	s := l.server("n1")
+	release := filepath.Join(l.dir, "release")
+	cfg := testConfig(l.dir)
+	cfg.Parameters = append(cfg.Parameters, Param{Name: "archive_mode", Value: "on"},
+		Param{Name: "archive_command", Value: "while [ ! -e " + release + " ]; do sleep 0.05; done"})
+	s.SetConfig(cfg)
+	t.Cleanup(func() { _ = os.WriteFile(release, nil, 0o644) }) // ends what was left of the commands
+	must(t, s.Bootstrap(ctx, BootstrapOptions{}))
+	must(t, s.AcceptBootstrap())
+	must(t, s.StartPrimary(ctx, 0))
+	if waiting := s.sql(t, ctx, "SELECT count(*) > 0 FROM pg_catalog.pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"); waiting != "t" && waiting != "true" {
+		t.Errorf("nothing is marked for the archiver any more: %q", waiting)
+	}
+}
+
 func TestBootstrapFailureIsPutAside(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
 	s := l.server("n1")

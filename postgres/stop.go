@@ -285,13 +285,19 @@ func (st *stopping) lastRecord() {
 	}
 }
 
-// archiving says that only the archiver is waited for.
+// archiving looks after an archiver that is still at work: it is ended, or
+// said once to be waited for.
 func (st *stopping) archiving() {
-	if st.told || !slices.ContainsFunc(postmaster.Children(st.p.PID), func(c postmaster.Child) bool { return strings.Contains(c.Title, "archiver") }) {
-		return
+	for _, c := range postmaster.Children(st.p.PID) {
+		switch {
+		case !strings.Contains(c.Title, "archiver"):
+		case st.o.EndArchiver:
+			_ = syscall.Kill(c.PID, syscall.SIGKILL)
+		case !st.told:
+			st.told = true
+			st.s.say(st.o.Progress, "the last record is written; waiting for the archiver")
+		}
 	}
-	st.told = true
-	st.s.say(st.o.Progress, "the last record is written; waiting for the archiver")
 }
 
 // force ends the server whatever it does: first by its own immediate

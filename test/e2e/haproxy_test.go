@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"fmt"
+	"io"
+	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +29,19 @@ func TestHAProxy(t *testing.T) {
 	lead := c.WaitHealthy(60 * time.Second)
 	c.Entry.Start("haproxy", nil, "/usr/sbin/haproxy", "-db", "-f", conf)
 	dsn := c.DSNOf(c.Entry.IP, 5432)
+	// It takes every server for good until it has failed three checks.
+	lab.Until(t, 30*time.Second, "the balancer seeing that the replica is none for it", func() string {
+		resp, err := http.Get("http://" + c.Entry.IP + ":7000/;csv")
+		if err != nil {
+			return err.Error()
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if n := strings.Count(string(text), ",DOWN,"); err != nil || n != 1 {
+			return fmt.Sprintf("%d servers are down, %v", n, err)
+		}
+		return ""
+	})
 	w := lab.StartWriter(t, dsn)
 	reaches(t, dsn, lead)
 

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -54,6 +56,7 @@ func TestLostReplies(t *testing.T) {
 				w.WaitProgress(t, 10*time.Second)
 				time.Sleep(6 * time.Second)
 				relays[lead.Index].Mute(false)
+				renewed(t, lead)
 				w.WaitProgress(t, 10*time.Second)
 			}
 			if now := c.WaitHealthy(40 * time.Second); now != lead || status(t, now).Timeline != timeline {
@@ -78,4 +81,33 @@ func TestLostReplies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// renewed waits until a renewal that was sent after the call is confirmed.
+func renewed(t *testing.T, m *lab.Member) {
+	t.Helper()
+	left := func() int64 {
+		var doc struct {
+			Matriarch struct {
+				Remaining int64 `json:"lease_remaining_ms"`
+			}
+		}
+		_, body, err := m.Get("/patroni")
+		if err == nil {
+			err = json.Unmarshal([]byte(body), &doc)
+		}
+		if err != nil {
+			t.Fatalf("what is left of the lease: %v", err)
+		}
+		return doc.Matriarch.Remaining
+	}
+	least := left()
+	lab.Until(t, 15*time.Second, "a renewed lease", func() string {
+		now := left()
+		if now > least+1000 {
+			return ""
+		}
+		least = min(least, now)
+		return fmt.Sprintf("%d ms left", now)
+	})
 }

@@ -76,6 +76,7 @@ func wholeStoreLost(t *testing.T, c *lab.Cluster, w *lab.Writer, lose, restore f
 		}
 		return "its postmaster runs\n" + lead.Agent.Tail(10)
 	})
+	w.WaitRefused(t, 10*time.Second)
 	n := w.Count()
 	t.Logf("stopped %s after the store was lost", time.Since(began).Round(10*time.Millisecond))
 	for _, m := range c.Members {

@@ -28,6 +28,8 @@ type Writer struct {
 	gap    time.Duration
 	gapEnd time.Time
 	errs   map[string]int
+	// failures counts failed attempts.
+	failures int
 }
 
 // Ack is an acknowledged row and when its acknowledgement was heard.
@@ -119,6 +121,25 @@ func (w *Writer) failed(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.errs[err.Error()]++
+	w.failures++
+}
+
+// WaitRefused waits until an attempt that began after the call has failed, so
+// that whatever was acknowledged before is counted.
+func (w *Writer) WaitRefused(t testing.TB, limit time.Duration) {
+	t.Helper()
+	count := func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.failures
+	}
+	n := count()
+	Until(t, limit, "a refused write", func() string {
+		if count() > n+1 { // the first may have been under way
+			return ""
+		}
+		return "writes are not refused"
+	})
 }
 
 // Gap is the longest time between two acknowledged rows since the last call,
@@ -166,17 +187,17 @@ func (w *Writer) Stop() {
 	<-w.done
 }
 
-// Lost returns the acknowledged rows that a server does not have.
+// Lost returns the rows acknowledged before the call that a server does not
+// have; the writer may go on meanwhile.
 func (w *Writer) Lost(t testing.TB, dsn string) []int64 {
 	t.Helper()
+	acked := w.Acks() // first: what is acknowledged while the server is asked may come too late for it
 	have := map[string]bool{}
 	for _, id := range MustSQL(t, dsn, "SELECT id::text FROM written") {
 		have[id] = true
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	var lost []int64
-	for _, a := range w.acked {
+	for _, a := range acked {
 		if !have[fmt.Sprint(a.ID)] {
 			lost = append(lost, a.ID)
 		}

@@ -8,7 +8,8 @@
 //
 // What a store must promise, and dcs/dcstest checks on real servers:
 //
-//   - A Snapshot is one consistent state; revisions of one store only grow.
+//   - A Snapshot is one consistent state; revisions of one store only grow. A
+//     store that goes back is another store: its sessions of before are over.
 //   - Put and Delete with a condition happen atomically or not at all. There is
 //     no degraded, unconditional form.
 //   - A session's keys vanish when the session ends, and never because another

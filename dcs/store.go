@@ -23,7 +23,8 @@ var (
 	// have happened. Read again before concluding anything.
 	ErrUnknown = errors.New("the outcome is unknown")
 	// ErrSessionGone: the session is certainly over; its keys are gone or about
-	// to go, and it can never be renewed again.
+	// to go, and it can never be renewed again. So too when the store is another
+	// one than that in which the session was opened.
 	ErrSessionGone = errors.New("the session has ended")
 	// ErrRefused: the store understood and refused (authentication, permission,
 	// bad request). Trying again without a person's help is useless.
@@ -43,7 +44,7 @@ type KV struct {
 
 // Snapshot is one consistent reading of all keys below the prefix.
 type Snapshot struct {
-	StoreID  string // identity of the store; empty when it has none
+	StoreID  string // identity of the store; empty when it has none; changes when the store is seen to go back
 	Revision int64  // grows with every write; 0 when the store has none
 	Keys     []KV   // sorted by Key
 }

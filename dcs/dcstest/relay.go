@@ -12,13 +12,13 @@ import (
 // Link.
 type Relay struct {
 	listener net.Listener
-	target   string
 
-	mu    sync.Mutex
-	cut   bool
-	lossy bool
-	conns map[net.Conn]bool
-	wg    sync.WaitGroup
+	mu     sync.Mutex
+	target string
+	cut    bool
+	lossy  bool
+	conns  map[net.Conn]bool
+	wg     sync.WaitGroup
 }
 
 // StartRelay forwards a free loopback port to target until the test ends.
@@ -52,6 +52,14 @@ func (r *Relay) Mend() {
 	r.set(false, false, lossy)
 }
 
+// Redirect ends all connections and forwards new ones to another server.
+func (r *Relay) Redirect(target string) {
+	r.mu.Lock()
+	r.target = target
+	r.mu.Unlock()
+	r.set(false, false, true)
+}
+
 func (r *Relay) set(cut, lossy, end bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,16 +83,17 @@ func (r *Relay) accept() {
 
 func (r *Relay) serve(client net.Conn) {
 	defer client.Close()
-	if !r.track(client) {
+	target, ok := r.track(client)
+	if !ok {
 		return
 	}
 	defer r.forget(client)
-	server, err := net.Dial("tcp", r.target)
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}
 	defer server.Close()
-	if !r.track(server) {
+	if now, ok := r.track(server); !ok || now != target {
 		return
 	}
 	defer r.forget(server)
@@ -116,14 +125,15 @@ func (r *Relay) answers(client, server net.Conn) {
 	}
 }
 
-// track remembers a connection, unless connections are cut at the moment.
-func (r *Relay) track(c net.Conn) bool {
+// track remembers a connection, unless connections are cut at the moment, and
+// says where it is to go.
+func (r *Relay) track(c net.Conn) (target string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.cut {
 		r.conns[c] = true
 	}
-	return !r.cut
+	return r.target, !r.cut
 }
 
 func (r *Relay) forget(c net.Conn) {

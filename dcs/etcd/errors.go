@@ -18,6 +18,19 @@ type loginError struct{ err error }
 func (e loginError) Error() string { return "log in: " + e.err.Error() }
 func (e loginError) Unwrap() error { return e.err }
 
+// errReplaced: the answer came from another store than the question was for.
+// What it says counts for nothing.
+var errReplaced = fmt.Errorf("%w: etcd is another store than before, or was restored from an older state", dcs.ErrUnavailable)
+
+// wroteElsewhere is errReplaced for a write: it may have happened, in a store
+// that the condition was not meant for.
+func wroteElsewhere(err error) error {
+	if errors.Is(err, errReplaced) {
+		return fmt.Errorf("%w: %s", dcs.ErrUnknown, err)
+	}
+	return err
+}
+
 // classify puts a call's error into one of the contract's classes. maybeSent
 // says that the request changes something and may have reached the server.
 func classify(err error, maybeSent bool) error {

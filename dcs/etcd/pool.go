@@ -30,11 +30,10 @@ type pool struct {
 	endpoints []*endpoint
 	clk       clock.Clock
 	log       *slog.Logger
+	store     identity
 
-	mu        sync.Mutex
-	current   int
-	clusterID uint64
-	term      uint64
+	mu      sync.Mutex
+	current int
 }
 
 // order returns the servers, the one to ask first in front.
@@ -62,19 +61,11 @@ func (p *pool) prefer(e *endpoint) {
 // distrust makes sure that e must answer a read before it is sent a write.
 func (p *pool) distrust(e *endpoint) { e.answeredAt(0) }
 
-// accept checks an answer's header: a server with a lower raft term than seen
-// before has fallen behind, and what it says is old.
-func (p *pool) accept(e *endpoint, h *pb.ResponseHeader) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if h.GetClusterId() != p.clusterID {
-		p.clusterID, p.term = h.GetClusterId(), 0
+// accept checks an answer that a quorum stands behind, to a question sent at m.
+func (p *pool) accept(e *endpoint, h *pb.ResponseHeader, m mark) error {
+	if err := p.store.check(e.addr, h, m); err != nil {
+		return err
 	}
-	if h.GetRaftTerm() < p.term {
-		return fmt.Errorf("%w: %s answered at raft term %d after term %d was seen: it has fallen behind",
-			dcs.ErrUnavailable, e.addr, h.GetRaftTerm(), p.term)
-	}
-	p.term = h.GetRaftTerm()
 	e.answeredAt(p.clk.Now())
 	return nil
 }

@@ -36,7 +36,7 @@ func Open(ctx context.Context, cfg Config, clk clock.Clock) (*Store, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{pool: &pool{clk: clk, log: log}, prefix: cfg.Prefix + "/", timeout: cfg.RequestTimeout}
+	s := &Store{pool: &pool{clk: clk, log: log, store: identity{log: log}}, prefix: cfg.Prefix + "/", timeout: cfg.RequestTimeout}
 	if s.timeout <= 0 {
 		s.timeout = DefaultRequestTimeout
 	}
@@ -69,11 +69,11 @@ func (s *Store) Load(ctx context.Context) (dcs.Snapshot, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	snap, err := hedge(ctx, s.pool, func(ctx context.Context, e *endpoint) (dcs.Snapshot, error) {
-		resp, err := s.readAt(ctx, e, s.all())
+		resp, at, err := s.readAt(ctx, e, s.all())
 		if err != nil {
 			return dcs.Snapshot{}, err
 		}
-		return s.snapshot(resp), nil
+		return s.snapshot(resp, at), nil
 	})
 	if err != nil {
 		return dcs.Snapshot{}, fmt.Errorf("load: %w", err)
@@ -91,18 +91,26 @@ func (s *Store) barrier() *pb.RangeRequest {
 	return &pb.RangeRequest{Key: []byte(s.prefix + "leader"), CountOnly: true}
 }
 
-// readAt makes one linearizable read at one server.
-func (s *Store) readAt(ctx context.Context, e *endpoint, req *pb.RangeRequest) (*pb.RangeResponse, error) {
+// readAt makes one linearizable read at one server, and says which store it was
+// of.
+func (s *Store) readAt(ctx context.Context, e *endpoint, req *pb.RangeRequest) (*pb.RangeResponse, mark, error) {
 	var resp *pb.RangeResponse
-	err := e.do(ctx, func(ctx context.Context) (err error) { resp, err = e.kv.Range(ctx, req); return err })
+	var at mark
+	err := e.do(ctx, func(ctx context.Context) (err error) {
+		at = s.pool.store.now()
+		resp, err = e.kv.Range(ctx, req)
+		return err
+	})
 	if err != nil {
-		return nil, classify(err, false)
+		return nil, at, classify(err, false)
 	}
-	return resp, s.pool.accept(e, resp.Header)
+	err = s.pool.accept(e, resp.Header, at)
+	at.cluster = resp.Header.GetClusterId() // the first answer ever tells it
+	return resp, at, err
 }
 
-func (s *Store) snapshot(resp *pb.RangeResponse) dcs.Snapshot {
-	snap := dcs.Snapshot{StoreID: storeID(resp.Header), Revision: resp.Header.Revision}
+func (s *Store) snapshot(resp *pb.RangeResponse, at mark) dcs.Snapshot {
+	snap := dcs.Snapshot{StoreID: at.id(), Revision: resp.Header.Revision}
 	for _, kv := range resp.Kvs { // in the order of their keys
 		snap.Keys = append(snap.Keys, s.kv(kv))
 	}
@@ -184,8 +192,12 @@ func (s *Store) txn(ctx context.Context, compare []*pb.Compare, op *pb.RequestOp
 	defer cancel()
 	req := &pb.TxnRequest{Compare: compare, Success: []*pb.RequestOp{op}}
 	resp, err := once(ctx, s.pool, s.probe, func(ctx context.Context, e *endpoint) (resp *pb.TxnResponse, err error) {
-		err = e.do(ctx, func(ctx context.Context) error { resp, err = e.kv.Txn(ctx, req); return err })
-		return resp, err
+		var at mark
+		err = e.do(ctx, func(ctx context.Context) error { at = s.pool.store.now(); resp, err = e.kv.Txn(ctx, req); return err })
+		if err != nil {
+			return nil, err
+		}
+		return resp, wroteElsewhere(s.pool.accept(e, resp.Header, at))
 	})
 	if err != nil {
 		return nil, err
@@ -198,7 +210,7 @@ func (s *Store) txn(ctx context.Context, compare []*pb.Compare, op *pb.RequestOp
 
 // probe finds out whether a server is alive and in touch with a quorum.
 func (s *Store) probe(ctx context.Context, e *endpoint) error {
-	_, err := s.readAt(ctx, e, s.barrier())
+	_, _, err := s.readAt(ctx, e, s.barrier())
 	return err
 }
 
@@ -222,8 +234,6 @@ func sessionID(lease int64) string {
 	}
 	return strconv.FormatUint(uint64(lease), 16)
 }
-
-func storeID(h *pb.ResponseHeader) string { return strconv.FormatUint(h.GetClusterId(), 16) }
 
 // prefixEnd is the first key after all that begin with prefix, which ends in a
 // slash.

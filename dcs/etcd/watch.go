@@ -95,7 +95,11 @@ func (s *Store) follow(ctx context.Context, snap dcs.Snapshot, f *feed.Feed) err
 			// A stream that cannot take the question is ended by receive.
 			_ = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
 		case resp := <-responses:
-			heard = s.pool.clk.Now()
+			if resp.Header.GetRevision() >= snap.Revision {
+				// A server that stays behind what was read is as good as silent: it
+				// may be one of another store, where no change ever comes.
+				heard = s.pool.clk.Now()
+			}
 			changed, err := s.apply(e, &snap, resp)
 			if err != nil {
 				return err
@@ -144,12 +148,10 @@ func (s *Store) apply(e *endpoint, snap *dcs.Snapshot, resp *pb.WatchResponse) (
 		}
 		return false, fmt.Errorf("%w: watch ended by %s: %s (compacted at %d)", dcs.ErrUnavailable, e.addr, resp.CancelReason, resp.CompactRevision)
 	}
-	if err := s.pool.accept(e, resp.Header); err != nil {
+	if err := s.pool.store.heard(e.addr, resp.Header, snap.StoreID); err != nil {
 		return false, err
 	}
-	if storeID(resp.Header) != snap.StoreID {
-		return false, fmt.Errorf("%w: %s belongs to another store now", dcs.ErrUnavailable, e.addr)
-	}
+	e.answeredAt(s.pool.clk.Now())
 	for _, ev := range resp.Events {
 		if ev.Kv.ModRevision <= snap.Revision {
 			continue

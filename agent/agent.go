@@ -257,7 +257,11 @@ func (a *Agent) tell(o ha.Observation, before ha.Memory, d ha.Decision) {
 		a.opt.Journal.Append(journal.OfTurn(o.Wall, o, before, d))
 	}
 	if !same {
-		a.log.Info(d.Why, "rule", d.Rule, "situation", d.Situation)
+		level := slog.LevelInfo
+		if d.Rule == ha.PermanentLeader {
+			level = slog.LevelWarn // a person made it, and may have to mend it
+		}
+		a.log.Log(context.Background(), level, d.Why, "rule", d.Rule, "situation", d.Situation)
 	}
 }
 

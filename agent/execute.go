@@ -74,7 +74,7 @@ func (a *Agent) report(act ha.Action, took time.Duration, err error) {
 // writesStore: the next turn must see the store as it is after the action.
 func writesStore(k ha.ActionKind) bool {
 	switch k {
-	case ha.TakeLeader, ha.ReleaseLeader, ha.ClaimInitialize, ha.ReleaseInitialize, ha.WriteInitialize, ha.WriteConfig,
+	case ha.TakeLeader, ha.ReleaseLeader, ha.RemoveLeader, ha.ClaimInitialize, ha.ReleaseInitialize, ha.WriteInitialize, ha.WriteConfig,
 		ha.WriteHistory, ha.WriteSync, ha.ClearFailover, ha.ClearHandover, ha.ClaimTimeline, ha.PublishIdentity:
 		return true
 	}
@@ -209,6 +209,8 @@ func (a *Agent) onStore(ctx context.Context, s step) error {
 		return err
 	case ha.ReleaseLeader:
 		return a.release(ctx, s)
+	case ha.RemoveLeader:
+		return a.opt.Store.Delete(ctx, layout.KeyLeader, dcs.Unchanged(s.Version))
 	case ha.ClaimInitialize:
 		return a.claimInitialize(ctx)
 	case ha.ReleaseInitialize:

@@ -27,6 +27,10 @@ const (
 	// while the server does not write.
 	ReleaseLeader ActionKind = "release-leader"
 
+	// RemoveLeader deletes a leader key that belongs to no session if it still has
+	// Version.
+	RemoveLeader ActionKind = "remove-leader"
+
 	// ClaimInitialize creates initialize (empty) if absent, and the leased
 	// initialize_owner under Session before it.
 	ClaimInitialize ActionKind = "claim-initialize"

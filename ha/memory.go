@@ -17,6 +17,10 @@ type Memory struct {
 	Members []cluster.Member `json:"members,omitempty"`
 	// LeaderlessSince is when the key was first seen absent.
 	LeaderlessSince boot.Instant `json:"leaderless_since,omitempty"`
+	// PermanentSince is when a leader key that belongs to no session was first seen
+	// at version PermanentVersion.
+	PermanentSince   boot.Instant    `json:"permanent_since,omitempty"`
+	PermanentVersion cluster.Version `json:"permanent_version,omitempty"`
 	// RaceAsked is when the current round of questions to the peers began.
 	RaceAsked boot.Instant `json:"race_asked,omitempty"`
 	// VetoSince is since when a peer that says it is a primary holds up the race.

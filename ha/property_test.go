@@ -191,6 +191,23 @@ var properties = []property{
 		func(o ha.Observation, a ha.Action) bool {
 			return o.Store.View.Leader.Held() && !(o.Lease.Held && o.Store.View.Leader.Session == o.Lease.Session)
 		}, ha.TakeLeader)},
+	{"only a key that no session holds is removed, of this member's name, after a full ttl, and not in a new store (L5, L6)", func(o ha.Observation, d ha.Decision) string {
+		l, m := o.Store.View.Leader, d.Memory
+		for _, a := range d.Actions {
+			switch {
+			case a.Kind != ha.RemoveLeader:
+			case l.Session != "" || l.Name != o.Self.Name || a.Version == "" || a.Version != l.Version:
+				return "it is another"
+			case m.PermanentVersion != l.Version || o.Now.Sub(m.PermanentSince) < o.Settings.TTL:
+				return "it was not seen for so long"
+			case o.Lease.Held || o.Settings.Paused || !o.Store.Known || !o.Store.Reachable:
+				return "this is not the time"
+			case !o.Store.NewSince.IsZero() && o.Now.Sub(o.Store.NewSince) < o.Settings.TTL:
+				return "the store is new"
+			}
+		}
+		return ""
+	}},
 	{"a replaced store makes nobody a leader (L6)", forbid(
 		func(o ha.Observation, a ha.Action) bool {
 			return !o.Store.NewSince.IsZero() && o.Now.Sub(o.Store.NewSince) < o.Settings.TTL && !o.Settings.Paused && o.Server.Dir != ha.DirUnfinished

@@ -9,6 +9,7 @@ const (
 	StoreUnknown     RuleID = "store-unknown"
 	ForeignData      RuleID = "foreign-data"
 	Paused           RuleID = "paused"
+	PermanentLeader  RuleID = "permanent-leader"
 	UnfinishedData   RuleID = "unfinished-bootstrap"
 	BootstrapCluster RuleID = "bootstrap"
 	WaitForBootstrap RuleID = "wait-for-bootstrap"
@@ -49,6 +50,8 @@ var rules = []rule{
 	// From here on the view is current.
 	{ForeignData, "the data belong to another cluster: refuse", (*turn).foreignData},
 	{Paused, "a person paused the cluster: keep the lease, change nothing", (*turn).paused},
+	// Before anything that takes the key's word for a leader.
+	{PermanentLeader, "the leader key belongs to no session and never expires: remove an old one of this member's name, report another's", (*turn).permanentLeader},
 	// Getting data.
 	{UnfinishedData, "a bootstrap of ours was not accepted yet: finish it or set it aside", (*turn).unfinishedData},
 	{BootstrapCluster, "nothing was ever initialised: claim it and make the database", (*turn).bootstrap},

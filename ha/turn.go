@@ -288,6 +288,7 @@ func (t *turn) remember() {
 	o, m := &t.o, &t.m
 	if o.Store.Known && o.Store.Reachable {
 		t.rememberLeader()
+		t.rememberPermanent()
 		if v := t.view.Handover.Version; v != m.HandoverVersion {
 			m.HandoverVersion, m.HandoverSeen = v, 0
 			if t.view.Handover.Present() {

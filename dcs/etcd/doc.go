@@ -12,8 +12,8 @@
 // Reads and renewals may be repeated, so they are hedged: the server that
 // answered last is asked first, and when it has not answered within hedgeDelay
 // the next one is asked as well; the first answer counts. A write is sent once.
-// It goes only to a server that answered within aliveFor; when that was longer
-// ago, a hedged read finds one first. Only a write that certainly never left
+// It goes only to a server that answered within aliveFor, on the connection of
+// now; where none did, a hedged read finds one first. Only a write that certainly never left
 // this host is tried elsewhere.
 //
 // # What a renewal proves

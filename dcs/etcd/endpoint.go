@@ -55,7 +55,7 @@ func dial(ep string, cfg Config) (*endpoint, error) {
 	e.conn, err = grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(creds),
 		grpc.WithPerRPCCredentials(tokenSource{e}),
-		grpc.WithStatsHandler(sentHandler{}),
+		grpc.WithStatsHandler(connHandler{e}),
 		grpc.WithNoProxy(),
 		// Reconnect quickly: a lease is running out meanwhile.
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second,
@@ -152,13 +152,14 @@ func withSent(ctx context.Context, flag *atomic.Bool) context.Context {
 	return context.WithValue(ctx, sentKey{}, flag)
 }
 
-// sentHandler sets the flag as soon as the first frame of a call is handed to
-// the connection. What fails before that certainly had no effect.
-type sentHandler struct{}
+// connHandler watches one endpoint's connection.
+type connHandler struct{ e *endpoint }
 
-func (sentHandler) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+func (connHandler) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 
-func (sentHandler) HandleRPC(ctx context.Context, s stats.RPCStats) {
+// HandleRPC sets the flag as soon as the first frame of a call is handed to the
+// connection. What fails before that certainly had no effect.
+func (connHandler) HandleRPC(ctx context.Context, s stats.RPCStats) {
 	switch s.(type) {
 	case *stats.OutHeader, *stats.OutPayload:
 		if flag, _ := ctx.Value(sentKey{}).(*atomic.Bool); flag != nil {
@@ -167,5 +168,9 @@ func (sentHandler) HandleRPC(ctx context.Context, s stats.RPCStats) {
 	}
 }
 
-func (sentHandler) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
-func (sentHandler) HandleConn(context.Context, stats.ConnStats)                       {}
+func (connHandler) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+
+// HandleConn: at the other end of a new connection there may be a server of
+// another store. It must answer a read before it is sent a write, which would
+// raise the revision of a store that has gone back and so hide it.
+func (h connHandler) HandleConn(context.Context, stats.ConnStats) { h.e.answeredAt(0) }

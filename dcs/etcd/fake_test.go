@@ -44,6 +44,7 @@ type scripted struct {
 	pb.UnimplementedLeaseServer
 	rounds []round
 	now    round
+	did    []*pb.ResponseOp // what a write's answer says that it did
 	asked  int
 }
 
@@ -59,7 +60,7 @@ func (s *scripted) LeaseGrant(context.Context, *pb.LeaseGrantRequest) (*pb.Lease
 }
 
 func (s *scripted) Txn(context.Context, *pb.TxnRequest) (*pb.TxnResponse, error) {
-	return &pb.TxnResponse{Header: s.now.header(s.now.readTerm, s.now.readRev), Succeeded: true}, nil
+	return &pb.TxnResponse{Header: s.now.header(s.now.readTerm, s.now.readRev), Succeeded: true, Responses: s.did}, nil
 }
 
 func (s *scripted) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error {
@@ -137,7 +138,7 @@ func TestKeepAliveNeedsProof(t *testing.T) {
 // former store answers again.
 func TestWriteIsAnsweredByAnotherStore(t *testing.T) {
 	for name, other := range map[string]round{
-		"lower revision": {readTerm: 5, readRev: 4}, "lower term": {readTerm: 4, readRev: 9}, "other cluster": {readTerm: 5, cluster: 8},
+		"lower revision": {readTerm: 5, readRev: 4}, "revision of its own write": {readTerm: 5, readRev: 5}, "lower term": {readTerm: 4, readRev: 9}, "other cluster": {readTerm: 5, cluster: 8},
 	} {
 		t.Run(name, func(t *testing.T) {
 			was := round{readTerm: 5}
@@ -154,7 +155,8 @@ func TestWriteIsAnsweredByAnotherStore(t *testing.T) {
 					return err, dcs.ErrUnknown
 				},
 			} {
-				server := &scripted{now: was}
+				put := &pb.ResponseOp{Response: &pb.ResponseOp_ResponsePut{ResponsePut: &pb.PutResponse{}}}
+				server := &scripted{now: was, did: []*pb.ResponseOp{put}}
 				st := open(t, "/x", server.serve(t))
 				n, err := st.Open(t.Context(), 10*time.Second)
 				if err != nil {

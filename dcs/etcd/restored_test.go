@@ -50,8 +50,7 @@ func write(t *testing.T, endpoint string, n int) {
 	}
 }
 
-// settled repeats a call until its outcome is certain, as far as the connection
-// is concerned.
+// settled repeats a call until its outcome is certain: the relay ends connections.
 func settled(t *testing.T, call func(context.Context) error) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

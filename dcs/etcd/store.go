@@ -197,6 +197,9 @@ func (s *Store) txn(ctx context.Context, compare []*pb.Compare, op *pb.RequestOp
 		if err != nil {
 			return nil, err
 		}
+		if changes(resp) {
+			at.revision++
+		}
 		return resp, wroteElsewhere(s.pool.accept(e, resp.Header, at))
 	})
 	if err != nil {
@@ -206,6 +209,16 @@ func (s *Store) txn(ctx context.Context, compare []*pb.Compare, op *pb.RequestOp
 		return nil, dcs.ErrConflict
 	}
 	return resp, nil
+}
+
+// changes reports whether the transaction made a revision of its own.
+func changes(resp *pb.TxnResponse) bool {
+	for _, r := range resp.Responses {
+		if r.GetResponsePut() != nil || r.GetResponseDeleteRange().GetDeleted() > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // probe finds out whether a server is alive and in touch with a quorum.

@@ -205,8 +205,7 @@ func (a *Agent) onServer(ctx context.Context, s step) error {
 func (a *Agent) onStore(ctx context.Context, s step) error {
 	switch s.Kind {
 	case ha.TakeLeader:
-		_, err := a.opt.Keeper.Take(ctx)
-		return err
+		return a.take(ctx, s)
 	case ha.ReleaseLeader:
 		return a.release(ctx, s)
 	case ha.RemoveLeader:
@@ -240,6 +239,18 @@ func (a *Agent) onStore(ctx context.Context, s step) error {
 
 func (a *Agent) put(ctx context.Context, key, value string, c dcs.Condition) error {
 	_, err := a.opt.Store.Put(ctx, key, value, c)
+	return err
+}
+
+// take creates the leader key. The session may have been opened in a store that
+// the view is not of: another one since a moment ago, in which nobody may lead
+// yet. Only a reading after the session was opened tells.
+func (a *Agent) take(ctx context.Context, s step) error {
+	a.viewer.refresh(ctx)
+	if now := a.viewer.current(""); now.NewSince != s.o.Store.NewSince || now.View.StoreID != s.o.Store.View.StoreID {
+		return fmt.Errorf("%w: the store is another one than before, or was restored", errMoved)
+	}
+	_, err := a.opt.Keeper.Take(ctx)
 	return err
 }
 

@@ -2,10 +2,12 @@ package agent
 
 import (
 	"testing"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/layout"
+	"github.com/matriarch-ha/matriarch/ha"
 )
 
 // Of two agents with one name only one publishes: the key would otherwise lead
@@ -33,6 +35,55 @@ func TestNamesakeIsNotOverwritten(t *testing.T) {
 		r.publish()
 		if n := puts("members/a"); n != 1 {
 			t.Fatalf("the other is gone, and this one wrote %d times", n)
+		}
+	})
+}
+
+// A leader key of this member's name that no session holds is removed after a
+// full ttl, and this member leads; one that changed since it was seen stays.
+func TestPermanentLeaderKey(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.put("initialize", "4711")
+		r.put("leader", "a")
+		r.pg.set(standby())
+		r.start()
+		since := time.Now()
+		time.Sleep(20 * time.Second)
+		if !r.view().Leader.Held() {
+			t.Fatal("removed early")
+		}
+		r.put("leader", "a")
+		r.until("the lease", func() bool { return r.agent.Lease().Held })
+		if waited := time.Since(since); waited < 50*time.Second {
+			t.Errorf("led after %v: the ttl counts from the last change", waited)
+		}
+	})
+}
+
+func TestPermanentLeaderKeyOfAnotherStays(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.put("initialize", "4711")
+		r.put("leader", "b")
+		r.pg.set(standby())
+		r.start()
+		time.Sleep(time.Hour)
+		if r.view().Leader.Name != "b" || r.agent.Lease().Held {
+			t.Error("it was removed")
+		}
+	})
+}
+
+func TestRemoveLeaderComparesTheVersion(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.startKeeper()
+		r.put("leader", "a")
+		seen := r.view().Leader.Version
+		r.put("leader", "a")
+		if ok, _ := r.act(ha.Action{Kind: ha.RemoveLeader, Version: seen}); ok || !r.view().Leader.Held() {
+			t.Error("removed although it was written again")
+		}
+		if ok, _ := r.act(ha.Action{Kind: ha.RemoveLeader, Version: r.view().Leader.Version}); !ok || r.view().Leader.Held() {
+			t.Error("not removed")
 		}
 	})
 }

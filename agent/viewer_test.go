@@ -9,6 +9,7 @@ import (
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/memory"
+	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/wal"
 )
 
@@ -69,6 +70,62 @@ func TestReplacedStoreIsNoticed(t *testing.T) {
 	}
 }
 
+// In a store that is another one than before nobody is promoted for a full ttl,
+// although nobody holds the lease there; then somebody is.
+func TestNobodyLeadsInANewStoreForATTL(t *testing.T) {
+	for what, damage := range map[string]func(*memory.Core, memory.Backup){
+		"replaced": func(c *memory.Core, _ memory.Backup) { c.Replace("other") },
+		"restored": func(c *memory.Core, b memory.Backup) { c.Restore(b) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, r *rig) {
+				r.put("initialize", "4711")
+				r.put("config", "{}")
+				var b memory.Backup
+				r.server.Do(func(c *memory.Core) { b = c.Backup() })
+				r.lead("b")
+				r.pg.set(standby())
+				r.start()
+				r.until("the leader to be followed", func() bool { return r.pg.called("follow") > 0 })
+				r.server.Do(func(c *memory.Core) {
+					damage(c, b)
+					if what == "replaced" { // and filled again, without a leader
+						_, _ = c.Put("", "initialize", "4711", dcs.Always())
+						_, _ = c.Put("", "config", "{}", dcs.Always())
+					}
+				})
+				since := time.Now()
+				r.until("the lease", func() bool { return r.agent.Lease().Held })
+				if waited := time.Since(since); waited < 30*time.Second {
+					t.Errorf("led %v after the store was %s", waited, what)
+				}
+			})
+		})
+	}
+}
+
+// The session may know a new store before the view does: nothing is taken there.
+func TestNothingIsTakenInAStoreThatIsNotSeenYet(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.put("config", "{}")
+		r.startKeeper()
+		r.pg.set(standby())
+		r.agent.viewer.refresh(t.Context())
+		former := r.agent.opt.Keeper.State().Session
+		r.server.Do(func(c *memory.Core) { c.Replace("other") })
+		r.until("a session in the new store", func() bool {
+			now := r.agent.opt.Keeper.State().Session
+			return now != former && now != ""
+		})
+		if ok, _ := r.act(ha.Action{Kind: ha.TakeLeader}); ok || r.view().Leader.Held() {
+			t.Error("the lease was taken on the word of the former store's view")
+		}
+		if !r.newSince() {
+			t.Error("the new store was not noticed")
+		}
+	})
+}
+
 // An agent that restarts must not take a replaced store for the one it knew,
 // however often it does so while a lease may be held elsewhere.
 func TestReplacedStoreIsNoticedAcrossRestarts(t *testing.T) {
@@ -103,7 +160,11 @@ type slowLoad struct {
 
 func (s *slowLoad) Load(ctx context.Context) (dcs.Snapshot, error) {
 	snap, err := s.Store.Load(ctx)
-	time.Sleep(s.delay)
+	select {
+	case <-time.After(s.delay):
+	case <-ctx.Done():
+		return dcs.Snapshot{}, ctx.Err()
+	}
 	return snap, err
 }
 

@@ -8,8 +8,9 @@
 //
 // What a store must promise, and dcs/dcstest checks on real servers:
 //
-//   - A Snapshot is one consistent state; revisions of one store only grow. A
-//     store that goes back is another store: its sessions of before are over.
+//   - A Snapshot is one consistent state; revisions of one store only grow.
+//     Where a store is another one, or goes back, the StoreID changes or the
+//     revision is lower.
 //   - Put and Delete with a condition happen atomically or not at all. There is
 //     no degraded, unconditional form.
 //   - A session's keys vanish when the session ends, and never because another

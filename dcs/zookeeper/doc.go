@@ -44,5 +44,7 @@
 // checks that it is still that node. What is not atomic: if, between this check
 // and the write, the node is removed, made again and changed exactly as often,
 // the write replaces it; that is noticed and reported as unknown outcome.
-// Permanent keys are removed only by people and by a bootstrap that failed.
+// Permanent keys are removed only by people, by a bootstrap that failed, and
+// where a leader key was left behind by hand. Removing a permanent key never
+// takes a leased one that was made in its place meanwhile.
 package zookeeper

@@ -162,6 +162,22 @@ func (o owned) remove(ctx context.Context, path string, version int32) error {
 	return err
 }
 
+// removePermanent deletes a permanent node at this version, and never a leased one
+// that was made in its place since it was looked at: that begins at version 0 as
+// well, and may be somebody's leader key. Only a permanent node can have a child,
+// so the transaction makes one and takes it away again.
+func (o owned) removePermanent(ctx context.Context, path string, acl []zk.ACL, version int32) error {
+	child := child(path, "removed")
+	_, err := do(ctx, o.link, func(c *zk.Conn) ([]zk.MultiResponse, error) {
+		return c.Multi(&zk.CreateRequest{Path: child, Data: []byte{}, Acl: acl}, &zk.DeleteRequest{Path: child, Version: 0},
+			&zk.DeleteRequest{Path: path, Version: version})
+	})
+	if err == zk.ErrNoChildrenForEphemerals {
+		return fmt.Errorf("%w: %s belongs to a session by now", dcs.ErrConflict, path)
+	}
+	return err
+}
+
 func lostRace(err error) bool {
 	return err == zk.ErrNoNode || err == zk.ErrNodeExists || err == zk.ErrBadVersion
 }

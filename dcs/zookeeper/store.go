@@ -101,6 +101,9 @@ func (s *Store) Delete(ctx context.Context, key string, c dcs.Condition) error {
 			if err != nil {
 				return err
 			}
+			if stat.EphemeralOwner == 0 {
+				return o.removePermanent(ctx, s.path(key), s.acl, stat.Version)
+			}
 			return o.remove(ctx, s.path(key), stat.Version)
 		}
 		if c.IsAbsent() {

@@ -41,6 +41,9 @@ const (
 	AskFailover   FaultKind = "ask-failover"
 	AskPause      FaultKind = "ask-pause"
 	AskSync       FaultKind = "ask-sync"
+	// WriteLeader: when the leader key goes next, a person writes it by hand: it
+	// belongs to no session and never expires.
+	WriteLeader FaultKind = "write-leader"
 )
 
 // kinds lists all, with their weight and how long they last at most (0: an
@@ -118,8 +121,19 @@ func Faults(seed uint64, focus []FaultKind) []Fault {
 		}
 		out = append(out, f)
 	}
+	out = append(out, handwritten(seed, cfg, focus)...)
 	slices.SortStableFunc(out, func(a, b Fault) int { return int(a.At - b.At) })
 	return out
+}
+
+// handwritten draws from a source of its own: the schedules of all seeds without
+// such a fault stay what they are.
+func handwritten(seed uint64, cfg worldConfig, focus []FaultKind) []Fault {
+	r := rand.New(rand.NewPCG(seed, 4))
+	if focus != nil && !slices.Contains(focus, WriteLeader) || focus == nil && r.IntN(8) > 0 {
+		return nil
+	}
+	return []Fault{{At: time.Duration(r.Int64N(int64(cfg.safety))), Kind: WriteLeader, A: r.IntN(cfg.members)}}
 }
 
 // schedule plans the faults that are not dropped.
@@ -228,6 +242,8 @@ func (w *world) strike(i int, f Fault) {
 		heal(func() { m.host.slowDisk = 0 })
 	case AskSwitchover, AskFailover, AskPause, AskSync:
 		w.request(f, heal)
+	case WriteLeader:
+		w.store.handwritten = m.name
 	default:
 		w.strikeNet(f, m, heal)
 	}
@@ -353,6 +369,12 @@ func (w *world) cease() {
 	}
 	w.store.recover()
 	w.store.pause(false)
+	w.store.handwritten = ""
+	if l := &w.store.view.Leader; l.Held() && l.Session == "" {
+		w.tracef("a person removes the leader key that was written by hand")
+		*l = cluster.Leader{}
+		w.store.changed()
+	}
 	if i := &w.store.view.Initialize; i.Present && i.SystemID == "" && i.Owner == "" {
 		// The member that was founding the cluster is gone, and nobody saw its
 		// claim: a person decides.

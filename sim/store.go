@@ -31,6 +31,10 @@ type store struct {
 	opened   int
 	watchers []*watcher
 
+	// handwritten is the name that a person writes into the leader key when it
+	// goes next.
+	handwritten string
+
 	lapses     int           // how often the leader key vanished
 	handoverAt time.Duration // when the handover was written
 	// extended is when the timers were last started anew.
@@ -161,7 +165,19 @@ func (s *store) end(id string) {
 	if changed {
 		s.commit(at, owner)
 		s.w.check.leaderChanged()
+		s.writeByHand()
 	}
+}
+
+// writeByHand is a person's put without a lease.
+func (s *store) writeByHand() {
+	if s.handwritten == "" || s.view.Leader.Held() {
+		return
+	}
+	s.w.tracef("a person writes %s into the leader key", s.handwritten)
+	s.view.Leader = cluster.Leader{Name: s.handwritten, Version: s.next()}
+	s.handwritten = ""
+	s.changed()
 }
 
 // takeLeader is create-if-absent under a session.
@@ -193,6 +209,7 @@ func (s *store) releaseLeader(id, name string, byName bool) error {
 		s.w.check.released(holder.server)
 	}
 	s.w.check.leaderChanged()
+	s.writeByHand()
 	return nil
 }
 

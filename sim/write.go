@@ -46,6 +46,14 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 	switch x.Kind {
 	case ha.ClaimInitialize:
 		return func(s *store, v *cluster.View) error { return s.claimInitialize(name, id) }
+	case ha.RemoveLeader:
+		return func(s *store, v *cluster.View) error {
+			if err := unchanged(v.Leader.Version, x.Version); err != nil {
+				return err
+			}
+			v.Leader = cluster.Leader{}
+			return nil
+		}
 	case ha.ReleaseInitialize:
 		return func(s *store, v *cluster.View) error {
 			if err := unchanged(v.Initialize.Version, x.Version); err != nil {

@@ -119,6 +119,7 @@ type Agent struct {
 	config    configState
 	published publishedState
 	warned    map[string]bool
+	readUnder string // the session under which the store was read before a take
 
 	mu   sync.Mutex
 	snap Snapshot

@@ -244,9 +244,15 @@ func (a *Agent) put(ctx context.Context, key, value string, c dcs.Condition) err
 
 // take creates the leader key. The session may have been opened in a store that
 // the view is not of: another one since a moment ago, in which nobody may lead
-// yet. Only a reading after the session was opened tells.
+// yet. Only a reading after the session was opened tells, and one is enough.
 func (a *Agent) take(ctx context.Context, s step) error {
-	a.viewer.refresh(ctx)
+	if session := a.opt.Keeper.State().Session; session != a.readUnder {
+		a.viewer.refresh(ctx)
+		if now := a.viewer.current(""); !now.Reachable {
+			return fmt.Errorf("%w: the store does not answer: %s", errMoved, now.LastError)
+		}
+		a.readUnder = session
+	}
 	if now := a.viewer.current(""); now.NewSince != s.o.Store.NewSince || now.View.StoreID != s.o.Store.View.StoreID {
 		return fmt.Errorf("%w: the store is another one than before, or was restored", errMoved)
 	}

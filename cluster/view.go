@@ -12,8 +12,8 @@ type Version string
 
 // View is one consistent reading of a cluster's keys in the store.
 type View struct {
-	// StoreID identifies the store itself (etcd's cluster id); Revision counts
-	// its writes. A changed StoreID or a smaller Revision means another store,
+	// StoreID identifies the store itself (etcd's cluster id, and how often that
+	// was seen to go back); Revision counts its writes. A changed StoreID or a smaller Revision means another store,
 	// or one restored from an older backup.
 	StoreID  string `json:"store_id,omitempty"`
 	Revision int64  `json:"revision,omitempty"`

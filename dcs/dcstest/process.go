@@ -102,16 +102,29 @@ func (l *tail) String() string {
 // freeAddrs returns loopback addresses with ports that were free just now.
 func freeAddrs(t testing.TB, n int) []string {
 	t.Helper()
-	var addrs []string
+	addrs, release := reserveAddrs(t, n)
+	release()
+	return addrs
+}
+
+// reserveAddrs returns loopback addresses that nobody else gets until they are
+// released.
+func reserveAddrs(t testing.TB, n int) (addrs []string, release func()) {
+	t.Helper()
+	var held []net.Listener
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close() // after all are chosen, so that they differ
+		held = append(held, l)
 		addrs = append(addrs, l.Addr().String())
 	}
-	return addrs
+	return addrs, func() {
+		for _, l := range held {
+			l.Close()
+		}
+	}
 }
 
 // tempDir returns a directory that is removed after the server that uses it was

@@ -17,9 +17,20 @@ type Relay struct {
 	target string
 	cut    bool
 	lossy  bool
-	conns  map[net.Conn]bool
-	wg     sync.WaitGroup
+	// stranded is closed when the server's side of connections that lost their
+	// caller may end; nil when none are held.
+	stranded chan struct{}
+	conns    map[net.Conn]side
+	wg       sync.WaitGroup
 }
+
+// side says to whom a connection leads.
+type side int
+
+const (
+	caller side = iota
+	called
+)
 
 // StartRelay forwards a free loopback port to target until the test ends.
 func StartRelay(t testing.TB, target string) *Relay {
@@ -28,7 +39,7 @@ func StartRelay(t testing.TB, target string) *Relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Relay{listener: l, target: target, conns: map[net.Conn]bool{}}
+	r := &Relay{listener: l, target: target, conns: map[net.Conn]side{}}
 	r.wg.Go(r.accept)
 	t.Cleanup(func() { l.Close(); r.Cut(); r.wg.Wait() })
 	return r
@@ -60,10 +71,41 @@ func (r *Relay) Redirect(target string) {
 	r.set(false, false, true)
 }
 
+// Strand ends the callers' side of every connection, and leaves the server's side
+// open and silent: the server does not learn that its callers have gone. Nobody
+// can connect until Mend.
+func (r *Relay) Strand() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cut = true
+	if r.stranded == nil {
+		r.stranded = make(chan struct{})
+	}
+	for c, s := range r.conns {
+		if s == caller {
+			c.Close()
+		}
+	}
+}
+
+// awaitRelease returns when a server may see that its caller has gone.
+func (r *Relay) awaitRelease() {
+	r.mu.Lock()
+	stranded := r.stranded
+	r.mu.Unlock()
+	if stranded != nil {
+		<-stranded
+	}
+}
+
 func (r *Relay) set(cut, lossy, end bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cut, r.lossy = cut, lossy
+	if r.stranded != nil {
+		close(r.stranded)
+		r.stranded = nil
+	}
 	if end {
 		for c := range r.conns {
 			c.Close()
@@ -83,24 +125,41 @@ func (r *Relay) accept() {
 
 func (r *Relay) serve(client net.Conn) {
 	defer client.Close()
-	target, ok := r.track(client)
+	target, ok := r.track(client, caller)
 	if !ok {
 		return
 	}
 	defer r.forget(client)
-	server, err := net.Dial("tcp", target)
+	server, err := r.dial(target)
 	if err != nil {
 		return
 	}
 	defer server.Close()
-	if now, ok := r.track(server); !ok || now != target {
+	if now, ok := r.track(server, called); !ok || now != target {
 		return
 	}
 	defer r.forget(server)
 	var both sync.WaitGroup
-	both.Go(func() { io.Copy(server, client); server.Close(); client.Close() })
-	both.Go(func() { r.answers(client, server); server.Close(); client.Close() })
+	both.Go(func() { io.Copy(server, client); r.awaitRelease(); server.Close(); client.Close() })
+	both.Go(func() { r.answers(client, server); r.awaitRelease(); server.Close(); client.Close() })
 	both.Wait()
+}
+
+// dial reaches the server. One that is about to listen gets a moment: to callers
+// that a server refuses, an accepted and ended connection is not the same.
+func (r *Relay) dial(target string) (net.Conn, error) {
+	for end := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		c, err := net.Dial("tcp", target)
+		if err == nil || time.Now().After(end) || !r.leadsTo(target) {
+			return c, err
+		}
+	}
+}
+
+func (r *Relay) leadsTo(target string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.cut && r.target == target
 }
 
 // answers copies what the server says, unless it is to be lost.
@@ -127,11 +186,11 @@ func (r *Relay) answers(client, server net.Conn) {
 
 // track remembers a connection, unless connections are cut at the moment, and
 // says where it is to go.
-func (r *Relay) track(c net.Conn) (target string, ok bool) {
+func (r *Relay) track(c net.Conn, s side) (target string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.cut {
-		r.conns[c] = true
+		r.conns[c] = s
 	}
 	return r.target, !r.cut
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,9 @@ const ZooKeeperTick = 200 * time.Millisecond
 type ZooKeeper struct {
 	Hosts   []string // host:port
 	Servers []*Process
+	// followers[i][j] carries what server i, when it follows server j, has to do
+	// with it; empty unless the ensemble can be split.
+	followers [][]*Relay
 }
 
 // StartZooKeeper runs one server on loopback until the test ends and returns
@@ -31,22 +36,48 @@ func StartZooKeeper(t testing.TB, options ...string) []string {
 // StartZooKeeperEnsemble runs n servers that form one store.
 func StartZooKeeperEnsemble(t testing.TB, n int, options ...string) *ZooKeeper {
 	t.Helper()
+	return startZooKeeper(t, n, false, options)
+}
+
+// StartZooKeeperSplittable is StartZooKeeperEnsemble for an ensemble that can be
+// Split.
+func StartZooKeeperSplittable(t testing.TB, n int, options ...string) *ZooKeeper {
+	t.Helper()
+	return startZooKeeper(t, n, true, options)
+}
+
+func startZooKeeper(t testing.TB, n int, splittable bool, options []string) *ZooKeeper {
+	t.Helper()
 	dir := tempDir(t)
-	e := &ZooKeeper{Hosts: freeAddrs(t, n)}
-	var members []string
-	if n > 1 {
-		addrs := freeAddrs(t, 2*n)
-		for i := range n {
-			members = append(members, fmt.Sprintf("server.%d=127.0.0.1:%d:%d", i+1, port(addrs[2*i]), port(addrs[2*i+1])))
+	addrs, release := reserveAddrs(t, 3*n)
+	e := &ZooKeeper{Hosts: addrs[:n]}
+	peers, elections := addrs[n:2*n], addrs[2*n:]
+	for i := range n {
+		e.followers = append(e.followers, make([]*Relay, n))
+		for j := range n {
+			if splittable && i != j {
+				e.followers[i][j] = StartRelay(t, peers[j])
+			}
 		}
 	}
+	release()
 	for i := range n {
+		var members []string
+		for j := range n {
+			peer := peers[j]
+			if r := e.followers[i][j]; r != nil {
+				peer = r.Addr()
+			}
+			if n > 1 {
+				members = append(members, fmt.Sprintf("server.%d=127.0.0.1:%d:%d", j+1, port(peer), port(elections[j])))
+			}
+		}
 		data := filepath.Join(dir, fmt.Sprint(i+1))
 		lines := append([]string{
 			fmt.Sprintf("tickTime=%d", ZooKeeperTick.Milliseconds()), "initLimit=100", "syncLimit=50",
 			"dataDir=" + data, "clientPortAddress=127.0.0.1", fmt.Sprintf("clientPort=%d", port(e.Hosts[i])),
 			"maxSessionTimeout=120000", "maxClientCnxns=0", "admin.enableServer=false", "4lw.commands.whitelist=srvr",
-		}, append(members, options...)...)
+		}, slices.Concat(members, options)...)
 		config := filepath.Join(dir, fmt.Sprintf("zoo%d.cfg", i+1))
 		writeFile(t, filepath.Join(data, "myid"), fmt.Sprint(i+1))
 		writeFile(t, config, strings.Join(lines, "\n")+"\n")
@@ -60,9 +91,32 @@ func StartZooKeeperEnsemble(t testing.TB, n int, options ...string) *ZooKeeper {
 	return e
 }
 
+// Split parts the servers named by index from all others, which notice at once,
+// while a leader among those named does not: it goes on as if its followers were
+// only silent, until its syncLimit has passed.
+func (e *ZooKeeper) Split(named ...int) {
+	for i := range e.followers {
+		for j, r := range e.followers[i] {
+			if r != nil && slices.Contains(named, i) != slices.Contains(named, j) {
+				r.Strand()
+			}
+		}
+	}
+}
+
 // ZooKeeperMode asks a server for its role: standalone, leader or follower;
 // empty when it does not serve.
-func ZooKeeperMode(host string) string {
+func ZooKeeperMode(host string) string { return zooKeeperSays(host, "Mode") }
+
+// ZooKeeperZxid asks a server for the number of the last transaction that it has
+// applied; 0 when it does not serve.
+func ZooKeeperZxid(host string) int64 {
+	n, _ := strconv.ParseInt(zooKeeperSays(host, "Zxid"), 0, 64)
+	return n
+}
+
+// zooKeeperSays returns one line of a server's answer to srvr.
+func zooKeeperSays(host, name string) string {
 	c, err := net.DialTimeout("tcp", host, time.Second)
 	if err != nil {
 		return ""
@@ -74,8 +128,8 @@ func ZooKeeperMode(host string) string {
 	}
 	answer, _ := io.ReadAll(c)
 	for line := range strings.Lines(string(answer)) {
-		if mode, ok := strings.CutPrefix(line, "Mode: "); ok {
-			return strings.TrimSpace(mode)
+		if value, ok := strings.CutPrefix(line, name+": "); ok {
+			return strings.TrimSpace(value)
 		}
 	}
 	return ""

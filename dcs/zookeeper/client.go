@@ -163,9 +163,27 @@ func (c *client) write(ctx context.Context, call func(context.Context, *link) er
 	return classify(err, true)
 }
 
-// sync waits until the server has seen everything that was confirmed before.
+// sync waits until the server has seen everything that its leader had confirmed
+// before. That is all that a conditional write on the same connection needs,
+// since the write itself asks the quorum; who relies on the reading alone must
+// prove.
 func (l *link) sync(ctx context.Context, path string) error {
 	_, err := do(ctx, l, func(c *zk.Conn) (string, error) { return c.Sync(path) })
+	return err
+}
+
+// prove waits until a quorum of the ensemble has acknowledged a transaction that
+// was asked for on this connection. It checks a node, which changes nothing and
+// wakes no watch, and yet is proposed like every transaction, also when it fails.
+// A sync is not: a leader that was deposed and does not know it answers that by
+// itself.
+func (l *link) prove(ctx context.Context, path string) error {
+	_, err := do(ctx, l, func(c *zk.Conn) ([]zk.MultiResponse, error) {
+		return c.Multi(&zk.CheckVersionRequest{Path: path, Version: -1})
+	})
+	if err == zk.ErrNoNode {
+		return nil
+	}
 	return err
 }
 

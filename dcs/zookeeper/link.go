@@ -33,7 +33,7 @@ type link struct {
 	proved   boot.Instant // the newest request that certainly reached the ensemble's leader
 }
 
-// trip is one round trip to the ensemble's leader.
+// trip is one transaction, from its request to its answer.
 type trip struct{ sent, answered boot.Instant }
 
 // open connects to one server and presents the session, or makes a new one.
@@ -175,10 +175,10 @@ func (l *link) fresh() bool {
 	return l.clk.Now().Sub(l.answered) < aliveFor
 }
 
-// confirm records a round trip to the ensemble's leader, and returns the newest
-// request that it proves: one whose answer came at least a tick before this one
-// was sent. Only then did the server certainly report to the leader in between,
-// however long either request was on its way.
+// confirm records a transaction that a quorum acknowledged, and returns the
+// newest request that it proves: the connect request, or one whose answer came at
+// least a tick before this one was sent. Only then did the server certainly
+// report to the leader in between, however long either request was on its way.
 func (l *link) confirm(sent, answered boot.Instant, tick time.Duration) boot.Instant {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -40,8 +40,9 @@ func (s *Store) Open(ctx context.Context, ttl time.Duration) (dcs.Session, error
 	n.identity = l.wire.identity
 	n.opened = dcs.Confirmation{Sent: l.wire.sent, Granted: l.wire.granted}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.sessions[n] = true
+	s.mu.Unlock()
+	s.checkTick(ctx, l.addr)
 	return n, nil
 }
 
@@ -77,11 +78,11 @@ func (n *Session) Renew(ctx context.Context) (dcs.Confirmation, error) {
 	}
 }
 
-// ask makes one round trip to the ensemble's leader.
+// ask has a transaction acknowledged by a quorum.
 func (n *Session) ask(ctx context.Context) (sent boot.Instant, c dcs.Confirmation, err error) {
 	err = n.client.read(ctx, func(ctx context.Context, l *link) error {
 		sent = n.store.clk.Now()
-		if err := l.sync(ctx, n.store.client.cfg.Prefix); err != nil {
+		if err := l.prove(ctx, n.store.client.cfg.Prefix); err != nil {
 			return err
 		}
 		c = dcs.Confirmation{Sent: l.confirm(sent, n.store.clk.Now(), n.client.cfg.TickTime), Granted: l.wire.granted}
@@ -136,7 +137,7 @@ func (n *Session) Put(ctx context.Context, key, value string, c dcs.Condition) (
 func (n *Session) Delete(ctx context.Context, key string) error {
 	path := n.store.path(key)
 	err := n.write(ctx, func(ctx context.Context, o owned) error {
-		if err := o.link.sync(ctx, path); err != nil {
+		if err := o.link.prove(ctx, path); err != nil {
 			return notSent{err}
 		}
 		stat, err := o.stat(ctx, path)

@@ -26,8 +26,9 @@ type Store struct {
 	clk    clock.Clock
 	acl    []zk.ACL
 
-	mu       sync.Mutex
-	sessions map[*Session]bool
+	mu          sync.Mutex
+	sessions    map[*Session]bool
+	tickChecked bool
 }
 
 // Open prepares a store. It does not wait for ZooKeeper: when no server can be
@@ -64,7 +65,7 @@ func (s *Store) Load(ctx context.Context) (snap dcs.Snapshot, err error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	err = s.client.read(ctx, func(ctx context.Context, l *link) error {
-		if err := l.sync(ctx, s.client.cfg.Prefix); err != nil {
+		if err := l.prove(ctx, s.client.cfg.Prefix); err != nil {
 			return err
 		}
 		snap, err = collect(ctx, l, s.client.cfg.Prefix, nil)

@@ -149,7 +149,7 @@ func (s *Store) follow(ctx context.Context, f *feed.Feed) (sent bool, err error)
 	}
 	w := newWatcher()
 	defer l.subscribe(w)()
-	if err := s.bounded(ctx, func(ctx context.Context) error { return l.sync(ctx, s.client.cfg.Prefix) }); err != nil {
+	if err := s.bounded(ctx, func(ctx context.Context) error { return l.prove(ctx, s.client.cfg.Prefix) }); err != nil {
 		s.client.drop(ctx, l)
 		return false, err
 	}

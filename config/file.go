@@ -93,7 +93,8 @@ type StoreSection struct {
 	SRV        string // etcd: domain whose SRV records name the hosts
 	SRVSuffix  string
 	TLS        TLS
-	UseSSL     bool // zookeeper
+	UseSSL     bool          // zookeeper
+	TickTime   time.Duration // zookeeper: the servers' tickTime; default 2s
 	SetACLs    []ACL
 	AuthData   []Auth
 	Embedded   *Embedded // for Kind "embedded"

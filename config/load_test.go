@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -255,7 +256,7 @@ func TestEnvironmentTyping(t *testing.T) {
 	if f.Postgres.Superuser.Password.Reveal() != "hidden-two: {" || !f.Ctl.Insecure {
 		t.Error("password or flag lost")
 	}
-	want := StoreSection{Kind: "zookeeper", Hosts: []string{"zk1:2181", "zk2:2181"}, TLS: TLS{Verify: true},
+	want := StoreSection{Kind: "zookeeper", Hosts: []string{"zk1:2181", "zk2:2181"}, TLS: TLS{Verify: true}, TickTime: 2 * time.Second,
 		SetACLs:  []ACL{{"x509:CN=a", []string{"CREATE", "READ"}}},
 		AuthData: []Auth{{"digest", "user:hidden-one"}}}
 	if d := cmp.Diff(want, f.Store); d != "" {
@@ -263,6 +264,19 @@ func TestEnvironmentTyping(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"10.0.0.0/8", "::1"}, f.RestAPI.Allowlist); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestTickTime(t *testing.T) {
+	for written, want := range map[string]time.Duration{"2000ms": 2 * time.Second, "3": 3 * time.Second, "0.5s": 500 * time.Millisecond,
+		"0": 0, "-1s": 0, "0.1ms": 0, "61s": 0, "2000": 0, "fast": 0} {
+		f, _, err := Load("", []string{"MATRIARCH_SCOPE=s", "MATRIARCH_ZOOKEEPER_HOSTS=zk1", "MATRIARCH_ZOOKEEPER_TICK_TIME=" + written})
+		switch {
+		case want == 0 && (err == nil || !strings.Contains(err.Error(), "zookeeper.tick_time")):
+			t.Errorf("%s was accepted: %v", written, err)
+		case want > 0 && (err != nil || f.Store.TickTime != want):
+			t.Errorf("%s: read %v, want %v: %v", written, f, want, err)
+		}
 	}
 }
 

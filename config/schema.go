@@ -230,7 +230,7 @@ func storeFields() []field {
 	}
 	fields := []field{
 		section("etcd", etcd...), section("etcd3", etcd...),
-		section("zookeeper", lst("hosts"), str("host"), within("port", 1, 65535), yesno("use_ssl"), str("cacert"), str("cert"), str("key"),
+		section("zookeeper", lst("hosts"), str("host"), within("port", 1, 65535), yesno("use_ssl"), duration("tick_time"), str("cacert"), str("cert"), str("key"),
 			str("key_password"), yesno("verify"), whatever("set_acls"), free("auth_data"), whatever("exhibitor")),
 		section("embedded", host("listen_peer"), host("listen_client"), str("advertise"),
 			whatever("partners"), str("data_dir"), yesno("founder"), str("cacert"), str("cert"), str("key")),

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // decodeStore finds the one store section and reads it.
@@ -113,7 +114,7 @@ func pair(d reader, section, cert, key string, r *report) {
 
 func decodeZooKeeper(d reader, r *report) StoreSection {
 	s := StoreSection{
-		Kind: "zookeeper", UseSSL: d.flag("use_ssl", false),
+		Kind: "zookeeper", UseSSL: d.flag("use_ssl", false), TickTime: tickTime(d, r),
 		Hosts: hosts(d, "zookeeper", "2181", r),
 		TLS: TLS{CA: d.text("cacert", ""), Cert: d.text("cert", ""), Key: d.text("key", ""),
 			KeyPassword: d.secret("key_password"), Verify: d.flag("verify", true)},
@@ -131,6 +132,18 @@ func decodeZooKeeper(d reader, r *report) StoreSection {
 	}
 	pair(d, "zookeeper", "cert", "key", r)
 	return s
+}
+
+// tickTime reads the servers' tickTime. In their own configuration it is a number
+// of milliseconds, so one that was copied from there is noticed.
+func tickTime(d reader, r *report) time.Duration {
+	const usual, most = 2 * time.Second, time.Minute
+	tick := d.duration("tick_time", usual)
+	if tick < time.Millisecond || tick > most {
+		r.problem("zookeeper.tick_time", d.n.get("tick_time"), "must be between 1ms and 1min",
+			"write the tickTime of the ZooKeeper servers with its unit: 2000ms or 2s")
+	}
+	return tick
 }
 
 func acls(n *node, r *report) []ACL {

@@ -12,7 +12,7 @@ import (
 )
 
 func openZooKeeper(ctx context.Context, s config.StoreSection, prefix string, clk clock.Clock, log *slog.Logger) (dcs.Store, error) {
-	c := zookeeper.Config{Hosts: s.Hosts, Prefix: prefix, Logger: log}
+	c := zookeeper.Config{Hosts: s.Hosts, Prefix: prefix, TickTime: s.TickTime, Logger: log}
 	for _, a := range s.AuthData {
 		c.Auth = append(c.Auth, zookeeper.Auth{Scheme: a.Scheme, Credential: a.Credential.Reveal()})
 	}

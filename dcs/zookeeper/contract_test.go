@@ -1,6 +1,8 @@
 package zookeeper
 
 import (
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +36,24 @@ func TestContract(t *testing.T) {
 			}
 			if c, err := n.Renew(t.Context()); err == nil && c.Granted != want {
 				t.Errorf("renewed for %v, want %v", c.Granted, want)
+			}
+		}
+	})
+	t.Run("Tick", func(t *testing.T) {
+		for tick, warnings := range map[time.Duration]int{dcstest.ZooKeeperTick: 0, dcstest.ZooKeeperTick / 2: 1} {
+			var log strings.Builder
+			st, err := Open(t.Context(), Config{Hosts: hosts, Prefix: "/tick", TickTime: tick, Logger: slog.New(slog.NewTextHandler(&log, nil))}, clock.Real{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Close()
+			for range 2 {
+				if _, err := st.Open(t.Context(), time.Second); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := strings.Count(log.String(), "set zookeeper.tick_time"); got != warnings {
+				t.Errorf("%d warnings where the tick is %v and %v is configured, want %d: %s", got, dcstest.ZooKeeperTick, tick, warnings, log.String())
 			}
 		}
 	})

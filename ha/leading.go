@@ -244,6 +244,11 @@ func (t *turn) takeOver() bool {
 	}
 	release := Action{Kind: ReleaseLeader, Session: t.o.Lease.Session}
 	switch {
+	case t.view.Leader.Session != t.o.Lease.Session:
+		// What another leader wrote right before, for example a new synchronous
+		// standby, is in every reading that shows the own key, and in no older one.
+		t.wake(soon)
+		return t.answer(SituationLeading, "won the lease; waiting for a reading of the store that shows it")
 	case t.m.StartFailures >= maxStarts:
 		t.m.StartFailures, t.m.BackoffUntil = 0, t.o.Now.Add(backoff)
 		return t.answer(SituationLeading, sentence("the promotion failed %d times (%s): giving the lease up", maxStarts, t.o.Task.Last.Error), release)

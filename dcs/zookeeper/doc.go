@@ -27,15 +27,57 @@
 // follower that dies right after it confirmed a request takes that memory along.
 // So a confirmed request proves not itself but the newest request on the same
 // connection that is at least one tick older: between the two the follower
-// answered a ping, and since the later one went through the leader and back (it
-// is a sync), after that answer, the follower was heard. Connecting needs no such
-// detour: the follower asks the leader, so the connect request proves itself.
+// answered a ping, and since the later one went through the leader and back,
+// after that answer, the follower was heard. Connecting needs no such detour: the
+// follower asks the leader, so a connect request has touched the session by the
+// time it is answered.
+//
+// A touch is worth something only while the leader that was touched is the
+// leader, which it does not know itself: one that was deposed keeps sessions,
+// accepts connections and answers syncs until its syncLimit has passed. So what
+// proves is a transaction, which needs a quorum: a check of the cluster's own
+// node, which changes nothing (see prove). Let the session be touched at time t
+// at L1, the leader of epoch E, and let a transaction that was proposed in E
+// after that touch be acknowledged by a quorum; on one connection order and epoch
+// are certain, because a server ends its clients' connections before it follows
+// or leads another epoch. Then nobody ends the session before t + timeout:
+//
+//   - not L1, which counts from t. Had it begun to end the session before, it
+//     would have ignored the touch, but refused the transaction as well;
+//   - not a later leader L2: it starts the timers of all sessions anew, with the
+//     whole timeout, after a quorum has joined it. One server of that quorum
+//     acknowledged the transaction, and did so before it joined, since afterwards
+//     it accepts nothing of E any more. So L2's timers start after t.
+//
+// For a session's first connection the transaction is its creation, proposed
+// after the request was sent, which is when the leader's count begins; the answer
+// comes when a quorum has acknowledged it. (Where local sessions are switched on
+// in the servers, that is the case from the first ephemeral node on, and nothing
+// depends on the session before.) After a reconnect the connect request counts
+// from its sending, but only once a transaction on the new connection was
+// acknowledged: the touch may have been at a deposed leader.
 //
 // Renew therefore remembers when it sent what; when the newest proof is old it
 // waits one tick and asks again, context permitting. Sent already accounts for
 // all this, and the leader rounds ends up to whole ticks, never down: Slack is 0.
 // What is left unproven: a leader that stands still itself for more than half a
-// tick between the two, and then loses the follower.
+// tick between the two, and then loses the follower. And observers that follow a
+// follower (observerMasterPort) report in two steps: Config.TickTime must be
+// twice the tick there.
+//
+// A server's word that a session has ended is taken as it is. From a deposed
+// leader it may come early: then the keys stay until the true end, although
+// nobody renews them.
+//
+// # What a reading proves
+//
+// A reading after a sync has the same weakness: a deposed leader knows only its
+// own past. Load, and the beginning of a Watch, read after a transaction on the
+// same connection, so they see every write that was confirmed before. A Watch
+// that began earlier on a server that is cut off stays silent until its
+// connection ends: without a quorum nothing changes there. A conditional write
+// needs no more than a sync before it looks, for it asks the quorum itself: at
+// worst it reports a conflict with a state that is past.
 //
 // # Versions
 //

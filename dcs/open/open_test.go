@@ -40,7 +40,9 @@ func TestOpen(t *testing.T) {
 			SetACLs:  []config.ACL{{Principal: "auth:", Permissions: []string{"ALL"}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := &config.File{Namespace: "open", Scope: strings.ReplaceAll(name, " ", "-"), Store: s}
+			// A namespace of its own: the node above all clusters is protected as the
+			// first one is.
+			f := &config.File{Namespace: strings.ReplaceAll(name, " ", "-"), Scope: "open", Store: s}
 			st, again := mustOpen(t, f), mustOpen(t, f)
 			if _, err := st.Put(t.Context(), "config", "{}", dcs.Absent()); err != nil {
 				t.Fatal(err)
@@ -52,7 +54,7 @@ func TestOpen(t *testing.T) {
 		})
 	}
 	// What was protected is closed to others.
-	stranger := mustOpen(t, &config.File{Namespace: "open", Scope: "zookeeper-with-a-login",
+	stranger := mustOpen(t, &config.File{Namespace: "zookeeper-with-a-login", Scope: "open",
 		Store: config.StoreSection{Kind: "zookeeper", Hosts: zk}})
 	if _, err := stranger.Put(t.Context(), "config", "x", dcs.Always()); !errors.Is(err, dcs.ErrRefused) {
 		t.Errorf("a stranger's write: %v", err)

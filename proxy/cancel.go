@@ -68,26 +68,34 @@ func (p *Proxy) cancel(ctx context.Context, a route.Access, pkt packet) {
 	}
 	var wg sync.WaitGroup
 	for _, g := range targets {
-		wg.Go(func() { sendCancel(ctx, g, pkt.raw) })
+		wg.Go(func() { p.sendCancel(ctx, g, pkt.raw) })
 	}
 	wg.Wait()
 }
 
-// sendCancel delivers the request and waits until the server has hung up, which
-// it does after signalling: the client's own wait then means what it means on a
-// direct connection.
-func sendCancel(ctx context.Context, g *gate, raw []byte) {
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", g.backend.Addr)
+// sendCancel delivers the request through the gate, like any other bytes for
+// the backend, and waits until the server has hung up, which it does after
+// signalling: the client's own wait then means what it means on a direct
+// connection. It ends early when the gate is shut or ctx ends.
+func (p *Proxy) sendCancel(ctx context.Context, g *gate, raw []byte) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	if !g.open() {
+		return
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", g.backend.Addr)
 	if err != nil {
 		return
 	}
-	defer c.Close()
-	if t, ok := ctx.Deadline(); ok {
-		c.SetDeadline(t)
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(longPast) })()
+	c := conn.(*net.TCPConn)
+	pipe, err := newPipe(g, p.buffers, c, c, nil)
+	if err != nil || pipe.send(raw) != nil {
+		return
 	}
-	if _, err := c.Write(raw); err == nil {
-		io.Copy(io.Discard, io.LimitReader(c, 1))
-	}
+	io.Copy(io.Discard, io.LimitReader(c, 1))
 }
 
 // opaque lists the gates of a port that have encrypted sessions.

@@ -183,6 +183,36 @@ func TestNothingPassesAfterTheDeadline(t *testing.T) {
 	}
 }
 
+// Nor does a cancel request: by then it might hit somebody else's query.
+func TestNoCancelAfterTheDeadline(t *testing.T) {
+	for _, encrypted := range []bool{false, true} {
+		clk := &shiftClock{}
+		p, f := start(t, func(o *Options) { o.Clock, o.AskInterval = clk, 10*time.Second })
+		a := newMember(t, "a", "primary", long)
+		a.tls = encrypted
+		f.send(t, "a", a)
+		if encrypted {
+			c := dialRaw(t, p.Addr())
+			c.c.Write([]byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f})
+			if _, err := io.ReadFull(c.c, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			connect(t, p.Addr()).wantMember("a")
+		}
+		a.set(func() { a.silent = true })
+		clk.shift.Store(int64(2 * time.Minute))
+		k := dialRaw(t, p.Addr())
+		k.c.Write(cancelPacket(7, "a---"))
+		if n, err := k.c.Read(make([]byte, 1)); err != io.EOF {
+			t.Fatalf("%d bytes, %v: a cancel is answered by hanging up", n, err)
+		}
+		if len(a.canceled) != 0 {
+			t.Fatal("a cancel request reached the server after the deadline")
+		}
+	}
+}
+
 // Half a message is on its way: nothing may be said into it.
 func TestNoWordsIntoAMessage(t *testing.T) {
 	p, f := start(t, nil)

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -113,13 +112,8 @@ func (t *table) setView(ctx context.Context, wg *sync.WaitGroup, v cluster.View)
 	}
 }
 
-// setWord takes an answer, or notes that none came.
+// setWord takes an answer, or notes that none came. The caller holds the lock.
 func (t *table) setWord(member string, w route.Word, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if errors.Is(err, context.Canceled) {
-		return // abandoned for a better question, which says nothing of the member
-	}
 	if err != nil {
 		if t.failures[member] == "" {
 			t.log.Warn("a member does not answer", "member", member, "error", err)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,4 +178,59 @@ func TestOldTermsAnswerIsAbandoned(t *testing.T) {
 			t.Fatal(why)
 		}
 	})
+}
+
+// The answer is there when the question is abandoned, and nobody has taken it yet.
+func TestOldTermsAnswerIsDropped(t *testing.T) {
+	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- cluster.View) {
+		answers := 0
+		a.answer = func(string) (route.Word, bool) {
+			if answers++; answers == 1 {
+				views <- viewOf("")
+				views <- viewOf("a")
+				views <- viewOf("a") // taken once the ones before have had their effect
+				return primary(time.Hour), true
+			}
+			return route.Word{}, false
+		}
+		views <- viewOf("a")
+		synctest.Wait()
+		if g, _ := tb.take(route.ReadWrite); g != nil {
+			t.Fatal("an answer to a question from before the change counts")
+		}
+	})
+}
+
+// A leader that only says that it holds the lock is trusted for a third of the
+// ttl by which it took it.
+func TestChangedTTLDoesNotStretchAWord(t *testing.T) {
+	for _, c := range []struct{ before, after, want time.Duration }{
+		{30 * time.Second, 30 * time.Second, 10 * time.Second},
+		{30 * time.Second, time.Hour, 10 * time.Second},
+		{30 * time.Second, 15 * time.Second, 5 * time.Second},
+	} {
+		inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- cluster.View) {
+			view := func(ttl time.Duration) cluster.View {
+				v := viewOf("a")
+				v.Config.JSON = fmt.Sprintf(`{"ttl":%.0f}`, ttl.Seconds())
+				return v
+			}
+			began, answers := time.Now(), 0
+			a.answer = func(string) (route.Word, bool) {
+				answers++
+				return route.Word{Role: cluster.RolePrimary, State: cluster.StateRunning, Locked: true}, answers == 1
+			}
+			views <- view(c.before)
+			synctest.Wait()
+			g, why := tb.take(route.ReadWrite)
+			if g == nil {
+				t.Fatal(why)
+			}
+			views <- view(c.after)
+			<-g.ctx.Done()
+			if got := time.Since(began); got != c.want {
+				t.Errorf("ttl from %s to %s: shut after %s, want %s", c.before, c.after, got, c.want)
+			}
+		})
+	}
 }

@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/route"
 )
 
 // How often a leader is asked that is not served yet: each of these is part of
@@ -105,7 +107,9 @@ func (t *table) askOnce(ctx context.Context, w *watcher) {
 		return
 	}
 	question, cancel := context.WithTimeout(ctx, t.patience(w.member.Name))
+	defer cancel()
 	w.abandon = cancel
+	ttl := route.TTL(t.view)
 	t.mu.Unlock()
 
 	ask := t.asker.status
@@ -113,13 +117,14 @@ func (t *table) askOnce(ctx context.Context, w *watcher) {
 		ask = t.asker.lease
 	}
 	word, err := ask(question, w.member)
+	word.TTL = ttl
 
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	w.abandon = nil
-	current := t.watchers[w.member.Name] == w && ctx.Err() == nil
-	t.mu.Unlock()
-	cancel()
-	if current {
+	// An answer that came just before its question was abandoned is as old as
+	// one that was not waited for.
+	if ctx.Err() == nil && !errors.Is(question.Err(), context.Canceled) {
 		t.setWord(w.member.Name, word, err)
 	}
 }

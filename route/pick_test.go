@@ -27,7 +27,8 @@ func view(leader string) cluster.View {
 }
 
 func leading(name string, asked boot.Instant, left time.Duration) Word {
-	return Word{Member: name, Asked: asked, Name: name, Role: cluster.RolePrimary, State: cluster.StateRunning, Leased: true, Remaining: left}
+	return Word{Member: name, Asked: asked, Name: name, Role: cluster.RolePrimary, State: cluster.StateRunning, Leased: true, Remaining: left,
+		TTL: 30 * time.Second}
 }
 
 func streaming(name string, replayed wal.LSN) Word {
@@ -55,6 +56,12 @@ func TestPickPrimary(t *testing.T) {
 		{"starting", "n1", edit(func(w *Word) { w.State = cluster.StateStarting }), "starting"},
 		{"other program, locked", "n1", edit(func(w *Word) { w.Leased, w.Locked = false, true }), ""},
 		{"other program, not locked", "n1", edit(func(w *Word) { w.Leased = false }), "no live lease"},
+		{"other program, asked under a smaller ttl", "n1", edit(func(w *Word) {
+			w.Leased, w.Locked, w.TTL, w.Asked = false, true, 20*time.Second, ago(8*time.Second)
+		}), "has ended"},
+		{"other program, asked under a larger ttl", "n1", edit(func(w *Word) {
+			w.Leased, w.Locked, w.TTL, w.Asked = false, true, time.Hour, ago(10*time.Second)
+		}), "has ended"},
 		{"other program, too old", "n1", edit(func(w *Word) { w.Leased, w.Locked, w.Asked = false, true, ago(10*time.Second) }), "has ended"},
 	}
 	for _, c := range cases {
@@ -127,6 +134,7 @@ func TestPickNeverWritesWithoutLease(t *testing.T) {
 				Role:   rapid.SampledFrom([]cluster.Role{"", cluster.RolePrimary, cluster.RoleReplica, cluster.RoleStandbyLeader}).Draw(t, "role"),
 				State:  rapid.SampledFrom([]cluster.State{"", cluster.StateRunning, cluster.StateStarting}).Draw(t, "state"),
 				Leased: rapid.Bool().Draw(t, "leased"), Locked: rapid.Bool().Draw(t, "locked"),
+				TTL:              time.Duration(rapid.Int64Range(0, 90e9).Draw(t, "ttl")),
 				Remaining:        time.Duration(rapid.Int64Range(-1e9, 60e9).Draw(t, "left")),
 				ReplicationState: rapid.SampledFrom([]string{"", "streaming"}).Draw(t, "replication"),
 			})
@@ -151,7 +159,7 @@ func TestPickNeverWritesWithoutLease(t *testing.T) {
 		if c.Until <= now || c.Backend.Member != q.View.Leader.Name || w.Authority(30*time.Second) != c.Until {
 			t.Fatalf("chose the primary %+v by %+v", c, w)
 		}
-		limit := 10 * time.Second
+		limit := min(w.TTL/3, 10*time.Second)
 		if w.Leased {
 			limit = w.Remaining
 		}

@@ -29,8 +29,11 @@ type Word struct {
 	Remaining time.Duration `json:"remaining,omitempty"`
 	Session   string        `json:"session,omitempty"`
 	// Locked says that the health check for a primary answered 200: all that a
-	// member run by another program can say about its lease.
-	Locked bool `json:"locked,omitempty"`
+	// member run by another program can say about its lease. TTL is the lease
+	// length that the cluster asked for when the question was put; such a leader
+	// renewed by that one, whatever the configuration says by now.
+	Locked bool          `json:"locked,omitempty"`
+	TTL    time.Duration `json:"ttl,omitempty"`
 
 	ReplicationState string  `json:"replication_state,omitempty"`
 	Received         wal.LSN `json:"received,omitempty"`
@@ -46,7 +49,8 @@ const rateDivisor = 200
 // member that gave it; zero when it allows none. It counts from before the
 // question was asked. A leader that cannot say how long its lease lasts is
 // trusted for a third of ttl: long enough to survive a missed answer, and the
-// best there is, since such a leader's own belief is not bounded by us.
+// best there is, since such a leader's own belief is not bounded by us. Of the
+// ttl when it was asked and the ttl now, the smaller counts.
 func (w Word) Authority(ttl time.Duration) boot.Instant {
 	switch {
 	case w.Asked.IsZero(), w.Role != cluster.RolePrimary, w.Name != "" && w.Name != w.Member:
@@ -56,7 +60,7 @@ func (w Word) Authority(ttl time.Duration) boot.Instant {
 	case w.Leased, !w.Locked:
 		return 0
 	default:
-		return w.Asked.Add(ttl / 3)
+		return w.Asked.Add(min(w.TTL, ttl) / 3)
 	}
 }
 

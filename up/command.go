@@ -1,7 +1,10 @@
 package up
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Command is `matriarch up`. env is the environment of the processes that it
@@ -18,6 +21,9 @@ func Command(env []string) *cobra.Command {
 		Example: "  matriarch up\n  matriarch up -n 2 --base-port 15000 --dir /var/tmp/two",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkGiven(c.Flags(), o); err != nil {
+				return err
+			}
 			o.Out, o.Env = c.OutOrStdout(), env
 			hard := make(chan struct{})
 			o.Hard = hard
@@ -34,4 +40,22 @@ func Command(env []string) *cobra.Command {
 	f.StringVar(&o.Scope, "scope", "", "name of the cluster (default demo)")
 	f.BoolVar(&o.Synchronous, "synchronous", false, "commits of a new cluster wait for a standby")
 	return c
+}
+
+// checkGiven refuses flags that were given the value which Options has for "not
+// given": nobody who writes -n 0 wants three servers, and a directory from an
+// empty variable is not the default one.
+func checkGiven(f *pflag.FlagSet, o Options) error {
+	switch {
+	case f.Changed("members") && o.Members == 0:
+		return wrongMembers(0)
+	case f.Changed("base-port") && o.BasePort == 0:
+		return wrongBase(0)
+	}
+	for _, name := range []string{"dir", "pg-bin", "scope"} {
+		if f.Changed(name) && f.Lookup(name).Value.String() == "" {
+			return fmt.Errorf("--%s is empty: give a value, or leave the flag out", name)
+		}
+	}
+	return nil
 }

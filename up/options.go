@@ -16,6 +16,12 @@ const (
 	defaultScope = "demo"
 )
 
+// Limits of the first port: all of the largest cluster's must exist, and none
+// be one of root's.
+const minBase = 1024
+
+var maxBase = 65535 - portCount(maxMembers)
+
 // Options say which cluster to run.
 type Options struct {
 	// Members is the number of servers, 1 to 7; 0: as many as the directory's
@@ -62,10 +68,10 @@ var scopeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
 // check completes what needs no look at the machine.
 func (o Options) check() (Options, error) {
 	if o.Members < 0 || o.Members > maxMembers {
-		return o, fmt.Errorf("-n %d: a cluster on one machine has 1 to %d members", o.Members, maxMembers)
+		return o, wrongMembers(o.Members)
 	}
-	if o.BasePort != 0 && (o.BasePort < 1024 || o.BasePort > 65535-portCount(maxMembers)) {
-		return o, fmt.Errorf("--base-port %d: must be from 1024 to %d", o.BasePort, 65535-portCount(maxMembers))
+	if o.BasePort != 0 && (o.BasePort < minBase || o.BasePort > maxBase) {
+		return o, wrongBase(o.BasePort)
 	}
 	if o.Scope != "" && !scopeName.MatchString(o.Scope) {
 		return o, fmt.Errorf("--scope %q: use letters, digits, -, _ and ., at most 63", o.Scope)
@@ -81,6 +87,15 @@ func (o Options) check() (Options, error) {
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return o, err
 	}
+	if o.PgBin != "" {
+		// The agents work in directories of their own.
+		if o.PgBin, err = filepath.Abs(o.PgBin); err != nil {
+			return o, err
+		}
+		if err := findPrograms(o.PgBin); err != nil {
+			return o, err
+		}
+	}
 	if o.Program == "" {
 		if o.Program, err = os.Executable(); err != nil {
 			return o, fmt.Errorf("find this program: %w", err)
@@ -90,6 +105,14 @@ func (o Options) check() (Options, error) {
 		o.Out = io.Discard
 	}
 	return o, nil
+}
+
+func wrongMembers(n int) error {
+	return fmt.Errorf("-n %d: a cluster on one machine has 1 to %d members", n, maxMembers)
+}
+
+func wrongBase(port int) error {
+	return fmt.Errorf("--base-port %d: must be from %d to %d", port, minBase, maxBase)
 }
 
 func defaultDir(scope string) (string, error) {

@@ -90,7 +90,11 @@ func makeDir(dir string, o owner) error {
 	if o.drop {
 		mode = 0o711
 	}
-	if err := o.reach(existing(dir)); err != nil {
+	above := existing(dir)
+	if st, err := os.Stat(above); err == nil && !st.IsDir() {
+		return fmt.Errorf("--dir %s: %s is not a directory", dir, above)
+	}
+	if err := o.reach(above); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {

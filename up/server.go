@@ -33,7 +33,11 @@ func findPrograms(bin string) error {
 		}
 	}
 	if bin != "" {
-		return fmt.Errorf("--pg-bin %s does not hold PostgreSQL's programs (%s)", bin, strings.Join(needed, ", "))
+		hint := ""
+		if below := filepath.Join(bin, "bin"); complete(below) {
+			hint = "; " + below + " does"
+		}
+		return fmt.Errorf("--pg-bin %s does not hold PostgreSQL's programs (%s)%s", bin, strings.Join(needed, ", "), hint)
 	}
 	return fmt.Errorf("PostgreSQL's programs (%s) were not found in PATH or the usual places: install the server "+
 		"(on Debian: apt-get install postgresql), or say with --pg-bin where they are", strings.Join(needed, ", "))

@@ -75,7 +75,11 @@ func TestEditConfigFromFiles(t *testing.T) {
 		t.Errorf("stored %s", got)
 	}
 	w.run("- a\n", "edit-config", "--apply", "-", "--force").contains(t, 1, "want a mapping")
-	w.run("a: [\n", "edit-config", "--apply", "-", "--force").contains(t, 1, "not valid YAML")
+	w.run("a: [\n", "edit-config", "--apply", "-", "--force").want(t, 1, "", "Error: not valid YAML: standard input:1:4: sequence end token ']' not found")
+	// What stands there may be a password.
+	w.run("a: {password: \"geheim\n", "edit-config", "--apply", "-", "--force").want(t, 1, "",
+		"Error: not valid YAML: standard input:1:15: could not find end character of double-quoted text")
+	w.run("", "edit-config", "-s", "a=[geheim").contains(t, 2, "value of a: not valid YAML: the value:1:1: ")
 }
 
 func TestEditConfigInAnEditor(t *testing.T) {
@@ -161,7 +165,7 @@ func TestYAMLText(t *testing.T) {
 		if got := toYAML(v); got != want {
 			t.Errorf("%s\n got\n%s want\n%s", c.json, got, want)
 		}
-		back, err := fromYAML([]byte(toYAML(v)))
+		back, err := fromYAML("t", []byte(toYAML(v)))
 		if err != nil || !pyjson.Equal(back, v) {
 			t.Errorf("%s: read back as %#v, %v", c.json, back, err)
 		}
@@ -179,7 +183,7 @@ func FuzzYAML(f *testing.F) {
 			return // numbers may come back in another notation
 		}
 		written := toYAML(v)
-		back, err := fromYAML([]byte(written))
+		back, err := fromYAML("t", []byte(written))
 		if err != nil || !pyjson.Equal(back, v) {
 			t.Errorf("%q written as %q, read back as %#v, %v", text, written, back, err)
 		}

@@ -127,6 +127,7 @@ func readYAML(c *cobra.Command, path string) (pyjson.Object, error) {
 	var text []byte
 	var err error
 	if path == "-" {
+		path = "standard input"
 		text, err = io.ReadAll(c.InOrStdin())
 	} else {
 		text, err = os.ReadFile(path)
@@ -138,9 +139,9 @@ func readYAML(c *cobra.Command, path string) (pyjson.Object, error) {
 }
 
 func mapping(where string, text []byte) (pyjson.Object, error) {
-	v, err := fromYAML(text)
+	v, err := fromYAML(where, text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", where, err)
+		return nil, err
 	}
 	o, ok := v.(pyjson.Object)
 	if !ok && v != nil {
@@ -173,7 +174,7 @@ func scalar(text string) (any, error) {
 	case "off", "no":
 		return false, nil
 	}
-	return fromYAML([]byte(text))
+	return fromYAML("the value", []byte(text))
 }
 
 func splitPath(path string) []string {

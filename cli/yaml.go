@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
 )
 
@@ -160,11 +161,12 @@ func looksOther(s string) bool {
 	return ok && err == nil
 }
 
-// fromYAML reads a document that a person wrote.
-func fromYAML(text []byte) (any, error) {
+// fromYAML reads a document that a person wrote; where names it in errors, which
+// show nothing of its text.
+func fromYAML(where string, text []byte) (any, error) {
 	var v any
 	if err := yaml.UnmarshalWithOptions(text, &v, yaml.UseOrderedMap()); err != nil {
-		return nil, fmt.Errorf("not valid YAML: %w", err)
+		return nil, fmt.Errorf("not valid YAML: %w", config.SyntaxError(where, err))
 	}
 	return fromGo(v, 0)
 }

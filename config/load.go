@@ -59,7 +59,11 @@ func gather(path string, env []string, r *report) *node {
 	for _, f := range files {
 		data, err := os.ReadFile(f)
 		if err != nil {
-			r.problems = append(r.problems, Problem{Place: f, Reason: "cannot be read: " + pathless(err)})
+			p := Problem{Place: f, Reason: "cannot be read: " + pathless(err)}
+			if errors.Is(err, fs.ErrPermission) {
+				p.Remedy = "run this command as a user who may read it"
+			}
+			r.problems = append(r.problems, p)
 			continue
 		}
 		root = readSource(root, f, data, r)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -135,5 +136,35 @@ func TestSyntaxErrorsKeepSecrets(t *testing.T) {
 			continue
 		}
 		noSecret(t, err.Error())
+		if !regexp.MustCompile(`env MATRIARCH_CONFIGURATION:[0-9]+:[0-9]+: `).MatchString(err.Error()) {
+			t.Errorf("%q: no line and column in %v", text, err)
+		}
+	}
+}
+
+// What is wrong is said in full, but for what stands there.
+func TestSyntaxErrorsSayWhatIsWrong(t *testing.T) {
+	for text, want := range map[string]string{
+		"a: b\n\tc: d\n":      "f:2:1: a tab stands where a value or an indentation begins; use spaces",
+		"a:\n\tb: c\n":        "f:2:1: a tab stands where a value or an indentation begins; use spaces",
+		"a: @b\n":             "f:1:4: a value must not begin with @ or ` unless it is quoted",
+		"a: `b\n":             "f:1:4: a value must not begin with @ or ` unless it is quoted",
+		"a: \"\\q\"\n":        "f:1:6: unknown escape after a backslash in double-quoted text; write \\\\ for a backslash, or use single quotes",
+		"a: \"\\[\"\n":        "f:1:6: unknown escape after a backslash in double-quoted text; write \\\\ for a backslash, or use single quotes",
+		"a: [b\nc: d\n":       "f:2:1: ',' or ']' must be specified",
+		"a: {b: c\n":          "f:1:4: could not find flow mapping end token '}'",
+		"a: b]\nc: ]\n":       "f:2:4: could not find '[' character corresponding to ']'",
+		"a: \"b\n":            "f:1:4: could not find end character of double-quoted text",
+		"a: 1\na: 2\n":        `f:2:1: mapping key "a" already defined at [1:1]`,
+		"a: ü\nbü: \xff\n":    "f:2:5: this is no text in UTF-8: a binary file, or another encoding",
+		"\x7fELF\x02\x00\x00": "f:1:6: this is no text in UTF-8: a binary file, or another encoding",
+	} {
+		if _, err := parseYAML("f", []byte(text)); err == nil || err.Error() != want {
+			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+		}
+	}
+	// A message that nobody foresaw may repeat anything.
+	if got := reasonOf(`what is "hidden-one" and '[' for`); strings.Contains(got, "hidden") {
+		t.Error(got)
 	}
 }

@@ -2,14 +2,12 @@ package config
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
@@ -18,14 +16,6 @@ import (
 // maxNodes bounds what aliases may expand to.
 const maxNodes = 100_000
 
-// yamlError is a syntax error with its place. Its text never shows the source,
-// which could be a line with a password.
-type yamlError struct {
-	place, reason string
-}
-
-func (e *yamlError) Error() string { return e.place + ": " + e.reason }
-
 // parseYAML reads one YAML document. Plain words are understood as YAML 1.1
 // does, because files written for other agents rely on it: on, off, yes and no
 // are booleans unless quoted.
@@ -33,12 +23,15 @@ func parseYAML(name string, data []byte) (n *node, err error) {
 	// The parser is somebody else's; a panic in it is a bad file, not a crash.
 	defer func() {
 		if p := recover(); p != nil {
-			n, err = nil, &yamlError{name, "this is not YAML that can be read"}
+			n, err = nil, &yamlError{name, notYAML}
 		}
 	}()
+	if err := checkText(name, data); err != nil {
+		return nil, err
+	}
 	file, perr := parser.ParseBytes(bytes.TrimPrefix(data, []byte("\ufeff")), 0)
 	if perr != nil {
-		return nil, syntaxError(name, perr)
+		return nil, SyntaxError(name, perr)
 	}
 	y := yamlReader{name: name, anchors: map[string]ast.Node{}, open: map[string]bool{}}
 	root := &node{kind: null, origin: name}
@@ -54,22 +47,6 @@ func parseYAML(name string, data []byte) (n *node, err error) {
 		}
 	}
 	return root, nil
-}
-
-// quoted finds the part of a parser's message that repeats the source.
-var quoted = regexp.MustCompile(`["'\x60].*["'\x60]`)
-
-func syntaxError(name string, err error) error {
-	var y yaml.Error
-	if !errors.As(err, &y) || y.GetToken() == nil || y.GetToken().Position == nil {
-		return &yamlError{name, "this is not YAML that can be read"}
-	}
-	reason := y.GetMessage()
-	if !strings.HasPrefix(reason, "mapping key ") { // a key given twice: the name helps and is no secret
-		reason = quoted.ReplaceAllString(reason, masked)
-	}
-	pos := y.GetToken().Position
-	return &yamlError{fmt.Sprintf("%s:%d:%d", name, pos.Line, pos.Column), reason}
 }
 
 // yamlReader turns a syntax tree into nodes.

@@ -117,7 +117,7 @@ func untilStore(ctx context.Context, log *slog.Logger, attempt func(context.Cont
 		}
 		if time.Since(said) > 5*time.Second {
 			said = time.Now()
-			log.Warn("waiting for the store", "error", err)
+			log.Warn("waiting for the store; see that it runs and that the addresses are right", "error", dcs.Brief(err))
 		}
 		select {
 		case <-ctx.Done():

@@ -183,7 +183,7 @@ func (x *access) state(ctx context.Context) (state, error) {
 	}
 	s, err := x.fromStore(ctx)
 	if err != nil {
-		return state{}, errors.Join(append(tried, err)...)
+		return state{}, x.unreadable(tried, err)
 	}
 	if len(tried) > 0 {
 		warn(x.cmd, "no member answered; read from the store")
@@ -224,7 +224,7 @@ func (x *access) openStore(ctx context.Context) (dcs.Store, error) {
 	case x.store != nil:
 		return x.store, nil
 	case x.file == nil || x.file.Store.Kind == "" || x.app.opts.OpenStore == nil:
-		return nil, errors.New("no member answered, and no store is configured to read from")
+		return nil, errors.New("no store is configured to read from")
 	}
 	f := *x.file
 	f.Scope = x.scope

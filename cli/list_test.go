@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -174,6 +175,14 @@ func TestFindingMembers(t *testing.T) {
 	dead.Close()
 	write(strings.TrimPrefix(dead.URL, "http://"))
 	w.exec("", "dsn").contains(t, 1, "connection refused", "no store is configured")
+	w.opts.OpenStore = func(context.Context, *config.File) (dcs.Store, error) {
+		return nil, fmt.Errorf("load: %w: rpc error: code = Unavailable desc = connection error: desc = %q", dcs.ErrUnavailable,
+			"transport: Error while dialing: dial tcp 10.0.0.9:2379: connect: connection refused")
+	}
+	w.exec("", "dsn").want(t, 1, "", "Error: the cluster cannot be read:\n  GET "+dead.URL+`/cluster: connection refused
+  etcd3: the store is unavailable: 10.0.0.9:2379: connection refused
+Are agents and store up, and are these their addresses? They come from restapi.connect_address and
+the section etcd3 of the configuration; --api names another member.`)
 	server := memory.NewServer(clock.Real{})
 	store := server.Connect()
 	for _, m := range w.c.View().Members {
@@ -210,6 +219,10 @@ func TestWrongUsage(t *testing.T) {
 	w.run("", "pause", "a", "b").contains(t, 2, "accepts at most 1 arg")
 	w.run("", "-c", "/nonexistent.yml", "list").contains(t, 1, "/nonexistent.yml")
 	w.run("", "list", "other").contains(t, 1, `belongs to cluster "lab", not "other"`)
+	w.exec("", "--api", "http://127.0.0.1:1", "list").want(t, 1, "", `Error: the cluster cannot be read:
+  GET http://127.0.0.1:1/cluster: connection refused
+  no store is configured to read from
+Is the agent up, and is this its address? --api names another member.`)
 }
 
 func TestEveryCommandHasHelp(t *testing.T) {

@@ -201,9 +201,9 @@ func (k *Keeper) failed(what string, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.lastError == "" {
-		k.o.Logger.Warn("store does not serve the lease", "action", what, "error", err)
+		k.o.Logger.Warn("store does not serve the lease", "action", what, "error", dcs.Brief(err))
 	}
-	k.lastError = err.Error()
+	k.lastError = dcs.Brief(err)
 }
 
 // open opens a session and makes it the current one.

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/matriarch-ha/matriarch/client"
+	"github.com/matriarch-ha/matriarch/dcs"
+)
+
+// unreadable is the error of a command that found nobody to tell it of the
+// cluster: who was asked, why each failed, and what to look at.
+func (x *access) unreadable(members []error, store error) error {
+	lines := []string{"the cluster cannot be read:"}
+	silent := false
+	for _, err := range members {
+		var asked *client.Error
+		if errors.As(err, &asked) && asked.Code == 0 {
+			silent = true
+			err = fmt.Errorf("%s: %s", asked.Op, cause(asked.Err))
+		}
+		lines = append(lines, err.Error())
+	}
+	stored := x.app.opts.OpenStore != nil && x.file != nil && x.file.Store.Kind != ""
+	text := store.Error()
+	if stored {
+		text = x.file.Store.Kind + ": " + dcs.Brief(store)
+		silent = silent || errors.Is(store, dcs.ErrUnavailable)
+	}
+	text = strings.Join(append(lines, text), "\n  ")
+	switch {
+	case silent && stored:
+		text += "\nAre agents and store up, and are these their addresses? They come from restapi.connect_address and\n" +
+			"the section " + x.file.Store.Kind + " of the configuration; --api names another member."
+	case silent:
+		text += "\nIs the agent up, and is this its address? --api names another member."
+	}
+	return errors.New(text)
+}
+
+// cause is the system's word for an error of the network, whose own text
+// repeats the address.
+func cause(err error) string {
+	var no syscall.Errno
+	var name *net.DNSError
+	switch {
+	case errors.As(err, &no):
+		return no.Error()
+	case errors.As(err, &name):
+		return name.Err
+	}
+	return err.Error()
+}

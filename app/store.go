@@ -47,16 +47,9 @@ func startEmbedded(f *config.File, keeper etcdembed.Keeper, log *slog.Logger, l 
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the store's state directory: %w", err)
 	}
-	last := ""
 	sup, err := etcdembed.NewSupervisor(c, etcdembed.Options{
 		Log:     log,
 		HasData: func() bool { return hasData(f.Postgres.DataDir) },
-		Changed: func(s etcdembed.State) {
-			if text := string(s.Phase) + s.Message; text != last {
-				last = text
-				log.Info("embedded store: "+s.Message, "phase", s.Phase, "up", s.Up, "of", s.Of)
-			}
-		},
 	})
 	if err != nil {
 		return nil, err

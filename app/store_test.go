@@ -1,0 +1,84 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/config"
+	"github.com/matriarch-ha/matriarch/dcs/etcdembed"
+)
+
+// TestMain lets the test binary be the store's process, as the program is.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "store" {
+		os.Exit(Main(context.Background(), os.Args, os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// lockedBuffer is a log that several goroutines write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// TestTheStoreIsReportedOnce: what the store says of itself is logged by one
+// layer only.
+func TestTheStoreIsReportedOnce(t *testing.T) {
+	dir := t.TempDir()
+	text := fmt.Sprintf("scope: demo\nname: n1\npostgresql: {data_dir: %s}\nembedded: {listen_peer: '%s', listen_client: '%s'}\n",
+		filepath.Join(dir, "data"), freeAddr(t), freeAddr(t))
+	f, _, err := config.Load("", []string{"MATRIARCH_CONFIGURATION=" + text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out lockedBuffer
+	log := slog.New(&lineHandler{out: &out, mu: &sync.Mutex{}, level: slog.LevelInfo})
+	var l lifecycle
+	l.log = log
+	defer l.stop()
+	sup, err := startEmbedded(f, etcdembed.KeptByAgent, log, &l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := sup.Ready(ctx); err != nil {
+		t.Fatal(err, out.String())
+	}
+	l.stop() // whoever reports has done so when this returns
+	if n := strings.Count(out.String(), "phase=ready"); n != 1 {
+		t.Errorf("that the store is ready is said %d times:\n%s", n, out.String())
+	}
+}

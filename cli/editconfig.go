@@ -32,7 +32,7 @@ func (a *app) editConfigCommand() *cobra.Command {
 		Use:   "edit-config [CLUSTER]",
 		Short: "Change the dynamic configuration",
 		Long: "Changes the configuration that all members share: in $EDITOR, or by options. The difference is\n" +
-			"shown and confirmed first, and nothing is written when somebody else changed it meanwhile.\n" +
+			"shown and confirmed first, with what members will warn of, and nothing is written when somebody else changed it meanwhile.\n" +
 			"A value of null deletes a key.",
 		Example: a.examples("{} edit-config", "{} edit-config -s synchronous_mode=true", "{} edit-config -p max_connections=200 --force",
 			"{} edit-config --apply patch.yml"),
@@ -72,6 +72,7 @@ func (a *app) editConfig(c *cobra.Command, name string, o editOptions) error {
 			return err
 		}
 	}
+	x.advise(c, old.doc, edited)
 	if !o.force {
 		if o.apply == "-" || o.replace == "-" {
 			say(c, "Use --force option to apply changes")

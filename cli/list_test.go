@@ -200,6 +200,7 @@ the section etcd3 of the configuration; --api names another member.`)
 	w.exec("", "list").contains(t, 0, "+ Cluster: lab (7412345678901234567)", "| n1     | 10.0.0.1 | Leader", "no member answered; read from the store")
 	w.exec("", "show-config").want(t, 0, "ttl: 30\n", "no member answered; read from the store\n")
 	w.exec("", "edit-config", "-s", "ttl=20", "--force").contains(t, 0, "Configuration changed", "written to the store")
+	w.exec("", "edit-config", "-s", "ttl=never", "--force").contains(t, 1, "configuration refused: ttl")
 	if snap, err := store.Load(t.Context()); err != nil || layout.Decode(snap).Config.JSON != `{"ttl":20}` {
 		t.Errorf("%v %+v", err, snap)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/client"
 	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/layout"
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
@@ -128,6 +129,10 @@ func (x *access) storeConfig(ctx context.Context, old dynamic, doc pyjson.Object
 	text, err := json.Marshal(doc)
 	if err != nil {
 		return err
+	}
+	// No member is there to refuse it.
+	if _, _, err := config.ParseDynamic(string(text)); err != nil {
+		return fmt.Errorf("configuration refused: %w", err)
 	}
 	_, err = store.Put(ctx, layout.KeyConfig, string(text), dcs.Unchanged(old.version))
 	if errors.Is(err, dcs.ErrConflict) {

@@ -98,7 +98,6 @@ func (a *Agent) member(o ha.Observation, d ha.Decision) cluster.Member {
 	}
 	if m.Role == cluster.RolePrimary && m.Running() {
 		m.CheckpointPending = o.Server.CheckpointTimeline != 0 && o.Server.CheckpointTimeline != o.Server.Position.Timeline
-		m.PendingRestart = len(o.Server.Pending) > 0
 	}
 	m.PendingRestart = len(o.Server.Pending) > 0
 	m.PendingRestartReason = o.Server.Pending

@@ -123,17 +123,32 @@ func (s *Server) recoveryParams(cfg Config) []Param {
 	return out
 }
 
-// writeFiles brings all configuration files up to date and reports whether any
-// changed.
-func (s *Server) writeFiles(ctx context.Context, standby bool) (bool, error) {
+// writeFiles brings all configuration files up to date and reports whether a
+// running server has to read them: also when an earlier change was written and
+// the server could not be told.
+func (s *Server) writeFiles(ctx context.Context, standby bool) (unread bool, err error) {
+	changed, err := s.bringUpToDate(ctx, standby)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread = s.unread || changed
+	return s.unread, err
+}
+
+// wereRead notes that the server has read the files, or will when it starts.
+func (s *Server) wereRead() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread = false
+}
+
+func (s *Server) bringUpToDate(ctx context.Context, standby bool) (changed bool, err error) {
 	if err := s.ensureBase(); err != nil {
 		return false, err
 	}
 	if err := s.makeDirs(); err != nil {
 		return false, err
 	}
-	changed, err := s.writeMain(ctx, standby)
-	if err != nil {
+	if changed, err = s.writeMain(ctx, standby); err != nil {
 		return changed, err
 	}
 	cfg := s.config()
@@ -334,11 +349,11 @@ func (s *Server) ApplyConfig(ctx context.Context) ([]cluster.SettingChange, erro
 	if !exists(s.dataPath("PG_VERSION")) {
 		return nil, nil
 	}
-	changed, err := s.writeFiles(ctx, exists(s.standbySignal()))
+	unread, err := s.writeFiles(ctx, exists(s.standbySignal()))
 	if err != nil || s.process() == nil {
 		return nil, err
 	}
-	if changed {
+	if unread {
 		if err := s.reload(ctx); err != nil {
 			return nil, err
 		}

@@ -35,8 +35,8 @@ func (s *Server) follow(ctx context.Context, up *Upstream) error {
 	if running && !exists(s.standbySignal()) {
 		return errors.New("follow: the running server is a primary; stop it first")
 	}
-	changed, err := s.writeFiles(ctx, true)
-	if err != nil || !running || !changed {
+	unread, err := s.writeFiles(ctx, true)
+	if err != nil || !running || !unread {
 		return err
 	}
 	return s.reload(ctx)
@@ -171,7 +171,16 @@ func receiverPID(postmasterPID int) int {
 // it has.
 func (s *Server) Reload(ctx context.Context) error { return s.reload(ctx) }
 
+// reload makes a running server read its files, and returns when it has.
 func (s *Server) reload(ctx context.Context) error {
+	err := s.hangUp(ctx)
+	if err == nil {
+		s.wereRead()
+	}
+	return err
+}
+
+func (s *Server) hangUp(ctx context.Context) error {
 	p := s.process()
 	if p == nil {
 		return nil

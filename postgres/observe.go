@@ -237,6 +237,9 @@ func (s *Server) pending(have []probe.GUC) []SettingDelta {
 	var out []SettingDelta
 	for _, g := range have {
 		v, ok := conf.Lookup(want, g.Name)
+		if g.Name == "cluster_name" && !keptAsWritten(v) {
+			continue
+		}
 		if ok && !conf.SameValue(v, g.Value, g.Unit) {
 			out = append(out, SettingDelta{Name: g.Name, Old: g.Value, New: v})
 		} else if !ok && g.Pending {
@@ -248,6 +251,12 @@ func (s *Server) pending(have []probe.GUC) []SettingDelta {
 		}
 	}
 	return out
+}
+
+// keptAsWritten: of a cluster's name the server replaces what is not ASCII, and
+// cuts what is longer than an identifier.
+func keptAsWritten(name string) bool {
+	return len(name) < 64 && strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) < 0
 }
 
 // endpoint reads where a connection string leads.

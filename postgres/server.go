@@ -41,6 +41,7 @@ type Server struct {
 	cache    observed
 	search   *search           // for the end of a stopped server's log, under way
 	bad      map[string]string // settings refused by the server program, with the reason
+	unread   bool              // the files changed since the running server read them
 
 	procMu  sync.Mutex // one search for the postmaster at a time
 	probeMu sync.Mutex
@@ -95,6 +96,7 @@ func New(opt Options) (*Server, error) {
 		bad:      map[string]string{},
 		events:   make(chan Event, 1),
 		done:     make(chan struct{}),
+		unread:   true, // whoever wrote them before us may not have come to telling the server
 	}
 	if err := user.MkdirAll(opt.StateDir, 0o700); err != nil {
 		return nil, err

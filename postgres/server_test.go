@@ -3,11 +3,13 @@ package postgres
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/postgres/control"
+	"github.com/matriarch-ha/matriarch/postgres/probe"
 )
 
 func TestBootstrapRolesAndSecrets(t *testing.T) {
@@ -336,6 +338,71 @@ func TestConfigPendingRestartMaximaAndHBA(t *testing.T) {
 	must(t, a.Restart(ctx, 30*time.Second, nil))
 	if f := a.Observe(ctx); len(f.Pending) != 0 || f.Role != RolePrimary || f.Position.Timeline != 1 {
 		t.Errorf("after the restart: %+v", f)
+	}
+}
+
+// A setting that was added and taken away again waits for no restart, although
+// the server goes on saying so.
+func TestPendingRestartEndsWhenTakenBack(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	apply := func(edit func(*Config)) []string {
+		cfg := testConfig(l.dir)
+		edit(&cfg)
+		a.SetConfig(cfg)
+		pending, err := a.ApplyConfig(ctx)
+		must(t, err)
+		var names []string
+		for _, p := range pending {
+			names = append(names, p.Name)
+		}
+		return names
+	}
+	add := func(c *Config) {
+		c.Parameters = append(c.Parameters, Param{Name: "max_files_per_process", Value: "2000"})
+	}
+	if got := apply(add); !slices.Equal(got, []string{"max_files_per_process"}) {
+		t.Fatalf("pending %q", got)
+	}
+	if got := apply(func(*Config) {}); got != nil {
+		t.Errorf("pending %q after it was taken back", got)
+	}
+	if got := apply(add); !slices.Equal(got, []string{"max_files_per_process"}) {
+		t.Errorf("pending %q when it was added again", got)
+	}
+	must(t, a.Restart(ctx, 30*time.Second, nil))
+	if f := a.Observe(ctx); len(f.Pending) != 0 {
+		t.Errorf("pending %+v after the restart", f.Pending)
+	}
+	if got := apply(func(*Config) {}); !slices.Equal(got, []string{"max_files_per_process"}) {
+		t.Errorf("pending %q when the value in force was removed", got)
+	}
+}
+
+func TestAClusterNameThatTheServerRewritesIsNotPending(t *testing.T) {
+	for scope, shown := range map[string]string{"zürich": "z??rich", strings.Repeat("x", 70): strings.Repeat("x", 63)} {
+		s := &Server{opt: Options{Scope: scope}}
+		if got := s.pending([]probe.GUC{{Name: "cluster_name", Value: shown}}); got != nil {
+			t.Errorf("%s: pending %+v", scope, got)
+		}
+	}
+	s := &Server{opt: Options{Scope: "demo"}}
+	if got := s.pending([]probe.GUC{{Name: "cluster_name", Value: "other"}}); len(got) != 1 {
+		t.Errorf("pending %+v", got)
+	}
+}
+
+// Files that were written when the server could not be told are read later.
+func TestConfigIsReadAfterAFailure(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	cfg := testConfig(l.dir)
+	cfg.Parameters = append(cfg.Parameters, Param{Name: "work_mem", Value: "7MB"})
+	a.SetConfig(cfg)
+	_, err := a.writeFiles(ctx, false) // and then the time was over, or the agent ended
+	must(t, err)
+	if _, err := a.ApplyConfig(ctx); err != nil || a.sql(t, ctx, "SHOW work_mem") != "7MB" {
+		t.Errorf("work_mem is %s, %v", a.sql(t, ctx, "SHOW work_mem"), err)
 	}
 }
 

@@ -145,6 +145,7 @@ func (s *Server) launch(ctx context.Context, standby bool, extra ...string) (*po
 	if _, err := s.writeFiles(ctx, standby); err != nil {
 		return nil, s.startFailed(err.Error())
 	}
+	s.wereRead()
 	path, err := s.binary("postgres")
 	if err != nil {
 		return nil, err

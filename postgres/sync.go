@@ -41,7 +41,7 @@ func (s *Server) applySync(ctx context.Context, text string) error {
 	if !exists(s.dataPath("PG_VERSION")) {
 		return nil
 	}
-	changed, err := s.writeFiles(ctx, exists(s.standbySignal()))
+	unread, err := s.writeFiles(ctx, exists(s.standbySignal()))
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (s *Server) applySync(ctx context.Context, text string) error {
 	if p == nil || s.procState(p) != ProcRunning {
 		return nil
 	}
-	if changed {
+	if unread {
 		if err := s.reload(ctx); err != nil {
 			return err
 		}

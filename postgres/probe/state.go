@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/matriarch-ha/matriarch/wal"
 )
@@ -155,6 +156,14 @@ SELECT pg_catalog.json_build_object(
  CROSS JOIN pg_catalog.pg_control_recovery() m
  LEFT JOIN pg_catalog.pg_stat_activity a ON a.backend_type OPERATOR(pg_catalog.=) 'startup'`
 
+// takenBackSQL names the settings that wait for a restart by the server's flag
+// alone: it keeps the flag of a setting that was added to a file and removed
+// again, or that was removed while it had its built-in value.
+const takenBackSQL = `
+SELECT COALESCE(pg_catalog.json_agg(s.name), '[]') FROM pg_catalog.pg_settings s
+ WHERE s.pending_restart AND s.setting OPERATOR(pg_catalog.=) s.boot_val AND NOT EXISTS (
+  SELECT 1 FROM pg_catalog.pg_file_settings f WHERE pg_catalog.lower(f.name) OPERATOR(pg_catalog.=) pg_catalog.lower(s.name))`
+
 // Ask asks the question. watch names the settings whose values are wanted in
 // any case; they must be plain parameter names.
 func Ask(ctx context.Context, c *Conn, watch []string) (State, error) {
@@ -168,5 +177,23 @@ func Ask(ctx context.Context, c *Conn, watch []string) (State, error) {
 	if err := json.Unmarshal([]byte(text), &st); err != nil {
 		return State{}, fmt.Errorf("the server's answer: %w", err)
 	}
+	if slices.ContainsFunc(st.Settings, func(g GUC) bool { return g.Pending }) {
+		st.dropTakenBack(ctx, c)
+	}
 	return st, nil
+}
+
+// dropTakenBack clears the flag of settings that a restart would leave as they
+// are. Where the server does not tell, its flag stands.
+func (st *State) dropTakenBack(ctx context.Context, c *Conn) {
+	text, err := c.Value(ctx, takenBackSQL)
+	var names []string
+	if err != nil || json.Unmarshal([]byte(text), &names) != nil {
+		return
+	}
+	for i, g := range st.Settings {
+		if slices.Contains(names, g.Name) {
+			st.Settings[i].Pending = false
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -27,14 +28,14 @@ func Main(ctx context.Context, args, env []string, in io.Reader, out, errOut io.
 	root.SetOut(out)
 	root.SetErr(errOut)
 	if err := root.ExecuteContext(ctx); err != nil {
-		return report(errOut, err)
+		return report(errOut, filepath.Base(args[0]), err)
 	}
 	return 0
 }
 
 // report prints an error once, for a person, and says the exit code: that of
 // the error if it has one, else 1.
-func report(w io.Writer, err error) int {
+func report(w io.Writer, program string, err error) int {
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {
 		if text := err.Error(); text != "" {
@@ -44,6 +45,7 @@ func report(w io.Writer, err error) int {
 	}
 	fmt.Fprintln(w, "Error: "+err.Error())
 	if wrongUsage(err) {
+		fmt.Fprintf(w, "Try '%s --help' for help.\n", program)
 		return 2
 	}
 	return 1
@@ -129,6 +131,9 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, *config.Fi
 		f, warnings, err := config.Load(path, env)
 		if err != nil {
 			return err
+		}
+		if path == "" && f.Raw.JSON(true) == "{}" {
+			return fmt.Errorf("requires a configuration, and there is none: %s FILE, or settings in the environment", c.CommandPath())
 		}
 		hideSettings(env)
 		log := NewLogger(errOut, f.Log)

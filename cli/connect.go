@@ -82,6 +82,20 @@ func (a *app) connect(cmd *cobra.Command, scope string) (*access, error) {
 	return x, nil
 }
 
+// look connects to the cluster and reads how it is. The caller closes the access.
+func (a *app) look(cmd *cobra.Command, scope string) (*access, state, error) {
+	x, err := a.connect(cmd, scope)
+	if err != nil {
+		return nil, state{}, err
+	}
+	s, err := x.state(cmd.Context())
+	if err != nil {
+		x.close()
+		return nil, state{}, err
+	}
+	return x, s, nil
+}
+
 func clientOptions(f *config.File, insecure bool) client.Options {
 	o := client.Options{
 		Username: f.Ctl.Username, Password: f.Ctl.Password.Reveal(),

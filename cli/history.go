@@ -32,15 +32,11 @@ func (a *app) historyCommand() *cobra.Command {
 }
 
 func (a *app) history(c *cobra.Command, name, format string) error {
-	x, err := a.connect(c, name)
+	x, s, err := a.look(c, name)
 	if err != nil {
 		return err
 	}
 	defer x.close()
-	s, err := x.state(c.Context())
-	if err != nil {
-		return err
-	}
 	lines, err := x.history(c.Context(), s)
 	if err != nil {
 		return err

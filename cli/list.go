@@ -21,6 +21,9 @@ func (w *watching) flags(c *cobra.Command) {
 
 // repeat shows once, or again and again until interrupted.
 func (w *watching) repeat(c *cobra.Command, show func(context.Context) error) error {
+	if f := c.Flags().Lookup("watch"); f.Changed && !(w.every >= 0.01 && w.every <= 86400) {
+		return usage(c, fmt.Errorf("invalid value for --watch: %s is not from 0.01 to 86400 seconds", f.Value))
+	}
 	every := time.Duration(w.every * float64(time.Second))
 	if w.every2 && every <= 0 {
 		every = 2 * time.Second

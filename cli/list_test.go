@@ -216,6 +216,10 @@ func put(t *testing.T, s dcs.Store, key, value string) {
 func TestWrongUsage(t *testing.T) {
 	w := newWorld(t, demo())
 	w.exec("", "list").contains(t, 1, "give --api")
+	for _, every := range []string{"0", "-1", "NaN", "1e300", "1e-12"} {
+		w.run("", "list", "-w", every).contains(t, 2, "is not from 0.01 to 86400 seconds")
+	}
+	w.exec("", "--api", "http://127.0.0.1:1", "dsn", "-r", "x").contains(t, 2, "is not one of")
 	w.run("", "list", "--nonsense").contains(t, 2, "unknown flag")
 	w.run("", "pause", "a", "b").contains(t, 2, "accepts at most 1 arg")
 	w.run("", "-c", "/nonexistent.yml", "list").contains(t, 1, "/nonexistent.yml")

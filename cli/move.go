@@ -76,15 +76,11 @@ func (a *app) failoverCommand() *cobra.Command {
 }
 
 func (a *app) move(c *cobra.Command, name string, m move) error {
-	x, err := a.connect(c, name)
+	x, s, err := a.look(c, name)
 	if err != nil {
 		return err
 	}
 	defer x.close()
-	s, err := x.state(c.Context())
-	if err != nil {
-		return err
-	}
 	say(c, "Current cluster topology")
 	if err := printMembers(c, s, listOptions{format: formatPretty}); err != nil {
 		return err

@@ -41,15 +41,11 @@ func (a *app) pausing(c *cobra.Command, on bool) *cobra.Command {
 }
 
 func (a *app) setPause(c *cobra.Command, name string, on, wait bool) error {
-	x, err := a.connect(c, name)
+	x, s, err := a.look(c, name)
 	if err != nil {
 		return err
 	}
 	defer x.close()
-	s, err := x.state(c.Context())
-	if err != nil {
-		return err
-	}
 	word, patch := "resumed", pyjson.Object{{Key: "pause", Value: nil}}
 	if on {
 		word, patch = "paused", pyjson.Object{{Key: "pause", Value: true}}

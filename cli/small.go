@@ -29,6 +29,9 @@ func (a *app) dsnCommand() *cobra.Command {
 			if role == "" {
 				role = "leader"
 			}
+			if _, err := hasRole(api.MemberDoc{}, role); err != nil {
+				return usage(c, err)
+			}
 			return a.dsn(c, clusterArg(names), role, member)
 		},
 	}
@@ -38,15 +41,11 @@ func (a *app) dsnCommand() *cobra.Command {
 }
 
 func (a *app) dsn(c *cobra.Command, name, role, member string) error {
-	x, err := a.connect(c, name)
+	x, s, err := a.look(c, name)
 	if err != nil {
 		return err
 	}
 	defer x.close()
-	s, err := x.state(c.Context())
-	if err != nil {
-		return err
-	}
 	for _, m := range s.doc.Members {
 		is, err := hasRole(m, role)
 		if err != nil {
@@ -94,15 +93,11 @@ func (a *app) versionCommand() *cobra.Command {
 }
 
 func (a *app) versions(c *cobra.Command, name string, members []string) error {
-	x, err := a.connect(c, name)
+	x, s, err := a.look(c, name)
 	if err != nil {
 		return err
 	}
 	defer x.close()
-	s, err := x.state(c.Context())
-	if err != nil {
-		return err
-	}
 	say(c, "")
 	known := map[string]bool{}
 	for _, m := range s.doc.Members {

@@ -84,6 +84,9 @@ func (s *Server) seeControl(ctx context.Context, f *Facts) {
 	ctl, err := s.control(ctx)
 	if err != nil {
 		f.ControlError, f.Dir = err.Error(), DirBroken
+		if !exists(s.dataPath("global", "pg_control")) && !exists(s.dataPath("PG_VERSION")) {
+			f.ControlError = s.opt.DataDir + " holds files, but no database of PostgreSQL: empty it, or name another data_dir"
+		}
 		return
 	}
 	f.Control, f.SystemID = ctl, ctl.SystemID

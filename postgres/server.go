@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"reflect"
@@ -99,7 +100,7 @@ func New(opt Options) (*Server, error) {
 		unread:   true, // whoever wrote them before us may not have come to telling the server
 	}
 	if err := user.MkdirAll(opt.StateDir, 0o700); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make the state directory (matriarch.state_dir names another place): %w", err)
 	}
 	s.loadIdentities()
 	s.adoptFiles()

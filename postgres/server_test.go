@@ -392,6 +392,16 @@ func TestAClusterNameThatTheServerRewritesIsNotPending(t *testing.T) {
 	}
 }
 
+func TestADirectoryOfSomethingElse(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	s := l.server("a")
+	must(t, os.MkdirAll(s.opt.DataDir, 0o755))
+	must(t, os.WriteFile(s.dataPath("letter.txt"), nil, 0o644))
+	if f := s.Observe(ctx); f.Dir != DirBroken || !strings.Contains(f.ControlError, "holds files, but no database of PostgreSQL") {
+		t.Errorf("%s: %q", f.Dir, f.ControlError)
+	}
+}
+
 // Files that were written when the server could not be told are read later.
 func TestConfigIsReadAfterAFailure(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)

@@ -1,0 +1,55 @@
+package app
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestWrongUsageSaysWhereHelpIs: and the exit code is 2.
+func TestWrongUsageSaysWhereHelpIs(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"foo"}, `unknown command "foo" for "matriarch"`},
+		{[]string{"lst"}, "list"}, // the nearest one
+		{[]string{"agent", "a", "b"}, "accepts at most 1 arg"},
+		{[]string{"agent"}, "requires a configuration, and there is none: matriarch agent FILE"},
+		{[]string{"proxy"}, "requires a configuration, and there is none: matriarch proxy FILE"},
+		{[]string{"up", "-n", "x"}, `invalid argument "x"`},
+	} {
+		var out, errOut bytes.Buffer
+		code := Main(t.Context(), append([]string{"/usr/bin/matriarch"}, c.args...), nil, strings.NewReader(""), &out, &errOut)
+		if text := errOut.String(); code != 2 || !strings.Contains(text, c.want) || !strings.Contains(text, "--help' for help.") {
+			t.Errorf("%q: exit %d, %s%s", c.args, code, out.String(), text)
+		}
+	}
+}
+
+// TestUnusableFiles: the error names the file and what to do.
+func TestUnusableFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, c := range []struct{ path, want string }{
+		{filepath.Join(dir, "missing.yml"), "no such file or directory; give the path"},
+		{dir, "the directory has no *.yml or *.yaml file"},
+		{write("program", "\x7fELF\x00\x01"), "program:1:5: this is no text in UTF-8"},
+		{write("empty", ""), "scope: is required"},
+		{write("text", "hello"), "must be a mapping"},
+	} {
+		var out, errOut bytes.Buffer
+		code := Main(t.Context(), []string{"matriarch", "agent", c.path}, nil, strings.NewReader(""), &out, &errOut)
+		if text := errOut.String(); code != 1 || !strings.Contains(text, c.want) {
+			t.Errorf("%s: exit %d, %s%s", c.path, code, out.String(), text)
+		}
+	}
+}

@@ -24,6 +24,9 @@ type Config struct {
 	// RequestTimeout bounds every call whose context allows longer; 0 means
 	// DefaultRequestTimeout.
 	RequestTimeout time.Duration
+	// Belongs, if set, judges every answer by the cluster id in its header; one
+	// that it refuses counts as none.
+	Belongs func(clusterID uint64) error
 	// Logger may be nil.
 	Logger *slog.Logger
 }

@@ -31,6 +31,7 @@ type pool struct {
 	clk       clock.Clock
 	log       *slog.Logger
 	store     identity
+	belongs   func(clusterID uint64) error // nil: all do
 
 	mu      sync.Mutex
 	current int
@@ -63,6 +64,12 @@ func (p *pool) distrust(e *endpoint) { e.answeredAt(0) }
 
 // accept checks an answer that a quorum stands behind, to a question sent at m.
 func (p *pool) accept(e *endpoint, h *pb.ResponseHeader, m mark) error {
+	if p.belongs != nil {
+		if err := p.belongs(h.GetClusterId()); err != nil {
+			p.distrust(e)
+			return fmt.Errorf("%w: %s: %w", dcs.ErrUnavailable, e.addr, err)
+		}
+	}
 	if err := p.store.check(e.addr, h, m); err != nil {
 		return err
 	}

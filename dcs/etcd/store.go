@@ -36,7 +36,7 @@ func Open(ctx context.Context, cfg Config, clk clock.Clock) (*Store, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{pool: &pool{clk: clk, log: log, store: identity{log: log}}, prefix: cfg.Prefix + "/", timeout: cfg.RequestTimeout}
+	s := &Store{pool: &pool{clk: clk, log: log, store: identity{log: log}, belongs: cfg.Belongs}, prefix: cfg.Prefix + "/", timeout: cfg.RequestTimeout}
 	if s.timeout <= 0 {
 		s.timeout = DefaultRequestTimeout
 	}

@@ -55,20 +55,15 @@ type Config struct {
 	StateDir        string   // beside it: marker, lock, run file, log; empty: DataDir's parent
 	TLS             TLS
 
-	// HasData says that this node has a PostgreSQL data directory: a store that
-	// once existed is then never founded anew (unless Found).
+	// HasData says that this node has a PostgreSQL data directory: a store once
+	// existed then, and this member takes part in no founding.
 	HasData bool
-	// Found is a person's word that no store ever existed (or that it is given
-	// up): founding is permitted in spite of HasData and of a recorded token.
-	Found bool
 	// Plain permits addresses off loopback without TLS. Whoever can write the
 	// leader key owns the cluster.
 	Plain bool
 	// Keeper is recorded in the run file: who ends the process.
 	Keeper Keeper
 
-	// recover makes the next start drop every other member; see Recover.
-	recover bool
 	// Log receives the server's warnings in readable lines; nil discards them.
 	Log io.Writer `json:"-"`
 }
@@ -201,7 +196,11 @@ func (c Config) names() []string {
 	return names
 }
 
-func (c Config) quorum() int { return len(c.Members)/2 + 1 }
+// first is the member that offers a founding: it has the smallest address, which
+// etcd's own bootstrap asks first, too.
+func (c Config) first() Member {
+	return slices.MinFunc(c.Members, func(a, b Member) int { return strings.Compare(a.Peer, b.Peer) })
+}
 
 func (c Config) advertisePeer() string {
 	if self, _ := c.self(); c.AdvertisePeer == "" {
@@ -230,9 +229,9 @@ func (c Config) Access() Access {
 	return a
 }
 
-// initialToken is the same on every member that was given the same scope and
+// settingsToken is the same on every member that was given the same scope and
 // the same members, so that members which were not never talk to each other.
-func (c Config) initialToken() string {
+func (c Config) settingsToken() string {
 	var lines []string
 	for _, m := range c.Members {
 		u := c.mustURL(m.Peer)
@@ -243,10 +242,10 @@ func (c Config) initialToken() string {
 	return "matriarch-" + hex.EncodeToString(sum[:8])
 }
 
-// initialCluster is etcd's form of the static list of members.
-func (c Config) initialCluster() string {
+// clusterOf is etcd's form of a list of members.
+func clusterOf(c Config, members []Member) string {
 	var parts []string
-	for _, m := range c.Members {
+	for _, m := range members {
 		u := c.mustURL(m.Peer)
 		parts = append(parts, m.Name+"="+u.String())
 	}

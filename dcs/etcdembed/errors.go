@@ -13,8 +13,9 @@ var (
 	// ErrRemoved: the others removed this member. Its directory was set aside; the
 	// next start rejoins.
 	ErrRemoved = errors.New("this member was removed from the embedded store")
-	// ErrForeign: the directory belongs to a store of another token.
-	ErrForeign = errors.New("the directory belongs to another store")
+	// ErrSuperseded: a partner belongs to a later store than this member, or to
+	// another one that works. The next start says what to do.
+	ErrSuperseded = errors.New("another store has taken this one's place")
 	// ErrDamaged: the data directory cannot be read.
 	ErrDamaged = errors.New("the embedded store's directory is damaged")
 )

@@ -2,7 +2,6 @@ package etcdembed
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -12,9 +11,7 @@ import (
 	"strings"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -33,22 +30,25 @@ const (
 	quota            = 128 << 20
 	logSegment       = 8 << 20 // etcd preallocates 64 MB, twice
 	compactionPeriod = "1h"
-	// TokenKey holds the random token of the store's founding.
-	TokenKey = "/matriarch/store/token"
 )
 
 func (s *server) etcdConfig() *embed.Config {
 	c := s.cfg
-	ec := embed.NewConfig()
+	ec := tuned()
 	ec.Name, ec.Dir = c.Name, c.DataDir
 	ec.ListenPeerUrls = []url.URL{c.mustURL(c.ListenPeer)}
 	ec.ListenClientUrls = []url.URL{c.mustURL(c.ListenClient)}
 	ec.AdvertisePeerUrls = []url.URL{c.mustURL(c.advertisePeer())}
 	ec.AdvertiseClientUrls = []url.URL{c.mustURL(c.advertiseClient())}
-	ec.InitialCluster, ec.InitialClusterToken = c.initialCluster(), c.initialToken()
-	ec.ClusterState = embed.ClusterStateFlagNew
-	ec.ForceNewCluster = c.recover
+	ec.InitialCluster = clusterOf(c, c.Members) // read only at the first start
 	ec.PeerTLSInfo, ec.ClientTLSInfo = c.TLS.info(), c.TLS.info()
+	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(s.logger())
+	return ec
+}
+
+// tuned are the settings that do not depend on the member.
+func tuned() *embed.Config {
+	ec := embed.NewConfig()
 	ec.TickMs, ec.ElectionMs = uint(heartbeat.Milliseconds()), uint(election.Milliseconds())
 	ec.SnapshotCount, ec.SnapshotCatchUpEntries = snapshotEntries, catchUpEntries
 	ec.MaxSnapFiles, ec.MaxWalFiles = 2, 2
@@ -60,7 +60,6 @@ func (s *server) etcdConfig() *embed.Config {
 	// A client whose keep-alives are frequent (a watch through a partition must
 	// be noticed) is not an attacker.
 	ec.GRPCKeepAliveMinTime = time.Second
-	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(s.logger())
 	wal.SegmentSizeBytes = logSegment
 	return ec
 }
@@ -109,12 +108,12 @@ func (f fatal) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 			msg += ": " + err.Error()
 		}
 	}
-	f.s.end(f.s.damaged(errors.New(msg)))
+	f.s.end(damaged(f.s.cfg, errors.New(msg)))
 	os.Exit(1)
 }
 
-func (s *server) damaged(err error) error {
-	return fmt.Errorf("%w: %w; directory %s: if the disk is sound, move it away, and the member comes back from its partners", ErrDamaged, err, s.cfg.DataDir)
+func damaged(c Config, err error) error {
+	return fmt.Errorf("%w: %w; directory %s: if the disk is sound, move it away, and the member comes back from its partners", ErrDamaged, err, c.DataDir)
 }
 
 // start starts etcd; it panics on some kinds of damage to its files.
@@ -124,7 +123,7 @@ func (s *server) start(ec *embed.Config) (e *embed.Etcd, err error) {
 			if s.cfg.Log != nil {
 				fmt.Fprintf(s.cfg.Log, "%v\n%s", r, debug.Stack())
 			}
-			err = s.damaged(fmt.Errorf("%v", r))
+			err = damaged(s.cfg, fmt.Errorf("%v", r))
 		}
 	}()
 	e, err = embed.StartEtcd(ec)
@@ -134,8 +133,7 @@ func (s *server) start(ec *embed.Config) (e *embed.Etcd, err error) {
 	return e, nil
 }
 
-// becomeReady waits until this member is part of a working majority, is a
-// voter, and knows the store's token.
+// becomeReady waits until this member is part of a working majority and a voter.
 func (s *server) becomeReady(ctx context.Context, e *embed.Etcd) error {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
@@ -156,12 +154,11 @@ func (s *server) becomeReady(ctx context.Context, e *embed.Etcd) error {
 	if err := s.promote(ctx, e); err != nil {
 		return err
 	}
-	token, err := s.settleToken(ctx, e)
-	if err != nil {
+	if err := forgetFounding(s.cfg); err != nil {
 		return err
 	}
 	s.update(func(st *State) {
-		st.Phase, st.Message, st.Up, st.Token = Ready, "ready", 0, token
+		st.Phase, st.Message, st.Up = Ready, "ready", 0
 		st.ClusterID, st.MemberID = e.Server.Cluster().ID().String(), e.Server.MemberID().String()
 	})
 	return nil
@@ -178,61 +175,4 @@ func (s *server) countPartners(ctx context.Context) {
 	}
 	msg := fmt.Sprintf("waiting for a majority: %d of %d members are up%s", up, len(answers)+1, missing(answers))
 	s.update(func(st *State) { st.Phase, st.Message, st.Up = Waiting, msg, up })
-}
-
-// settleToken agrees with the other members on the store's token, the first one
-// to come wins, and records it beside the data.
-func (s *server) settleToken(ctx context.Context, e *embed.Etcd) (string, error) {
-	marker, err := readMarker(s.cfg)
-	if err != nil {
-		return "", err
-	}
-	proposal := rand.Text()
-	if marker != nil && !s.cfg.Found {
-		proposal = marker.Token // a store that lost the key gets it back
-	}
-	cl := v3client.New(e.Server)
-	defer cl.Close()
-	token, err := s.createOrRead(ctx, cl, proposal)
-	if err != nil {
-		return "", fmt.Errorf("settle the store's token: %w", err)
-	}
-	m := Marker{Token: token, ClusterID: e.Server.Cluster().ID().String(), MemberID: e.Server.MemberID().String(), FoundedAt: time.Now().UTC()}
-	if marker != nil && !s.cfg.Found {
-		if marker.Token != token {
-			return "", fmt.Errorf("%w: %s records another founding (%s, cluster %s) than the store's (cluster %s); if the old one is given up, remove that file",
-				ErrForeign, s.cfg.beside(".json"), marker.FoundedAt.Format(time.RFC3339), marker.ClusterID, m.ClusterID)
-		}
-		m.FoundedAt = marker.FoundedAt
-		if *marker == m {
-			return token, nil
-		}
-	}
-	return token, writeJSON(s.cfg.beside(".json"), m, true)
-}
-
-func (s *server) createOrRead(ctx context.Context, cl *clientv3.Client, proposal string) (string, error) {
-	for {
-		tctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-		r, err := cl.Txn(tctx).
-			If(clientv3.Compare(clientv3.CreateRevision(TokenKey), "=", 0)).
-			Then(clientv3.OpPut(TokenKey, proposal)).
-			Else(clientv3.OpGet(TokenKey)).Commit()
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return "", ctx.Err()
-		case err != nil: // the majority is lost again; create-if-absent may be repeated
-			s.countPartners(ctx)
-		case r.Succeeded:
-			return proposal, nil
-		default:
-			return string(r.Responses[0].GetResponseRange().Kvs[0].Value), nil
-		}
-		select {
-		case <-ctx.Done():
-			return "", ctx.Err()
-		case <-time.After(lookPause):
-		}
-	}
 }

@@ -15,13 +15,12 @@ import (
 )
 
 // Marker is the record beside the store's data (`store.json`) that this member
-// was once part of a founded store. It survives the loss of the data directory
-// and is what keeps such a member from founding a second store.
+// was once part of a founded store. It is written before the first vote there,
+// survives the loss of the data directory, and keeps such a member from founding
+// a second store, and a former directory from being used again.
 type Marker struct {
-	Token     string    `json:"token"` // random, chosen once, kept in the store too
-	ClusterID string    `json:"cluster_id"`
-	MemberID  string    `json:"member_id"`
-	FoundedAt time.Time `json:"founded_at"` // when this member first recorded the token
+	ClusterID  string    `json:"cluster_id"` // an Identity
+	RecordedAt time.Time `json:"recorded_at"`
 }
 
 // readMarker returns nil when there is none. A marker that cannot be read is an
@@ -34,6 +33,27 @@ func readMarker(c Config) (*Marker, error) {
 		return nil, fmt.Errorf("the record of the store's founding: %w; repair or restore it, do not just remove it", err)
 	}
 	return &m, nil
+}
+
+// recorded is the store that the marker names; zero if there is no marker.
+func recorded(c Config) (Identity, error) {
+	m, err := readMarker(c)
+	if m == nil || err != nil {
+		return 0, err
+	}
+	id, err := parseIdentity(m.ClusterID)
+	if err != nil {
+		return 0, fmt.Errorf("%s: cluster_id: %w; repair or restore it, do not just remove it", c.beside(".json"), err)
+	}
+	return id, nil
+}
+
+// record makes the marker name this store.
+func record(c Config, id Identity) error {
+	if was, err := recorded(c); err != nil || was == id {
+		return err
+	}
+	return writeJSON(c.beside(".json"), Marker{ClusterID: id.text(), RecordedAt: time.Now().UTC()}, true)
 }
 
 // Phase says how far a store process has come.
@@ -62,7 +82,6 @@ type State struct {
 	Message   string `json:"message"` // one sentence for people
 	Up        int    `json:"up"`      // members known to run, this one included; 0 unknown
 	Of        int    `json:"of"`
-	Token     string `json:"token,omitempty"`
 	ClusterID string `json:"cluster_id,omitempty"`
 	MemberID  string `json:"member_id,omitempty"`
 }
@@ -161,7 +180,7 @@ func prepareDir(c Config) error {
 	if err := unix.Access(c.DataDir, unix.W_OK|unix.X_OK); err != nil {
 		return fmt.Errorf("embedded.data_dir: %s is not writable for user %d: %w", c.DataDir, os.Geteuid(), err)
 	}
-	return nil
+	return syncDir(filepath.Dir(filepath.Clean(c.DataDir)))
 }
 
 // setAside renames a directory that must not be used any more. It is never

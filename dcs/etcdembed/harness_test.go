@@ -25,8 +25,9 @@ const storeEnv = "ETCDEMBED_TEST_STORE=1"
 func TestMain(m *testing.M) {
 	if os.Getenv("ETCDEMBED_TEST_STORE") == "1" {
 		endWithParent()
-		if os.Getenv("ETCDEMBED_TEST_RECOVER") == "1" {
-			os.Exit(recoverMain())
+		reached = endAt
+		if decide := os.Getenv("ETCDEMBED_TEST_DECIDE"); decide != "" {
+			os.Exit(decideMain(decide))
 		}
 		if err := Run(context.Background(), os.Stdin, nil, os.Stderr); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -48,12 +49,37 @@ func endWithParent() {
 	}()
 }
 
-// recoverMain acts as `matriarch store recover`.
-func recoverMain() int {
+// endAt kills the process the first time it reaches the point that the test
+// named.
+func endAt(point string) {
+	if at := os.Getenv("ETCDEMBED_TEST_END_AT"); at != "" && os.Remove(at+"-"+point) == nil {
+		unix.Kill(os.Getpid(), unix.SIGKILL)
+		select {}
+	}
+}
+
+// endOnce makes this node's processes end when one reaches the point; reports
+// whether one did.
+func (n *node) endOnce(t *testing.T, point string) (ended func() bool) {
+	t.Helper()
+	at := filepath.Join(t.TempDir(), "end")
+	file := at + "-" + point
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.env = append(n.env, "ETCDEMBED_TEST_END_AT="+at)
+	return func() bool { return !exists(file) }
+}
+
+// decideMain acts as `matriarch store recover` and `matriarch store found`.
+func decideMain(what string) int {
 	var c Config
 	err := json.NewDecoder(os.Stdin).Decode(&c)
-	if err == nil {
-		err = Recover(context.Background(), c, nil)
+	c.Log = os.Stderr
+	if err == nil && what == "found" {
+		_, err = Found(context.Background(), c)
+	} else if err == nil {
+		_, err = Recover(context.Background(), c)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -62,24 +88,49 @@ func recoverMain() int {
 	return 0
 }
 
-func recoverInChild(t *testing.T, c Config) {
+// decide is a person's decision on a node; it returns what the command said.
+func (n *node) decide(t *testing.T, what string) (string, error) {
 	t.Helper()
-	conf, err := json.Marshal(c)
+	conf, err := json.Marshal(n.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), storeEnv, "ETCDEMBED_TEST_RECOVER=1")
+	cmd.Env = append(append(os.Environ(), storeEnv, "ETCDEMBED_TEST_DECIDE="+what), n.env...)
 	cmd.Stdin = bytes.NewReader(conf)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("recover: %v\n%s", err, out)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (n *node) mustDecide(t *testing.T, what string) {
+	t.Helper()
+	if out, err := n.decide(t, what); err != nil {
+		t.Fatalf("%s on %s: %v\n%s", what, n.cfg.Name, err, out)
 	}
 }
 
 // node is one member under test.
 type node struct {
 	cfg Config
+	env []string
 	sup *Supervisor
+}
+
+func (n *node) store(t *testing.T) Identity {
+	t.Helper()
+	id, err := recorded(n.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// loseDisk removes all that the node knows.
+func (n *node) loseDisk(t *testing.T) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Dir(n.cfg.DataDir)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 type herd struct {
@@ -123,14 +174,14 @@ func (h *herd) showLogs() {
 	}
 }
 
-func options() Options {
-	return Options{Command: []string{os.Args[0]}, Env: []string{storeEnv}}
+func (n *node) options() Options {
+	return Options{Command: []string{os.Args[0]}, Env: append([]string{storeEnv}, n.env...)}
 }
 
 func (h *herd) start(nodes ...*node) {
 	h.t.Helper()
 	for _, n := range nodes {
-		sup, err := NewSupervisor(n.cfg, options())
+		sup, err := NewSupervisor(n.cfg, n.options())
 		if err != nil {
 			h.t.Fatal(err)
 		}
@@ -207,16 +258,24 @@ func (h *herd) put(key, value string) {
 // want reads linearizably through one node.
 func (h *herd) want(n *node, key, value string) {
 	h.t.Helper()
-	cl, err := Access{Members: []Endpoint{{n.cfg.Name, n.cfg.ClientURL()}}}.client()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer cl.Close()
-	r, err := cl.Get(h.deadline(), key)
+	r, err := h.through(n).Get(h.deadline(), key)
 	if err != nil || len(r.Kvs) != 1 || string(r.Kvs[0].Value) != value {
 		h.t.Fatalf("%s: %s = %v, %v; want %q", n.cfg.Name, key, r, err, value)
 	}
 }
+
+// through is a client of one node alone.
+func (h *herd) through(n *node) *clientv3.Client {
+	h.t.Helper()
+	cl, err := Access{Members: []Endpoint{{n.cfg.Name, n.cfg.ClientURL()}}}.client()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { cl.Close() })
+	return cl
+}
+
+var serializable = clientv3.WithSerializable()
 
 // process is the one that runs now.
 func (s *Supervisor) process() *process {

@@ -13,8 +13,6 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/types"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
-	"go.uber.org/zap"
 )
 
 // majorityTimeout bounds one question that only a live majority answers.
@@ -25,41 +23,52 @@ const majorityTimeout = 3 * time.Second
 // is started again.
 const joinPatience = time.Minute
 
-// partnerClient reaches the other members, never this one.
-func (s *server) partnerClient() (*clientv3.Client, error) {
+// partnerClient reaches the partners that run this store.
+func (s *server) partnerClient(of Identity, partners []answer) (*clientv3.Client, error) {
 	a := s.cfg.Access()
-	a.Members = slices.DeleteFunc(a.Members, func(e Endpoint) bool { return e.Name == s.cfg.Name })
+	a.Members = slices.DeleteFunc(a.Members, func(e Endpoint) bool {
+		return !slices.ContainsFunc(partners, func(p answer) bool { return p.from.Name == e.Name && p.kind == running && p.id == of })
+	})
 	return a.client()
 }
 
-// place asks a live majority what it knows of this member. The list is read
-// linearizably: a single partner's own view may be from before our start.
-func (s *server) place(ctx context.Context) standing {
-	cl, err := s.partnerClient()
-	if err != nil {
-		return unknown
+// live is the newest store that a partner runs, if a majority of it answers;
+// older ones are of no interest.
+func (s *server) live(ctx context.Context, partners []answer) Identity {
+	var newest Identity
+	for _, a := range partners {
+		if a.kind == running && (newest == 0 || a.id.supersedes(newest)) {
+			newest = a.id
+		}
 	}
-	defer cl.Close()
-	members, err := memberList(ctx, cl)
-	if err != nil {
-		return unknown
+	if newest == 0 || !s.majority(ctx, newest, partners) {
+		return 0
 	}
-	m := s.entry(members)
-	switch {
-	case m == nil:
-		return absent
-	case !m.IsLearner && len(m.ClientURLs) == 0 && types.ID(m.ID) == s.foundingID():
-		return neverStarted
-	}
-	return started
+	return newest
 }
 
-func memberList(ctx context.Context, cl *clientv3.Client) ([]*etcdserverpb.Member, error) {
+// majority asks a store's members a question that only a majority answers.
+func (s *server) majority(ctx context.Context, of Identity, partners []answer) bool {
+	cl, err := s.partnerClient(of, partners)
+	if err != nil {
+		return false
+	}
+	defer cl.Close()
+	_, err = memberList(ctx, cl, of)
+	return err == nil
+}
+
+// memberList reads the members linearizably: a single member's own view may be
+// old. With an identity, only that store's word counts.
+func memberList(ctx context.Context, cl *clientv3.Client, of Identity) ([]*etcdserverpb.Member, error) {
 	ctx, cancel := context.WithTimeout(ctx, majorityTimeout)
 	defer cancel()
 	r, err := cl.MemberList(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if id := Identity(r.Header.ClusterId); of != 0 && id != of {
+		return nil, fmt.Errorf("store %s answered, not %s", id, of)
 	}
 	return r.Members, nil
 }
@@ -76,35 +85,22 @@ func (s *server) entry(members []*etcdserverpb.Member) *etcdserverpb.Member {
 	return nil
 }
 
-// foundingID is the number that etcd gives this member when it founds the
-// store; a member that was added later has another one.
-func (s *server) foundingID() types.ID {
-	urls, err := types.NewURLsMap(s.cfg.initialCluster())
-	if err != nil {
-		return 0
-	}
-	cl, err := membership.NewClusterFromURLsMap(zap.NewNop(), s.cfg.initialToken(), urls)
-	if err != nil {
-		return 0
-	}
-	return cl.MemberByName(s.cfg.Name).ID
-}
-
 // replaceSelf removes the entry of this member's lost predecessor, adds this
 // one as a learner, which has no vote, and returns the members for etcd. Doing
 // it again after a crash in the middle is right.
-func (s *server) replaceSelf(ctx context.Context) (string, error) {
+func (s *server) replaceSelf(ctx context.Context, of Identity) (string, error) {
 	if err := setAside(s.cfg, "lost"); err != nil {
 		return "", err
 	}
-	cl, err := s.partnerClient()
+	reached("aside")
+	cl, err := s.partnerClient(of, s.ask.all(ctx))
 	if err != nil {
 		return "", err
 	}
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, joinPatience)
 	defer cancel()
-	members, err := memberList(ctx, cl)
+	members, err := memberList(ctx, cl, of)
 	if err != nil {
 		return "", err
 	}
@@ -117,6 +113,7 @@ func (s *server) replaceSelf(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
+	reached("removed")
 	u := s.cfg.mustURL(s.cfg.advertisePeer())
 	err = s.persist(ctx, "adding this member as a learner", func(ctx context.Context) error {
 		_, err := cl.MemberAddAsLearner(ctx, []string{u.String()})
@@ -125,7 +122,8 @@ func (s *server) replaceSelf(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if members, err = memberList(ctx, cl); err != nil {
+	reached("added")
+	if members, err = memberList(ctx, cl, of); err != nil {
 		return "", err
 	}
 	return s.joinList(members), nil
@@ -193,16 +191,12 @@ func (s *server) promote(ctx context.Context, e *embed.Etcd) error {
 
 // removed asks the majority whether this member is still one of them.
 func (s *server) removed(ctx context.Context, e *embed.Etcd) bool {
-	id := e.Server.MemberID()
-	cl, err := s.partnerClient()
+	id, own := e.Server.MemberID(), Identity(e.Server.Cluster().ID())
+	cl, err := s.partnerClient(own, s.ask.all(ctx))
 	if err != nil {
 		return false
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(ctx, majorityTimeout)
-	defer cancel()
-	r, err := cl.MemberList(ctx)
-	// Only the same store's word counts: addresses may have been changed.
-	return err == nil && r.Header.ClusterId == uint64(e.Server.Cluster().ID()) &&
-		!slices.ContainsFunc(r.Members, func(m *etcdserverpb.Member) bool { return types.ID(m.ID) == id })
+	members, err := memberList(ctx, cl, own)
+	return err == nil && !slices.ContainsFunc(members, func(m *etcdserverpb.Member) bool { return types.ID(m.ID) == id })
 }

@@ -9,21 +9,35 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 )
 
-// standInHeader marks the answer of a member that listens on its peer port but
-// has not started its server yet. Its value is standInFresh or standInBereft.
+// The answer of a member that listens on its peer port but has not started its
+// server.
 const (
-	standInHeader = "X-Matriarch-Store"
-	tokenHeader   = "X-Matriarch-Store-Members"
-	standInFresh  = "fresh"
-	standInBereft = "bereft"
-	membersPath   = "/members" // etcd's own, answered by a started server without a majority too
+	standInHeader  = "X-Matriarch-Store" // one of standInWords
+	settingsHeader = "X-Matriarch-Store-Members"
+	idHeader       = "X-Matriarch-Store-Id"
+	tokenHeader    = "X-Matriarch-Store-Token"
+	etcdIDHeader   = "X-Etcd-Cluster-ID"
+	membersPath    = "/members" // etcd's own, answered by a started server without a majority too
 )
+
+var standInWords = map[string]answerKind{"fresh": fresh, "bereft": bereft, "pledged": pledged, "agreed": agreed, "holding": holding}
+
+func (k answerKind) word() string {
+	for w, kind := range standInWords {
+		if kind == k {
+			return w
+		}
+	}
+	return ""
+}
 
 // askTimeout bounds one question to one partner.
 const askTimeout = time.Second
@@ -39,7 +53,6 @@ func newAsker(c Config) (*asker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded store: TLS: %w", err)
 	}
-	tr.DisableKeepAlives = true // the listener behind the port changes
 	return &asker{cfg: c, http: &http.Client{Transport: tr, Timeout: askTimeout}}, nil
 }
 
@@ -74,47 +87,68 @@ func (a *asker) one(ctx context.Context, p Member) answer {
 	if err != nil {
 		return answer{from: p, err: err}
 	}
-	kind, err := classify(resp.StatusCode, resp.Header, body, a.cfg.initialToken())
-	return answer{from: p, kind: kind, err: err}
+	ans := classify(resp.StatusCode, resp.Header, body, a.cfg.settingsToken(), u.String())
+	ans.from = p
+	return ans
 }
 
-// classify reads a partner's answer. What it does not understand counts as
-// silence: nothing may be concluded from it.
-func classify(status int, h http.Header, body []byte, token string) (answerKind, error) {
+// classify reads the answer of the partner at peer. What it does not understand
+// counts as silence: nothing may be concluded from it.
+func classify(status int, h http.Header, body []byte, settings, peer string) answer {
 	if v := h.Get(standInHeader); v != "" {
-		switch {
-		case h.Get(tokenHeader) != token:
-			return mismatched, nil
-		case v == standInFresh:
-			return fresh, nil
-		}
-		return bereft, nil
+		return classifyStandIn(v, h, settings)
+	}
+	if status != http.StatusOK {
+		return answer{err: fmt.Errorf("status %d and not a store's answer", status)}
+	}
+	id, err := parseIdentity(h.Get(etcdIDHeader))
+	if err != nil {
+		return answer{err: fmt.Errorf("not a store's answer: %w", err)}
 	}
 	var members []struct {
-		ClientURLs []string `json:"clientURLs"`
+		PeerURLs []string `json:"peerURLs"`
 	}
-	if status != http.StatusOK || h.Get("X-Etcd-Cluster-ID") == "" {
-		return silent, fmt.Errorf("status %d and not a store's answer", status)
-	}
-	if err := json.Unmarshal(body, &members); err != nil || len(members) == 0 {
-		return silent, fmt.Errorf("a list of members was expected")
+	if err := json.Unmarshal(body, &members); err != nil {
+		return answer{err: fmt.Errorf("a list of members was expected: %w", err)}
 	}
 	for _, m := range members {
-		if len(m.ClientURLs) > 0 {
-			return founded, nil
+		if slices.Contains(m.PeerURLs, peer) {
+			return answer{kind: running, id: id}
 		}
 	}
-	return unfounded, nil
+	return answer{err: fmt.Errorf("an etcd answers there that does not list %s among its members", peer)}
+}
+
+func classifyStandIn(word string, h http.Header, settings string) answer {
+	kind, ok := standInWords[word]
+	if !ok {
+		return answer{err: fmt.Errorf("its state %q is not known here: is it of another release?", word)}
+	}
+	ans := answer{kind: kind, token: h.Get(tokenHeader)}
+	if text := h.Get(idHeader); text != "" {
+		var err error
+		if ans.id, err = parseIdentity(text); err != nil {
+			return answer{err: err}
+		}
+	}
+	if h.Get(settingsHeader) != settings {
+		ans.kind = mismatched
+	}
+	if ans.id == 0 && (ans.kind.votes() || ans.kind == pledged) || ans.kind == pledged && ans.token == "" {
+		return answer{err: fmt.Errorf("it says %q and does not name its store", word)}
+	}
+	return ans
 }
 
 // standIn listens on the peer port until the server takes it over, and tells
-// partners that this member has no data.
+// partners what this member knows.
 type standIn struct {
 	srv  *http.Server
+	now  atomic.Pointer[ground]
 	done chan struct{}
 }
 
-func newStandIn(c Config, l net.Listener, knows bool) (*standIn, error) {
+func newStandIn(c Config, l net.Listener, g ground) (*standIn, error) {
 	if c.TLS.enabled() {
 		info := c.TLS.info()
 		tl, err := transport.NewTLSListener(l, &info)
@@ -123,21 +157,29 @@ func newStandIn(c Config, l net.Listener, knows bool) (*standIn, error) {
 		}
 		l = tl
 	}
-	say := standInFresh
-	if knows {
-		say = standInBereft
-	}
+	s := &standIn{done: make(chan struct{})}
+	s.say(g)
 	h := http.NewServeMux()
 	h.HandleFunc("GET "+membersPath, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set(standInHeader, say)
-		w.Header().Set(tokenHeader, c.initialToken())
+		kind, id, token := s.now.Load().words()
+		w.Header().Set(standInHeader, kind.word())
+		w.Header().Set(settingsHeader, c.settingsToken())
+		if id != 0 {
+			w.Header().Set(idHeader, id.text())
+		}
+		if token != "" {
+			w.Header().Set(tokenHeader, token)
+		}
 		io.WriteString(w, "[]")
 	})
-	s := &standIn{srv: &http.Server{Handler: h, ReadHeaderTimeout: askTimeout}, done: make(chan struct{})}
-	s.srv.SetKeepAlivesEnabled(false)
+	s.srv = &http.Server{Handler: h, ReadHeaderTimeout: askTimeout}
+	s.srv.SetKeepAlivesEnabled(false) // the listener behind the port changes
 	go func() { defer close(s.done); s.srv.Serve(l) }()
 	return s, nil
 }
+
+// say changes what partners are told, once it is on disk.
+func (s *standIn) say(g ground) { s.now.Store(&g) }
 
 func (s *standIn) close() {
 	if s == nil {

@@ -57,7 +57,7 @@ func (s *server) update(change func(*State)) {
 
 // digest tells whether a running process was started with these settings.
 func (c Config) digest() string {
-	c.HasData, c.Found, c.Keeper = false, false, ""
+	c.HasData, c.Keeper = false, ""
 	b, _ := json.Marshal(c) // strings and booleans only: it cannot fail
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:6])

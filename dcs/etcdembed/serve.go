@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,8 +18,11 @@ import (
 // partners again; short, since all members of a new cluster come up together.
 const lookPause = 50 * time.Millisecond
 
-// yieldLooks bounds for how many looks a founding member lets another go first.
-const yieldLooks = 30
+// lookSlow is the pause that this one grows to.
+const lookSlow = time.Second
+
+// comparePause is how often a running member looks for another store.
+const comparePause = time.Second
 
 // closePatience bounds the orderly end of the server.
 const closePatience = 2500 * time.Millisecond
@@ -64,7 +66,8 @@ type server struct {
 	cfg      Config
 	ask      *asker
 	tell     func(State)
-	stopping atomic.Bool // what etcd says from now on is of no interest
+	stopping atomic.Bool  // what etcd says from now on is of no interest
+	up       atomic.Int32 // members that answered last, this one included
 	status
 }
 
@@ -73,11 +76,14 @@ func (s *server) run(ctx context.Context) error {
 	if s.ask, err = newAsker(s.cfg); err != nil {
 		return err
 	}
+	if err := finishRecovery(s.cfg); err != nil {
+		return err
+	}
 	p, err := s.prepare(ctx)
 	if err != nil {
 		return err
 	}
-	err = s.serve(ctx, p.step)
+	err = s.serve(ctx, p)
 	if errors.Is(err, ErrRemoved) && ctx.Err() == nil {
 		// A removed member's directory is useless; the next start comes back
 		// as a new member, since this node is still configured as one.
@@ -87,7 +93,8 @@ func (s *server) run(ctx context.Context) error {
 }
 
 // prepare settles how this member starts, waiting for partners where it must.
-// While it waits it answers them on the peer port.
+// While it waits it answers them on the peer port, and it asks them only once it
+// does: of two members that start at the same time, one hears of the other.
 func (s *server) prepare(ctx context.Context) (plan, error) {
 	if err := portFree("embedded.listen_client", s.cfg, s.cfg.ListenClient); err != nil {
 		return plan{}, err
@@ -97,92 +104,80 @@ func (s *server) prepare(ctx context.Context) (plan, error) {
 		return plan{}, err
 	}
 	defer l.Close()
-	marker, err := readMarker(s.cfg)
+	g, err := survey(s.cfg)
 	if err != nil {
 		return plan{}, err
 	}
-	f := facts{
-		hasLog: logExists(s.cfg),
-		knows:  !s.cfg.Found && (marker != nil || s.cfg.HasData),
-		quorum: s.cfg.quorum(),
-	}
-	if f.hasLog {
-		return decide(f), nil
-	}
-	si, err := newStandIn(s.cfg, l, f.knows)
+	si, err := newStandIn(s.cfg, l, g)
 	if err != nil {
 		return plan{}, err
 	}
 	defer si.close()
-	for yielded := 0; ; {
-		f.partners, f.place = s.ask.all(ctx), unknown
-		if f.has(founded) {
-			f.place = s.place(ctx)
-		}
-		p := decide(f)
-		switch {
-		case p.step == lookAgain || p.step == refuse:
-			s.waiting(p, f)
-		case p.step == found && yielded < yieldLooks && s.yields(f):
-			yielded++ // the first one will have started its server soon
+	for pause := lookPause; ; pause = min(pause+lookPause/20, lookSlow) {
+		p := decide(s.facts(ctx, g))
+		switch p.step {
+		case lookAgain, refuse:
+			s.waiting(p)
+		case offer, pledge, agree:
+			if g, err = g.carryOut(s.cfg, p); err != nil {
+				return plan{}, err
+			}
+			reached(p.step.String())
+			si.say(g)
+			continue
 		default:
 			return p, nil
 		}
 		select {
 		case <-ctx.Done():
 			return plan{}, ctx.Err()
-		case <-time.After(lookPause):
+		case <-time.After(pause):
 		}
 	}
 }
 
-// yields reports whether another member should start its server first. etcd's
-// own bootstrap asks the partners, and two that do so at the same moment, their
-// ports open but not yet served, wait a whole second for each other. So the
-// member with the smallest address, which etcd asks first, goes ahead. This is
-// for speed alone, and therefore bounded.
-func (s *server) yields(f facts) bool {
-	own := s.cfg.mustURL(s.cfg.advertisePeer())
-	for _, a := range f.partners {
-		if a.kind == unfounded || a.kind == founded {
-			return false
-		}
+// facts asks the partners.
+func (s *server) facts(ctx context.Context, g ground) facts {
+	f := facts{name: s.cfg.Name, dir: g.dir, own: g.own, marker: g.marker, hasData: g.hasData, first: s.cfg.first(), partners: s.ask.all(ctx)}
+	s.up.Store(int32(1 + f.some(func(k answerKind) bool { return k != silent })))
+	if f.dir != aLog {
+		f.live = s.live(ctx, f.partners)
 	}
-	for _, a := range f.partners {
-		u := s.cfg.mustURL(a.from.Peer)
-		if a.kind == fresh && u.String() < own.String() {
-			return true
-		}
-	}
-	return false
+	return f
 }
 
 // waiting tells why this member does not start yet.
-func (s *server) waiting(p plan, f facts) {
+func (s *server) waiting(p plan) {
 	phase := Waiting
 	if p.step == refuse {
 		phase = Refused
 	}
-	up := 1
-	for _, a := range f.partners {
-		if a.kind != silent {
-			up++
-		}
-	}
-	s.update(func(st *State) { st.Phase, st.Message, st.Up = phase, p.why, up })
+	s.update(func(st *State) { st.Phase, st.Message, st.Up = phase, p.why, int(s.up.Load()) })
 }
 
 // serve starts etcd as the plan says and runs it to its end.
-func (s *server) serve(ctx context.Context, how step) error {
+func (s *server) serve(ctx context.Context, p plan) error {
 	ec := s.etcdConfig()
-	if how == join {
+	switch p.step {
+	case found:
+		f, _, err := readFounding(s.cfg)
+		if err != nil {
+			return err
+		}
+		ec.InitialCluster, ec.InitialClusterToken = f.cluster(s.cfg), f.etcdToken(s.cfg)
+	case join:
 		s.update(func(st *State) { st.Phase, st.Message = Joining, "taking the place of this member's lost directory" })
-		cluster, err := s.replaceSelf(ctx)
+		cluster, err := s.replaceSelf(ctx, p.id)
 		if err != nil {
 			return fmt.Errorf("rejoin the store: %w", err)
 		}
 		ec.InitialCluster, ec.ClusterState = cluster, embed.ClusterStateFlagExisting
 	}
+	// Before the first vote: a member that has voted must know it for ever.
+	if err := record(s.cfg, p.id); err != nil {
+		return fmt.Errorf("record which store this is: %w", err)
+	}
+	reached("recorded")
 	s.stopping.Store(false)
 	s.update(func(st *State) { st.Phase, st.Message = Starting, "starting the server" })
 	e, err := s.start(ec)
@@ -190,16 +185,51 @@ func (s *server) serve(ctx context.Context, how step) error {
 		return err
 	}
 	defer s.close(e)
-	if err := s.becomeReady(ctx, e); err != nil {
-		return s.explain(ctx, e, err)
+	reached("started")
+	if id := Identity(e.Server.Cluster().ID()); id != p.id {
+		return fmt.Errorf("the server came up as a member of store %s, not of %s", id, p.id)
 	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case err = <-e.Err():
-	case <-e.Server.StopNotify():
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go s.compare(ctx, p.id, end)
+	err = s.becomeReady(ctx, e)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-e.Err():
+		case <-e.Server.StopNotify():
+		}
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, ErrSuperseded) {
+		return cause
 	}
 	return s.explain(ctx, e, err)
+}
+
+// compare goes on comparing this store with those that the partners belong to,
+// since one that did not answer before the start may answer now.
+func (s *server) compare(ctx context.Context, id Identity, end context.CancelCauseFunc) {
+	for sleep(ctx, comparePause) {
+		if a, over := s.replacedBy(ctx, id, s.ask.all(ctx)); over {
+			end(fmt.Errorf("%w: this is store %s, and %s is of store %s", ErrSuperseded, id, a.from.Name, a.id))
+			return
+		}
+	}
+}
+
+// replacedBy looks for a partner of a later store, or of another one of the same
+// generation, if that one works: a member that is alone with a foreign directory
+// does not end a store.
+func (s *server) replacedBy(ctx context.Context, id Identity, partners []answer) (answer, bool) {
+	for _, a := range partners {
+		if a.id.supersedes(id) {
+			return a, true
+		}
+		if a.kind == running && a.id != id && a.id.Generation() == id.Generation() && s.majority(ctx, a.id, partners) {
+			return a, true
+		}
+	}
+	return answer{}, false
 }
 
 // close stops the server, which first hands its leadership over. Where the
@@ -254,7 +284,7 @@ func portFree(setting string, c Config, addr string) error {
 
 // logExists reports whether the directory holds a write-ahead log, which etcd
 // makes in one step before it votes for the first time.
-func logExists(c Config) bool { return wal.Exist(filepath.Join(c.DataDir, "member", "wal")) }
+func logExists(c Config) bool { return wal.Exist(c.walDir()) }
 
 // forget removes the run file of a process that ended as it was told.
 func forget(c Config) { os.Remove(c.beside(".run")) }

@@ -131,7 +131,7 @@ func inspect(ctx context.Context, cl *clientv3.Client, a Access) Status {
 	for i, ep := range a.Members {
 		wg.Go(func() { st.Members[i] = memberStatus(ctx, cl, ep) })
 	}
-	wg.Go(func() { listed, _ = memberList(ctx, cl); st.Majority = listed != nil })
+	wg.Go(func() { listed, _ = memberList(ctx, cl, 0); st.Majority = listed != nil })
 	wg.Go(func() { alarms = alarmList(ctx, cl) })
 	wg.Wait()
 	st.addListed(listed)

@@ -1,7 +1,6 @@
 package etcdembed
 
 import (
-	"context"
 	"errors"
 	"net"
 	"os"
@@ -17,18 +16,14 @@ func TestThreeMembersFoundOneStoreAndKeepItsData(t *testing.T) {
 	h := newHerd(t, 3)
 	h.start(h.nodes...)
 	h.ready(h.nodes...)
-	var tokens []string
 	for _, n := range h.nodes {
-		m, err := readMarker(n.cfg)
-		if err != nil || m == nil || m.Token == "" || m.MemberID == "" {
-			t.Fatalf("%s: marker %+v, %v", n.cfg.Name, m, err)
+		if id := n.store(t); id != h.nodes[0].store(t) || id.Generation() != 1 || id.text() != n.sup.State().ClusterID {
+			t.Errorf("%s recorded store %s, %s recorded %s, and it runs %s", n.cfg.Name, id, h.nodes[0].cfg.Name, h.nodes[0].store(t), n.sup.State().ClusterID)
 		}
-		tokens = append(tokens, m.Token+m.ClusterID)
+		if exists(n.cfg.foundingPath()) {
+			t.Errorf("%s keeps the record of the founding beside its log", n.cfg.Name)
+		}
 	}
-	if len(slices.Compact(tokens)) != 1 {
-		t.Fatalf("the members recorded different foundings: %v", tokens)
-	}
-	h.want(h.nodes[2], TokenKey, h.nodes[0].sup.State().Token)
 
 	h.put("/k", "v1")
 	h.kill(h.nodes[1])
@@ -59,28 +54,6 @@ func TestSupervisorStartsTheStoreAgainAfterItsCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.want(n, "/k", "v")
-}
-
-func TestAThirdMemberStartsLaterForTheFirstTime(t *testing.T) {
-	t.Parallel()
-	h := newHerd(t, 3)
-	h.start(h.nodes[0])
-	st, err := h.nodes[0].sup.Wait(h.deadline(), func(s State) bool { return s.Phase == Waiting })
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustContain(t, st.Message, "1 of 3", "n2", "n3")
-	h.start(h.nodes[1])
-	h.ready(h.nodes[:2]...)
-	h.put("/k", "v")
-	h.start(h.nodes[2])
-	h.ready(h.nodes[2])
-	h.want(h.nodes[2], "/k", "v")
-	// It took its founding place: nobody was replaced.
-	s := &server{cfg: h.nodes[2].cfg}
-	if got := h.nodes[2].sup.State().MemberID; got != s.foundingID().String() {
-		t.Errorf("member id %s, want the founding one %s", got, s.foundingID())
-	}
 }
 
 func TestALostDirectoryRejoinsAsLearnerThenVoter(t *testing.T) {
@@ -115,53 +88,6 @@ func TestALostDirectoryRejoinsAsLearnerThenVoter(t *testing.T) {
 	h.kill(h.nodes[0])
 	h.put("/k", "v2")
 	h.want(lost, "/k", "v2")
-}
-
-func TestTwoLostDirectoriesRefuseUntilAPersonRecovers(t *testing.T) {
-	t.Parallel()
-	h := newHerd(t, 3)
-	h.start(h.nodes...)
-	h.ready(h.nodes...)
-	h.put("/k", "v")
-	for _, n := range h.nodes[1:] {
-		h.kill(n)
-		if err := os.RemoveAll(n.cfg.DataDir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.start(h.nodes[1:]...)
-	for _, n := range h.nodes[1:] {
-		st := h.wait(n, Refused)
-		mustContain(t, st.Message, "matriarch store recover", "will not start as a new store")
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := h.nodes[1].sup.Ready(ctx); !errors.Is(err, ErrNoMajority) {
-		t.Errorf("Ready: %v, want ErrNoMajority", err)
-	}
-
-	// The person's decision, on the node that has kept its directory.
-	h.stop(h.nodes[0])
-	recoverInChild(t, h.nodes[0].cfg)
-	h.start(h.nodes[0])
-	h.ready(h.nodes...)
-	h.want(h.nodes[2], "/k", "v")
-}
-
-func TestNobodyFoundsOverAPostgresDataDirectory(t *testing.T) {
-	t.Parallel()
-	h := newHerd(t, 3)
-	h.nodes[0].cfg.HasData = true
-	h.start(h.nodes[0])
-	h.wait(h.nodes[0], Refused)
-	h.start(h.nodes[1:]...)
-	for _, n := range h.nodes {
-		h.wait(n, Refused)
-	}
-	h.stop(h.nodes[0])
-	h.nodes[0].cfg.Found = true
-	h.start(h.nodes[0])
-	h.ready(h.nodes...)
 }
 
 func TestAdoption(t *testing.T) {

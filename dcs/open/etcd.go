@@ -13,6 +13,7 @@ import (
 	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/etcd"
+	"github.com/matriarch-ha/matriarch/dcs/etcdembed"
 	"github.com/matriarch-ha/matriarch/internal/clock"
 )
 
@@ -49,12 +50,13 @@ func refuseLegacy(ctx context.Context, c etcd.Config) error {
 	return nil
 }
 
-func openEmbedded(ctx context.Context, s config.StoreSection, votes []config.Partner, prefix string, clk clock.Clock, log *slog.Logger) (dcs.Store, error) {
-	e := s.Embedded
+func openEmbedded(ctx context.Context, f *config.File, prefix string, clk clock.Clock, log *slog.Logger) (dcs.Store, error) {
+	e := f.Store.Embedded
 	if e == nil {
 		return nil, errors.New("the embedded store is not configured: add a section embedded")
 	}
-	c := etcd.Config{Prefix: prefix, Logger: log}
+	c := etcd.Config{Prefix: prefix, Logger: log, Belongs: etcdembed.NewBelonging(e.DataDir, f.Matriarch.StateDir).Check}
+	votes := votes(f)
 	scheme := "http://"
 	if e.Secure() {
 		var err error

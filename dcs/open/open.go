@@ -21,7 +21,7 @@ func Open(ctx context.Context, f *config.File, clk clock.Clock, log *slog.Logger
 	case "etcd3":
 		return openEtcd(ctx, f.Store, prefix, clk, log)
 	case "embedded":
-		return openEmbedded(ctx, f.Store, votes(f), prefix, clk, log)
+		return openEmbedded(ctx, f, prefix, clk, log)
 	case "zookeeper":
 		return openZooKeeper(ctx, f.Store, prefix, clk, log)
 	case "":

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matriarch-ha/matriarch/config"
-	"github.com/matriarch-ha/matriarch/dcs/etcdembed"
 	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/up"
 )
@@ -110,13 +109,7 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 			Short: "Stop the server when its lease ends (started by the agent)",
 			RunE:  func(_ *cobra.Command, args []string) error { return guard.Main(args[0]) },
 		},
-		{
-			Use: "store", Hidden: true, Args: cobra.NoArgs,
-			Short: "Run a member of the embedded store (started by the agent)",
-			RunE: func(c *cobra.Command, _ []string) error {
-				return etcdembed.Run(c.Context(), os.Stdin, os.Stdout, os.Stderr)
-			},
-		},
+		storeCommand(env),
 	}
 }
 

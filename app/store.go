@@ -35,15 +35,15 @@ func embeddedConfig(f *config.File, keeper etcdembed.Keeper) etcdembed.Config {
 	for _, p := range e.Members() {
 		c.Members = append(c.Members, etcdembed.Member{Name: p.Name, Peer: p.Peer, Client: p.Client})
 	}
+	if c.StateDir == "" { // a witness has no data directory that it could lie beside
+		c.StateDir = filepath.Dir(c.DataDir)
+	}
 	return c
 }
 
 // startEmbedded keeps this member's store process running.
 func startEmbedded(f *config.File, keeper etcdembed.Keeper, log *slog.Logger, l *lifecycle) (*etcdembed.Supervisor, error) {
 	c := embeddedConfig(f, keeper)
-	if c.StateDir == "" { // a witness has no data directory that it could lie beside
-		c.StateDir = filepath.Dir(c.DataDir)
-	}
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the store's state directory: %w", err)
 	}

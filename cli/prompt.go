@@ -35,6 +35,12 @@ func (p *prompter) ask(question, fallback string) (string, error) {
 	return line, nil
 }
 
+// Confirm asks a question of a command that is not this package's own; no is the
+// default.
+func Confirm(c *cobra.Command, question string) (bool, error) {
+	return newPrompter(c).confirm(question)
+}
+
 // confirm asks a question that wants yes or no; no is the default.
 func (p *prompter) confirm(question string) (bool, error) {
 	for {

@@ -1,7 +1,9 @@
 package etcdembed
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 )
 
@@ -27,7 +29,8 @@ func (b *Belonging) Check(clusterID uint64) error {
 	var own Identity
 	if b.cfg.DataDir != "" {
 		var err error
-		if own, err = recorded(b.cfg); err != nil {
+		// A person's command may run as a user who cannot read it.
+		if own, err = recorded(b.cfg); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
 	}

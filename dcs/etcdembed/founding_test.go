@@ -31,6 +31,7 @@ func TestTwoEmptyMembersNeverFoundWithoutTheThird(t *testing.T) {
 	h.start(h.nodes...)
 	h.ready(h.nodes...)
 	h.put("/k", "v")
+	h.want(h.nodes[2], "/k", "v")
 	for _, n := range h.nodes {
 		h.kill(n)
 	}

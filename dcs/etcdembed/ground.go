@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"go.etcd.io/etcd/server/v3/storage/wal"
 )
 
 // ground is what this node's own files say about the store.
@@ -24,12 +26,13 @@ func survey(c Config) (ground, error) {
 		return g, err
 	}
 	if logExists(c) {
-		id, empty, err := readLog(c)
+		w, v, err := readVotes(c.walDir(), wal.OpenForRead)
 		if err != nil {
 			return g, damaged(c, fmt.Errorf("read its log: %w", err))
 		}
-		if !empty || !exists(c.foundingPath()) {
-			g.dir, g.own = aLog, id
+		w.Close() // a log that was only read complains that it has nothing to close
+		if v.begun || !exists(c.foundingPath()) {
+			g.dir, g.own = aLog, v.store
 			return g, forgetFounding(c)
 		}
 		// The server ended before it wrote anything: it begins again.

@@ -6,13 +6,9 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/client/pkg/v3/types"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
-	"go.etcd.io/etcd/server/v3/storage/wal"
-	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.uber.org/zap"
-	"google.golang.org/protobuf/proto"
 )
 
 // Identity is the number of a store, etcd's cluster id: it stands in the log of
@@ -117,34 +113,6 @@ func readFounding(c Config) (founding, Identity, error) {
 		err = fmt.Errorf("%s was written for another scope or other members: give the former settings back; if the store never worked, move %s away on all nodes", c.foundingPath(), c.DataDir)
 	}
 	return f, id, err
-}
-
-// readLog reads the number of the store whose votes the directory holds, and
-// whether it holds any: etcd makes the log in one step, and writes to it later.
-func readLog(c Config) (id Identity, empty bool, err error) {
-	lg, dir := zap.NewNop(), c.walDir()
-	snaps, err := wal.ValidSnapshotEntries(lg, dir)
-	if err != nil {
-		return 0, false, err
-	}
-	last := &walpb.Snapshot{}
-	if len(snaps) > 0 {
-		last = snaps[len(snaps)-1]
-	}
-	w, err := wal.OpenForRead(lg, dir, last)
-	if err != nil {
-		return 0, false, err
-	}
-	defer w.Close()
-	raw, state, entries, err := w.ReadAll()
-	if err != nil {
-		return 0, false, err
-	}
-	var meta etcdserverpb.Metadata
-	if err := proto.Unmarshal(raw, &meta); err != nil {
-		return 0, false, err
-	}
-	return Identity(meta.GetClusterID()), len(snaps) <= 1 && len(entries) == 0 && state.GetTerm() == 0, nil
 }
 
 func (c Config) memberDir() string { return filepath.Join(c.DataDir, "member") }

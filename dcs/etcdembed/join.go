@@ -32,17 +32,14 @@ func (s *server) partnerClient(of Identity, partners []answer) (*clientv3.Client
 	return a.client()
 }
 
-// live is the newest store that a partner runs, if a majority of it answers;
-// older ones are of no interest.
-func (s *server) live(ctx context.Context, partners []answer) Identity {
+// newestRunning is the newest store that a partner runs; zero if none does. Older
+// ones are of no interest.
+func newestRunning(partners []answer) Identity {
 	var newest Identity
 	for _, a := range partners {
 		if a.kind == running && (newest == 0 || a.id.supersedes(newest)) {
 			newest = a.id
 		}
-	}
-	if newest == 0 || !s.majority(ctx, newest, partners) {
-		return 0
 	}
 	return newest
 }

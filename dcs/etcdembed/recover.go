@@ -152,6 +152,9 @@ func (s *server) rebuild(ctx context.Context, generation int) error {
 		return fmt.Errorf("copy the store's directory: %w", err)
 	}
 	reached("copied")
+	if err := confirmAll(filepath.Join(old, "member", "wal")); err != nil {
+		return fmt.Errorf("read the store's log: %w", err)
+	}
 	if err := s.settleLog(ctx, old); err != nil {
 		return err
 	}
@@ -187,14 +190,17 @@ func (s *server) rebuild(ctx context.Context, generation int) error {
 
 // finishRecovery completes a recovery whose old files are moved away already.
 func finishRecovery(c Config) error {
-	if exists(c.memberDir()) || !exists(filepath.Join(c.recovered(), "member")) {
+	files := filepath.Join(c.recovered(), "member")
+	if !exists(c.recovered()) || exists(c.memberDir()) && exists(files) {
 		return nil
 	}
-	if err := os.Rename(filepath.Join(c.recovered(), "member"), c.memberDir()); err != nil {
-		return fmt.Errorf("finish the store's recovery: %w", err)
+	if exists(files) {
+		if err := os.Rename(files, c.memberDir()); err != nil {
+			return fmt.Errorf("finish the store's recovery: %w", err)
+		}
+		reached("renamed")
 	}
-	reached("renamed")
-	return errors.Join(syncDir(c.DataDir), os.RemoveAll(c.recovered()), os.RemoveAll(c.scratch()))
+	return errors.Join(syncDir(c.DataDir), os.RemoveAll(c.scratch()), os.RemoveAll(c.recovered()))
 }
 
 func exists(path string) bool {
@@ -202,9 +208,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// settleLog lets etcd apply everything that this member knows to be confirmed:
-// its database alone may lack the newest of it. It works on a copy and listens
-// nowhere.
+// settleLog lets etcd apply the log, since the database alone may lack the
+// newest of it. It works on a copy and listens nowhere.
 func (s *server) settleLog(ctx context.Context, dir string) error {
 	ec := tuned()
 	ec.Name, ec.Dir = s.cfg.Name, dir

@@ -14,6 +14,7 @@ func TestTwoLostDirectoriesRefuseUntilAPersonRecovers(t *testing.T) {
 	h.start(h.nodes...)
 	h.ready(h.nodes...)
 	h.put("/k", "v")
+	h.want(h.nodes[0], "/k", "v")
 	for _, n := range h.nodes[1:] {
 		h.kill(n)
 		if err := os.RemoveAll(n.cfg.DataDir); err != nil {
@@ -65,6 +66,7 @@ func splitStore(t *testing.T) (h *herd, former Identity) {
 	h.start(h.nodes...)
 	h.ready(h.nodes...)
 	h.put("/k", "v")
+	h.want(h.nodes[0], "/k", "v")
 	former = h.nodes[0].store(t)
 	for _, n := range h.nodes {
 		h.stop(n)
@@ -150,6 +152,7 @@ func TestRecoverySurvivesAKillAtEveryStep(t *testing.T) {
 			h.start(h.nodes...)
 			h.ready(h.nodes...)
 			h.put("/k", "v")
+			h.want(h.nodes[0], "/k", "v") // this member has it, not only the majority
 			former := h.nodes[0].store(t)
 			for _, n := range h.nodes {
 				h.kill(n)

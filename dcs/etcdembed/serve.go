@@ -140,8 +140,8 @@ func (s *server) prepare(ctx context.Context) (plan, error) {
 func (s *server) facts(ctx context.Context, g ground) facts {
 	f := facts{name: s.cfg.Name, dir: g.dir, own: g.own, marker: g.marker, hasData: g.hasData, first: s.cfg.first(), partners: s.ask.all(ctx)}
 	s.up.Store(int32(1 + f.some(func(k answerKind) bool { return k != silent })))
-	if f.dir != aLog {
-		f.live = s.live(ctx, f.partners)
+	if newest := newestRunning(f.partners); f.dir != aLog && newest != f.own && s.majority(ctx, newest, f.partners) {
+		f.live = newest
 	}
 	return f
 }

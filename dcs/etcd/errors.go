@@ -69,6 +69,9 @@ func class(err error, maybeSent bool) error {
 		if same(err, rpctypes.ErrGRPCNotLeader) {
 			return lost
 		}
+		if same(err, rpctypes.ErrGRPCNotSupportedForLearner) {
+			return dcs.ErrUnavailable // a member that is coming back; it has passed nothing on
+		}
 		return dcs.ErrRefused
 	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented, codes.OutOfRange, codes.AlreadyExists:
 		return dcs.ErrRefused

@@ -22,10 +22,13 @@ func (e loginError) Unwrap() error { return e.err }
 // What it says counts for nothing.
 var errReplaced = fmt.Errorf("%w: etcd is another store than before, or was restored from an older state", dcs.ErrUnavailable)
 
-// wroteElsewhere is errReplaced for a write: it may have happened, in a store
-// that the condition was not meant for.
+// errForeign: the answer came from a store that Config.Belongs refuses.
+var errForeign = fmt.Errorf("%w: another store", dcs.ErrUnavailable)
+
+// wroteElsewhere is errReplaced or errForeign for a write: it may have happened,
+// in a store that the condition was not meant for.
 func wroteElsewhere(err error) error {
-	if errors.Is(err, errReplaced) {
+	if errors.Is(err, errReplaced) || errors.Is(err, errForeign) {
 		return fmt.Errorf("%w: %s", dcs.ErrUnknown, err)
 	}
 	return err

@@ -67,7 +67,7 @@ func (p *pool) accept(e *endpoint, h *pb.ResponseHeader, m mark) error {
 	if p.belongs != nil {
 		if err := p.belongs(h.GetClusterId()); err != nil {
 			p.distrust(e)
-			return fmt.Errorf("%w: %s: %w", dcs.ErrUnavailable, e.addr, err)
+			return fmt.Errorf("%w at %s: %w", errForeign, e.addr, err)
 		}
 	}
 	if err := p.store.check(e.addr, h, m); err != nil {

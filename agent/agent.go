@@ -125,6 +125,8 @@ type Agent struct {
 	task   *tasks
 	guards *guards
 
+	requests *requests
+
 	stop     context.Context // ends when Stop is called
 	stopNow  context.CancelFunc
 	leadBusy chan struct{} // one OnLead at a time
@@ -161,6 +163,7 @@ func New(o Options) *Agent {
 	a.viewer = newViewer(o, a.Wake)
 	a.peers = newPeers(o, a.Wake)
 	a.task = &tasks{clock: o.Clock, wake: a.Wake, record: o.Recorder.Task}
+	a.requests = newRequests(o)
 	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake}
 	return a
 }
@@ -189,6 +192,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	defer a.task.abandon()
+	defer a.requests.close()
 	run := func(f func(context.Context)) { wg.Go(func() { f(ctx) }) }
 	// The first turn must know what the store says: a server that runs already in
 	// a paused cluster would be fenced for want of a lease.

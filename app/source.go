@@ -49,6 +49,7 @@ func (s *source) status(n agent.Snapshot) api.Status {
 		Eligible: n.Decision.Memory.Eligible, WhyNot: n.Decision.Memory.WhyNot,
 		Guarded:  o.Guard.Required && o.Guard.Running,
 		NextTurn: n.Next, Task: string(o.Task.Kind), Progress: o.Task.Progress,
+		ScheduledRestart: s.agent.ScheduledRestart(),
 	}
 	if st.Settings.TTL == 0 {
 		st.Settings = cluster.DefaultSettings()
@@ -95,9 +96,6 @@ func (s *source) WriteConfig(ctx context.Context, json string, was cluster.Versi
 
 // WriteFailover puts a request for another leader.
 func (s *source) WriteFailover(ctx context.Context, f cluster.Failover) error {
-	if f.ScheduledAt != "" {
-		return &api.Refusal{Code: http.StatusNotImplemented, Text: "scheduled switchovers are not supported yet"}
-	}
 	return s.put(ctx, layout.KeyFailover, layout.EncodeFailover(f), dcs.Always())
 }
 

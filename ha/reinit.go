@@ -17,13 +17,14 @@ type Reiniting struct {
 	Copied bool `json:"copied,omitempty"`
 }
 
-func (r Reiniting) underWay() bool { return !r.Begun.IsZero() }
+// UnderWay: it was begun and is not over.
+func (r Reiniting) UnderWay() bool { return !r.Begun.IsZero() }
 
 // followReinit says when it is over. Whoever asked was told when it began, so
 // this is for the log and the journal.
 func (t *turn) followReinit() {
 	r := t.m.Reinit
-	if !r.underWay() || t.tasked() {
+	if !r.UnderWay() || t.tasked() {
 		return
 	}
 	last := t.o.Task.Last
@@ -66,7 +67,7 @@ func (t *turn) endReinit(o Outcome, why string) {
 func (t *turn) reinitialize() bool {
 	req := t.o.Requests.Reinit
 	switch {
-	case t.m.Reinit.underWay():
+	case t.m.Reinit.UnderWay():
 	case req.ID == 0 || t.answered(req.ID):
 		return false
 	default:
@@ -74,7 +75,7 @@ func (t *turn) reinitialize() bool {
 			t.reply(req.ID, Refused, why)
 			return false
 		}
-		if t.m.Restart.underWay() {
+		if t.m.Restart.UnderWay() {
 			t.endRestart(Failed, "restart failed: the member is reinitialized instead")
 		}
 		t.m.Reinit = Reiniting{ID: req.ID, FromLeader: req.FromLeader, Begun: t.o.Now, Seq: t.o.Task.Last.Seq}
@@ -134,7 +135,7 @@ func (t *turn) reinitSource(fromLeader bool) Upstream {
 // be copied anew. A member that leads, or is about to, is not reached.
 func (t *turn) makeWay() bool {
 	req := t.o.Requests.Reinit
-	if req.ID == 0 || !req.Force || t.m.Reinit.underWay() || t.whyNoReinit(req) != "" {
+	if req.ID == 0 || !req.Force || t.m.Reinit.UnderWay() || t.whyNoReinit(req) != "" {
 		return false
 	}
 	t.waits = true
@@ -145,5 +146,5 @@ func (t *turn) makeWay() bool {
 // giveUpCopy: nobody leads for longer than a successor needs, and the old data
 // here, which a reinitialization is replacing, may be what the cluster needs.
 func (t *turn) giveUpCopy() bool {
-	return t.m.Reinit.underWay() && t.o.Task.Kind == Clone && t.o.Server.Dir == DirPresent && t.neededInRace()
+	return t.m.Reinit.UnderWay() && t.o.Task.Kind == Clone && t.o.Server.Dir == DirPresent && t.neededInRace()
 }

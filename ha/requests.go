@@ -80,9 +80,9 @@ func (t *turn) answered(id int) bool {
 // is told: "<action> already in progress".
 func (t *turn) busy() string {
 	switch {
-	case t.m.Reinit.underWay():
+	case t.m.Reinit.UnderWay():
 		return "reinitialize"
-	case t.m.Restart.underWay():
+	case t.m.Restart.UnderWay():
 		return "restart"
 	case t.m.Handing.Why == HandingSwitchover:
 		return "switchover"

@@ -26,7 +26,8 @@ type Restarting struct {
 	Resumes bool `json:"resumes,omitempty"`
 }
 
-func (r Restarting) underWay() bool { return !r.Begun.IsZero() }
+// UnderWay: it was begun and is not over.
+func (r Restarting) UnderWay() bool { return !r.Begun.IsZero() }
 
 // endWait is how long a postmaster may take to end once its last record is
 // written, with its archiver killed and its standbys disconnected.
@@ -37,7 +38,7 @@ const endWait = 2 * handoverWait
 func (t *turn) followRestart() {
 	t.followSchedule()
 	r := &t.m.Restart
-	if !r.underWay() {
+	if !r.UnderWay() {
 		return
 	}
 	s, task := t.o.Server, t.o.Task
@@ -134,7 +135,7 @@ func (t *turn) restart() bool {
 	req, sch := t.o.Requests.Restart, t.o.Requests.Scheduled
 	now, _ := t.due(sch.At)
 	switch {
-	case t.m.Restart.underWay():
+	case t.m.Restart.UnderWay():
 		return t.goOnRestarting()
 	case req.ID != 0 && !t.answered(req.ID):
 		if text, detail := t.whyNoRestart(req.Conditions); text != "" {

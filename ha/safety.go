@@ -43,7 +43,7 @@ func (t *turn) taskRunning() bool {
 	if task.Kind == Stop && t.down() && !t.stopped() {
 		// The last record is written and only the archiver, or a standby, is waited for.
 		switch {
-		case t.m.Restart.underWay() && !t.o.Stopping:
+		case t.m.Restart.UnderWay() && !t.o.Stopping:
 			// It is started again as soon as its processes are gone, which does not
 			// take long: see followRestart.
 		case t.live():

@@ -120,6 +120,7 @@ func memberDoc(m cluster.Member, v cluster.View, s cluster.Settings) MemberDoc {
 		Name: m.Name, Role: memberRole(m, v, s), State: string(m.State), APIURL: m.APIURL,
 		Timeline: int64(m.Timeline), PendingRestart: m.PendingRestart,
 		Guarded: m.Guarded, PendingReason: reasonObject(m.PendingRestartReason), Tags: tagsObject(m.Tags),
+		Scheduled: restartObject(m.ScheduledRestart),
 	}
 	if d.Scheduled = restartObject(m.ScheduledRestart); d.Scheduled != nil {
 		d.Scheduled.PostmasterStart = timestamp(m.ScheduledRestart.PostmasterStart.UTC())

@@ -278,8 +278,10 @@ func (t *turn) takeOver() bool {
 		return t.answer(SituationLeading, "won the lease, but the server does not say where its WAL ends: giving it up", release)
 	case election.DivergedFrom(t.standing(), t.ground()) != "":
 		return t.answer(SituationLeading, "won the lease, but "+election.DivergedFrom(t.standing(), t.ground())+": giving it up", release)
-	case t.view.Sync.Active() && !t.view.Sync.Holds(t.o.Self.Name) && !t.forced():
-		return t.answer(SituationLeading, "won the lease, but the synchronous standby is another by now: giving it up", release)
+	case !t.forced() && election.WhyNot(t.standing(), t.ground()) != "":
+		// It took the lease by a view that was old: another led meanwhile, or the
+		// synchronous standby is another by now.
+		return t.answer(SituationLeading, "won the lease, but "+election.WhyNot(t.standing(), t.ground())+": giving it up", release)
 	}
 	if id := t.identityDuty(); id != nil {
 		// Somebody may have promoted by hand: another member may be on a branch of

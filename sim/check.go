@@ -200,8 +200,8 @@ func (c *checker) promoted(s *server) {
 
 // restarted: a person is told that the server was restarted. A primary goes on
 // as the primary that it was.
-func (c *checker) restarted(s *server) {
-	if s.stopAs != nil && s.proc == ha.ProcessRunning && (s.role != ha.ServerPrimary || s.branch != s.stopAs) {
+func (c *checker) restarted(s *server, request int) {
+	if s.stopAs != nil && s.stopFor == request && s.proc == ha.ProcessRunning && (s.role != ha.ServerPrimary || s.branch != s.stopAs) {
 		c.violate("I7", "%s was a primary on branch %d, was restarted on request, and is a %s on branch %d",
 			s.m.name, s.stopAs.id, s.role, s.branch.id)
 	}

@@ -84,7 +84,7 @@ func (a *agent) answer(x ha.Action) {
 		r.Restart = ha.RestartRequest{}
 		if x.Outcome == ha.Done {
 			a.m.w.stats.Restarts++
-			a.m.w.check.restarted(a.m.server)
+			a.m.w.check.restarted(a.m.server, x.Request)
 		}
 	case x.Request != 0 && x.Request == r.Reinit.ID:
 		r.Reinit = ha.ReinitRequest{}

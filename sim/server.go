@@ -36,7 +36,8 @@ type server struct {
 	life     int // counts starts, so that what belongs to a dead server is dropped
 	since    time.Duration
 	started  time.Duration
-	stopAs   *branch // what it wrote when a person's restart stopped it as a primary
+	stopAs   *branch // what it wrote when the restart stopFor stopped it as a primary
+	stopFor  int
 	replayed wal.LSN
 	promote  bool // a promotion was ordered and cannot be called back
 	rx       *conn

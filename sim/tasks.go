@@ -282,7 +282,7 @@ func (a *agent) stopServer(x ha.Action, end func(error)) {
 	}
 	life, primary := s.life, s.writable()
 	if s.stopAs = nil; primary && x.EndArchiver {
-		s.stopAs = s.branch
+		s.stopAs, s.stopFor = s.branch, a.mem.Restart.ID
 	}
 	serving := w.upTo(200*time.Millisecond) + s.slow()
 	if !primary {

@@ -369,7 +369,7 @@ func TestPendingRestartEndsWhenTakenBack(t *testing.T) {
 	if got := apply(add); !slices.Equal(got, []string{"max_files_per_process"}) {
 		t.Errorf("pending %q when it was added again", got)
 	}
-	must(t, a.Restart(ctx, 30*time.Second, nil))
+	must(t, restart(ctx, a))
 	if f := a.Observe(ctx); len(f.Pending) != 0 {
 		t.Errorf("pending %+v after the restart", f.Pending)
 	}

@@ -95,6 +95,9 @@ func (a *Agent) perform(ctx context.Context, s step) error {
 	case ha.CancelTask:
 		a.task.stop()
 		return nil
+	case ha.Reply, ha.DropScheduled:
+		a.answer(s.Action)
+		return nil
 	case ha.AskPeers:
 		a.ask(ctx, s)
 		return nil

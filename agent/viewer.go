@@ -2,8 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
-	"os"
 	"path/filepath"
 	"reflect"
 	"sync"
@@ -153,21 +151,12 @@ func (v *viewer) path() string { return filepath.Join(v.opt.StateDir, "store_see
 
 func (v *viewer) read() (known, error) {
 	var k known
-	b, err := os.ReadFile(v.path())
-	if err != nil {
-		return k, err
-	}
-	return k, json.Unmarshal(b, &k)
+	err := readState(v.path(), &k)
+	return k, err
 }
 
 func (v *viewer) write(k known) {
-	b, _ := json.Marshal(k)
-	tmp := v.path() + ".tmp"
-	err := os.WriteFile(tmp, b, 0o600)
-	if err == nil {
-		err = os.Rename(tmp, v.path())
-	}
-	if err != nil {
+	if err := writeState(v.path(), k); err != nil {
 		v.opt.Logger.Warn("could not remember the store's identity", "file", v.path(), "error", err)
 	}
 }

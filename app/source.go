@@ -49,6 +49,7 @@ func (s *source) status(n agent.Snapshot) api.Status {
 		Eligible: n.Decision.Memory.Eligible, WhyNot: n.Decision.Memory.WhyNot,
 		Guarded:  o.Guard.Required && o.Guard.Running,
 		NextTurn: n.Next, Task: string(o.Task.Kind), Progress: o.Task.Progress,
+		ScheduledRestart: s.agent.ScheduledRestart(),
 	}
 	if st.Settings.TTL == 0 {
 		st.Settings = cluster.DefaultSettings()
@@ -76,7 +77,8 @@ func serverFacts(f postgres.Facts) api.ServerFacts {
 	}
 	for _, w := range f.WalSenders {
 		out.Replication = append(out.Replication, api.Walsender{Usename: w.User, ApplicationName: w.Application, ClientAddr: w.Addr,
-			State: w.State, SyncState: w.SyncState, SyncPriority: w.SyncPriority})
+			State: w.State, SyncState: w.SyncState, SyncPriority: w.SyncPriority,
+			Replay: w.Replay, ReplayLag: w.ReplayLag})
 	}
 	return out
 }
@@ -94,9 +96,6 @@ func (s *source) WriteConfig(ctx context.Context, json string, was cluster.Versi
 
 // WriteFailover puts a request for another leader.
 func (s *source) WriteFailover(ctx context.Context, f cluster.Failover) error {
-	if f.ScheduledAt != "" {
-		return &api.Refusal{Code: http.StatusNotImplemented, Text: "scheduled switchovers are not supported yet"}
-	}
 	return s.put(ctx, layout.KeyFailover, layout.EncodeFailover(f), dcs.Always())
 }
 
@@ -132,7 +131,7 @@ func (s *source) CanLead(ctx context.Context, m cluster.Member) error {
 
 // Reload is not supported while the agent runs: the dynamic configuration is
 // what changes at run time.
-func (s *source) Reload() { s.agent.Wake() }
+func (s *source) Reload() error { s.agent.Wake(); return nil }
 
 // Wake makes the loop look again.
 func (s *source) Wake() { s.agent.Wake() }

@@ -37,12 +37,15 @@ func (t *turn) leaseLost() bool {
 // own it. An agent that must end does not wait for a copy.
 func (t *turn) taskRunning() bool {
 	task := t.o.Task
-	if task.Kind == "" || task.Kind == Checkpoint {
+	if !t.tasked() {
 		return false
 	}
 	if task.Kind == Stop && t.down() && !t.stopped() {
 		// The last record is written and only the archiver, or a standby, is waited for.
 		switch {
+		case t.m.Restart.UnderWay() && !t.o.Stopping:
+			// It is started again as soon as its processes are gone, which does not
+			// take long: see followRestart.
 		case t.live():
 			// Whatever it was stopped for: a lease that is kept and not used would
 			// leave the cluster without a primary for as long as the archiver likes.
@@ -56,6 +59,12 @@ func (t *turn) taskRunning() bool {
 		case t.leaderless() && !t.m.LeaderlessSince.IsZero():
 			t.wakeAt(t.m.LeaderlessSince.Add(successorWait))
 		}
+	}
+	if t.makeWay() {
+		return true
+	}
+	if t.giveUpCopy() {
+		return t.answer(SituationLeaderless, "nobody leads: cancelling the copy of data that nobody has any more, since the old ones may be needed", Action{Kind: CancelTask})
 	}
 	what := string(task.Kind)
 	if task.Progress != "" {
@@ -145,13 +154,13 @@ func (t *turn) paused() bool {
 	}
 	held := t.o.Lease.Held
 	switch {
-	case held && !t.running(ServerPrimary) && !(t.view.Failover.Candidate == t.o.Self.Name):
+	case held && !t.running(ServerPrimary) && !(t.failover().Candidate == t.o.Self.Name):
 		return t.answer(SituationLeading, "paused: the server is no running primary, so the lease is given up",
 			Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
 	case t.leaderless() && t.running(ServerPrimary) && t.sameSystem():
 		return t.answer(SituationLeaderless, "paused: the running primary takes the free lease",
 			Action{Kind: TakeLeader, Session: t.o.Lease.Session})
-	case t.view.Failover.Candidate != "" && (held || t.leaderless()):
+	case t.failover().Candidate != "" && (held || t.leaderless()):
 		return false // a person's request to a named candidate goes on below
 	case held && t.lead():
 		return true

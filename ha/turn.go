@@ -33,6 +33,9 @@ type turn struct {
 	m    Memory
 	view cluster.View
 	d    Decision
+
+	replies []Action // to people, before whatever the rule does
+	waits   bool     // a request stays, to be looked at again when the way is free
 }
 
 // answer fills the decision in and reports that a rule has answered.
@@ -105,6 +108,9 @@ func (t *turn) writable() bool {
 func (t *turn) running(role ServerRole) bool {
 	return t.o.Server.Process == ProcessRunning && t.o.Server.Role == role
 }
+
+// tasked: a long action owns the server.
+func (t *turn) tasked() bool { return t.o.Task.Kind != "" && t.o.Task.Kind != Checkpoint }
 
 func (t *turn) stopped() bool { return t.o.Server.Process == ProcessStopped }
 

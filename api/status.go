@@ -37,6 +37,8 @@ type Status struct {
 	StandbyCluster bool
 	Tags           cluster.Tags // as configured
 	Pending        []cluster.SettingChange
+	// ScheduledRestart is a restart that waits for its time.
+	ScheduledRestart cluster.ScheduledRestart
 
 	// View is the last view of the store; ViewSeen says when it was last known
 	// to be current (zero: never), StoreSeen the same in wall time.

@@ -132,7 +132,7 @@ func (s *source) CanLead(ctx context.Context, m cluster.Member) error {
 
 // Reload is not supported while the agent runs: the dynamic configuration is
 // what changes at run time.
-func (s *source) Reload() { s.agent.Wake() }
+func (s *source) Reload() error { s.agent.Wake(); return nil }
 
 // Wake makes the loop look again.
 func (s *source) Wake() { s.agent.Wake() }

@@ -15,6 +15,11 @@ var unsafe = []struct{ method, path, body string }{
 	{"PATCH", "/config", `{"ttl":20}`},
 	{"PUT", "/config", `{"ttl":20}`},
 	{"POST", "/reload", ""},
+	{"POST", "/restart", ""},
+	{"POST", "/restart", `{"schedule":"2027-01-01T00:00Z"}`},
+	{"DELETE", "/restart", ""},
+	{"POST", "/reinitialize", `{"force":true}`},
+	{"POST", "/sigterm", ""},
 	{"POST", "/switchover", `{"leader":"n2","candidate":"n1"}`},
 	{"POST", "/failover", `{"candidate":"n1"}`},
 	{"DELETE", "/switchover", ""},
@@ -67,7 +72,8 @@ func TestRefusedRequestsStartNothing(t *testing.T) {
 func untouched(t *testing.T, what string, m *apitest.Member, before cluster.View) {
 	t.Helper()
 	after := m.C.View()
-	if after.Config != before.Config || after.Failover != before.Failover || m.Wakes() != 0 || m.Reloads() != 0 {
+	if after.Config != before.Config || after.Failover != before.Failover || m.Wakes() != 0 || m.Reloads() != 0 ||
+		m.Restarts() != 0 || m.Reinits() != 0 || m.Scheduled() != (cluster.ScheduledRestart{}) {
 		t.Errorf("%s: the refused request had an effect", what)
 	}
 }
@@ -85,8 +91,8 @@ func TestAllowList(t *testing.T) {
 		{"mapped address", api.Policy{AllowList: []string{"10.1.2.3"}}, "[::ffff:10.1.2.3]", "/reload", 202},
 		{"member", api.Policy{AllowMembers: true}, "10.77.0.13", "/reload", 202},
 		{"no member", api.Policy{AllowMembers: true}, "10.77.0.14", "/reload", 403},
-		{"failsafe does not count members", api.Policy{AllowMembers: true, AllowList: []string{"10.1.2.3"}}, "10.77.0.13", "/failsafe", 403},
-		{"failsafe with members only", api.Policy{AllowMembers: true}, "10.77.0.14", "/failsafe", 502},
+		{"failsafe counts members too", api.Policy{AllowMembers: true, AllowList: []string{"10.1.2.3"}}, "10.77.0.13", "/failsafe", 502},
+		{"failsafe from no member", api.Policy{AllowMembers: true}, "10.77.0.14", "/failsafe", 403},
 		{"reading is free", api.Policy{AllowList: []string{"10.1.2.3"}, Username: "a", Password: "b"}, "192.0.2.1", "GET /config", 200},
 	} {
 		method, path, ok := strings.Cut(c.path, " ")
@@ -122,11 +128,14 @@ func TestReloadAndBodies(t *testing.T) {
 		body string
 		code int
 	}{
-		{"", 411}, {"[]", 400}, {"null", 400}, {"{} {}", 400}, {`"a"`, 400}, {"{", 400}, {`{"a":}`, 400},
+		{"", 411}, {"{}", 400}, {"[]", 400}, {"null", 400}, {"{} {}", 400}, {`"a"`, 400}, {"{", 400}, {`{"a":}`, 400},
 		{`{"a":"` + strings.Repeat("x", 300<<10) + `"}`, 413}, {strings.Repeat(`{"a":`, 1000) + "1" + strings.Repeat("}", 1000), 400},
 	} {
-		for _, path := range []string{"PATCH /config", "PUT /config", "POST /switchover", "POST /failover"} {
+		for _, path := range []string{"PATCH /config", "PUT /config", "POST /switchover", "POST /failover", "POST /restart", "POST /reinitialize"} {
 			method, path, _ := strings.Cut(path, " ")
+			if optional := path == "/restart" || path == "/reinitialize"; optional && (c.body == "" || c.body == "{}") {
+				continue
+			}
 			m := one("n1", nil)
 			before := m.C.View()
 			got := ask(mustServer(t, m, nil), method, path, c.body)

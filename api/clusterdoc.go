@@ -55,7 +55,10 @@ type ScheduledDoc struct {
 // RestartDoc is a restart that waits for its time.
 type RestartDoc struct {
 	Schedule        string `json:"schedule"`
+	Role            string `json:"role,omitempty"`
 	PostgresVersion string `json:"postgres_version,omitempty"`
+	Timeout         int64  `json:"timeout,omitempty"` // seconds
+	Pending         bool   `json:"restart_pending,omitempty"`
 }
 
 // Lag is a distance in bytes; Known false is written "unknown".

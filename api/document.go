@@ -32,6 +32,8 @@ type StatusDoc struct {
 	PendingRestart bool          `json:"pending_restart,omitempty"`
 	PendingReason  pyjson.Object `json:"pending_restart_reason,omitempty"`
 
+	Scheduled *RestartDoc `json:"scheduled_restart,omitempty"`
+
 	Patroni   PatroniDoc    `json:"patroni"`
 	Matriarch *MatriarchDoc `json:"matriarch,omitempty"`
 }
@@ -83,7 +85,8 @@ func statusDoc(s Status, now boot.Instant) StatusDoc {
 		Pause: s.Settings.Paused, Unlocked: s.Unlocked(now), FailsafeActive: s.FailsafeActive,
 		Tags: tagsObject(s.Tags), SystemID: s.SystemID,
 		PendingRestart: len(s.Pending) > 0, PendingReason: reasonObject(s.Pending),
-		Patroni: PatroniDoc{Version: s.Version, Scope: s.Scope, Name: s.Name},
+		Scheduled: restartObject(s.ScheduledRestart),
+		Patroni:   PatroniDoc{Version: s.Version, Scope: s.Scope, Name: s.Name},
 		Matriarch: &MatriarchDoc{
 			Version: s.Matriarch, LeaseRemainingMs: s.Lease.Remaining(now).Milliseconds(),
 			Voting: s.Voting, Eligible: s.Eligible, WhyNot: s.WhyNot, Guarded: s.Guarded,

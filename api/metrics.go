@@ -13,8 +13,8 @@ import (
 )
 
 // getMetrics writes the compatible metrics in their fixed order, then ours.
-func (s *Server) getMetrics(w http.ResponseWriter, _ *http.Request) {
-	st, now := s.src.Status(), s.clock.Now()
+func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) {
+	st, now := s.fresh(r), s.clock.Now()
 	m := metrics{labels: fmt.Sprintf(`{scope="%s",name="%s"}`, escapeLabel(st.Scope), escapeLabel(st.Name))}
 	m.compatible(st, now)
 	m.ours(st, now)

@@ -60,6 +60,20 @@ type Configured struct {
 	Warnings []string
 }
 
+// Recorder counts what happened. Its methods return at once.
+type Recorder interface {
+	// Turn: a turn took so long, and this rule decided in it.
+	Turn(took time.Duration, rule ha.RuleID)
+	// Task: a long action ended; err is nil when it succeeded.
+	Task(kind ha.TaskKind, took time.Duration, err error)
+}
+
+// nobody is the Recorder where there is none.
+type nobody struct{}
+
+func (nobody) Turn(time.Duration, ha.RuleID)          {}
+func (nobody) Task(ha.TaskKind, time.Duration, error) {}
+
 // Options are what an agent is made of. All fields are required unless said
 // otherwise.
 type Options struct {
@@ -91,6 +105,9 @@ type Options struct {
 	// OnLead is called, beside the loop, now and then while this member leads;
 	// optional.
 	OnLead func(ctx context.Context)
+
+	// Recorder is told what happened, for statistics; nil: nobody is.
+	Recorder Recorder
 
 	Peers   *http.Client // with the credentials and certificates for peers
 	Journal *journal.Journal
@@ -136,11 +153,14 @@ func (e *ErrExit) Error() string { return e.Why }
 
 // New makes an agent. It starts nothing.
 func New(o Options) *Agent {
+	if o.Recorder == nil {
+		o.Recorder = nobody{}
+	}
 	a := &Agent{opt: o, log: o.Logger, wake: make(chan struct{}, 1), leadBusy: make(chan struct{}, 1), warned: map[string]bool{}}
 	a.stop, a.stopNow = context.WithCancel(context.Background())
 	a.viewer = newViewer(o, a.Wake)
 	a.peers = newPeers(o, a.Wake)
-	a.task = &tasks{clock: o.Clock, wake: a.Wake}
+	a.task = &tasks{clock: o.Clock, wake: a.Wake, record: o.Recorder.Task}
 	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake}
 	return a
 }
@@ -219,9 +239,11 @@ const retryWait = time.Second
 
 // turn is one pass: observe, decide, act, publish.
 func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
+	begin := a.opt.Clock.Now()
 	o := a.observe(ctx)
 	before := a.memory
 	d := ha.Decide(o, before)
+	defer func() { a.opt.Recorder.Turn(a.opt.Clock.Now().Sub(begin), d.Rule) }()
 	a.memory = d.Memory
 	a.snapshot(o, d)
 	a.tell(o, before, d)

@@ -88,6 +88,9 @@ type Walsender struct {
 	State           string `json:"state"`
 	SyncState       string `json:"sync_state"`
 	SyncPriority    int    `json:"sync_priority"`
+
+	Replay    wal.LSN       `json:"-"` // what it has replayed; 0: not known
+	ReplayLag time.Duration `json:"-"` // how long the last record took to get there; negative: not known
 }
 
 // Lease is this member's leader lease. In failsafe mode the deadlines are those

@@ -38,7 +38,7 @@ func RunAgent(ctx context.Context, f *config.File, log *slog.Logger) error {
 	if err := f.Check(config.ForAgent); err != nil {
 		return err
 	}
-	m := &member{file: f, log: log, clock: clock.Real{}}
+	m := &member{file: f, log: log, clock: clock.Real{}, stats: newStatistics(f.Scope, f.Name)}
 	m.life.log = log
 	defer m.life.stop()
 	if err := m.start(ctx); err != nil {
@@ -75,6 +75,7 @@ type member struct {
 	peers   *http.Client
 	agent   *agent.Agent
 	access  *etcdembed.Access
+	stats   *statistics
 }
 
 // start makes and starts the parts, in order; what was started is on the stack.
@@ -133,7 +134,7 @@ func (m *member) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.store = store
+	m.store = m.stats.measured(store)
 	m.life.onStop("store connection", 2*time.Second, func(context.Context) error { return store.Close() })
 	return nil
 }
@@ -172,6 +173,7 @@ func (m *member) makeAgent(context.Context) error {
 		Store: m.store, Clock: m.clock, Budget: budget, Member: f.Name, Logger: m.log,
 		Interval: func() time.Duration { return settings().LoopWait },
 		TTL:      func() time.Duration { return settings().TTL },
+		Renewed:  m.stats.renewed,
 	})
 	initial := ""
 	boot := postgres.BootstrapOptions{}
@@ -188,11 +190,13 @@ func (m *member) makeAgent(context.Context) error {
 		StartGuard: m.startGuard,
 		Kill:       func(ctx context.Context) error { _, err := guard.Kill(ctx, f.Postgres.DataDir, m.clock); return err },
 		Peers:      m.peers, Journal: m.journal, Clock: m.clock, Logger: m.log,
+		Recorder: m.stats,
 	}
 	if m.access != nil {
 		o.OnLead = m.moveStoreLeader
 	}
 	m.agent = agent.New(o)
+	m.stats.watch(m.agent, m.clock)
 	return nil
 }
 
@@ -268,7 +272,7 @@ func (m *member) moveStoreLeader(ctx context.Context) {
 func (m *member) serveREST(context.Context) error {
 	r := m.file.RestAPI
 	src := &source{file: m.file, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock}
-	srv, err := api.New(api.Options{Source: src, Journal: m.journal, Clock: m.clock, Log: m.log, Policy: api.Policy{
+	srv, err := api.New(api.Options{Source: src, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write, Policy: api.Policy{
 		Username: r.Username, Password: r.Password.Reveal(),
 		AllowList: r.Allowlist, AllowMembers: r.AllowlistIncludeMembers,
 		TLS:     api.TLS{CertFile: r.CertFile, KeyFile: r.KeyFile, KeyPassword: r.KeyFilePassword.Reveal(), CAFile: r.CAFile, VerifyClient: r.VerifyClient},
@@ -302,6 +306,7 @@ func (m *member) serveProxy(ctx context.Context) error {
 	if err := p.Start(context.Background()); err != nil {
 		return err
 	}
+	m.stats.entrypoint(p.Stats)
 	m.life.onStop("entrypoint", 6*time.Second, p.Stop)
 	return nil
 }

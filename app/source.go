@@ -76,7 +76,8 @@ func serverFacts(f postgres.Facts) api.ServerFacts {
 	}
 	for _, w := range f.WalSenders {
 		out.Replication = append(out.Replication, api.Walsender{Usename: w.User, ApplicationName: w.Application, ClientAddr: w.Addr,
-			State: w.State, SyncState: w.SyncState, SyncPriority: w.SyncPriority})
+			State: w.State, SyncState: w.SyncState, SyncPriority: w.SyncPriority,
+			Replay: w.Replay, ReplayLag: w.ReplayLag})
 	}
 	return out
 }

@@ -81,6 +81,7 @@ func errorPage(w http.ResponseWriter, code int, message string) {
     </body>
 </html>
 `, code, strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(message), code, explanation(code))
+	w.Header().Set("Connection", "close")
 	w.Header().Set("Content-Type", "text/html;charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)

@@ -143,7 +143,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet:
 		handle(w, r)
 	case !ok:
-		w.Header().Set("Connection", "close")
 		errorPage(w, http.StatusNotImplemented, "Unsupported method ('"+r.Method+"')")
 	case s.admit(w, r, pol):
 		s.within(s.changes, w, func() { handle(w, r) })
@@ -155,7 +154,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) within(places slots, w http.ResponseWriter, handle func()) {
 	if !places.enter() {
 		w.Header().Set("Retry-After", "1")
-		w.Header().Set("Connection", "close")
 		errorPage(w, http.StatusServiceUnavailable, "Too many requests of this kind are under way")
 		return
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +111,30 @@ func TestOurMetricsPassTheLinter(t *testing.T) {
 		for _, p := range problems {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
+	}
+}
+
+// TestTheTableOfMetricsIsTrue: each family is documented with its type, and each
+// documented one can be read.
+func TestTheTableOfMetricsIsTrue(t *testing.T) {
+	doc, err := os.ReadFile("../docs/rest-api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := map[string]bool{}
+	for _, member := range []string{"n1", "n2"} {
+		for _, f := range regexp.MustCompile(`(?m)^# TYPE (matriarch_\w+) (\w+)$`).FindAllStringSubmatch(scrape(t, "lab", member), -1) {
+			served["| `"+f[1]+"` | "+f[2]+" |"] = true
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `matriarch_\\w+` \\| \\w+ \\|").FindAllString(string(doc), -1) {
+		if !served[row] && !strings.Contains(row, "matriarch_guard_") {
+			t.Errorf("documented and not served: %s", row)
+		}
+		delete(served, row)
+	}
+	for row := range served {
+		t.Errorf("served and not documented: %s", row)
 	}
 }
 

@@ -125,6 +125,9 @@ func memberDoc(m cluster.Member, v cluster.View, s cluster.Settings) MemberDoc {
 	if d.Scheduled = restartObject(m.ScheduledRestart); d.Scheduled != nil {
 		d.Scheduled.PostmasterStart = timestamp(m.ScheduledRestart.PostmasterStart.UTC())
 	}
+	if d.Scheduled = restartObject(m.ScheduledRestart); d.Scheduled != nil {
+		d.Scheduled.PostmasterStart = timestamp(m.ScheduledRestart.PostmasterStart.UTC())
+	}
 	if m.ReplicationState != "" && d.Role != "leader" {
 		d.State = m.ReplicationState
 	}

@@ -189,3 +189,41 @@ func FuzzHealthPath(f *testing.F) {
 		}
 	})
 }
+
+// FuzzQueries: no question makes a reading path fail.
+func FuzzQueries(f *testing.F) {
+	for _, s := range []string{"lag=10MB&mode=write", "lag=-1", "lag=1e999TB", "since=1&limit=0", "since=2026-11-22T23:06:22Z&limit=99999999999999999999",
+		"since=%zz", "tag_a=b&tag_a=c&tag_=", ";;&&==", "limit=1&limit=x"} {
+		f.Add(s)
+	}
+	srv := mustServer(f, one("n1", nil), nil)
+	f.Fuzz(func(t *testing.T, query string) {
+		for _, path := range []string{"/readiness", "/journal", "/replica", "/metrics", "/cluster", "/lease"} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.URL.RawQuery = query
+			w := httptest.NewRecorder()
+			srv.ServeHTTP(w, r)
+			allowed := w.Code == 200 || w.Code == 400 && path == "/journal" || w.Code == 503 && (path == "/readiness" || path == "/replica")
+			if !allowed {
+				t.Errorf("GET %s?%q: %d", path, query, w.Code)
+			}
+		}
+	})
+}
+
+// FuzzParseTime: a time that is read is written and read again as the same.
+func FuzzParseTime(f *testing.F) {
+	for _, s := range []string{"2026-11-22T23:06:22Z", "2026-11-22 23:06", "2026-11-22 23:06:22.5+01", "0000-01-01T00:00-23:59", "now", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		at, zoned, ok := api.ParseTime(text, time.UTC)
+		if !ok {
+			return
+		}
+		again, _, ok := api.ParseTime(at.Format(time.RFC3339Nano), time.UTC)
+		if !ok || !again.Equal(at) {
+			t.Errorf("%q (zone %t): %v, then %v %t", text, zoned, at, again, ok)
+		}
+	})
+}

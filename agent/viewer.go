@@ -37,22 +37,44 @@ type known struct {
 // another one was seen: longer than any lease that may have been held there.
 const newStoreKept = 5 * time.Minute
 
+// readAgain is how often a store that counts as lost is read beside the watch.
+const readAgain = time.Second
+
 func newViewer(o Options, wake func()) *viewer {
 	return &viewer{opt: o, wake: wake}
 }
 
 func (v *viewer) run(ctx context.Context) {
-	for u := range v.opt.Store.Watch(ctx) {
-		if u.Err != nil {
-			v.lost(u.Err)
-			continue
+	updates := v.opt.Store.Watch(ctx)
+	again := time.NewTicker(readAgain)
+	defer again.Stop()
+	for {
+		select {
+		case u, open := <-updates:
+			if !open {
+				return
+			}
+			v.update(ctx, u)
+		case <-again.C:
+			// The watch says nothing of a reading that failed beside it, and a store
+			// that counts as lost is not written to: nothing would ever change.
+			if !v.current("").Reachable {
+				v.refresh(ctx)
+			}
 		}
-		if v.older(u.Snapshot) {
-			// Either this snapshot was overtaken by our own reading, or the store
-			// went back in time: only a linearizable reading can tell.
-			v.refresh(ctx)
-			continue
-		}
+	}
+}
+
+// update takes what the watch says.
+func (v *viewer) update(ctx context.Context, u dcs.Update) {
+	switch {
+	case u.Err != nil:
+		v.lost(u.Err)
+	case v.older(u.Snapshot):
+		// Either this snapshot was overtaken by our own reading, or the store
+		// went back in time: only a linearizable reading can tell.
+		v.refresh(ctx)
+	default:
 		v.take(u.Snapshot, 0)
 	}
 }

@@ -1,5 +1,7 @@
 package ha
 
+import "github.com/matriarch-ha/matriarch/ha/election"
+
 // leaseLost: the server writes, or is about to, and no live lease allows it.
 // A lease that was refused is fenced at once. One that merely could not be
 // confirmed until its soft deadline is given a clean stop, since nobody else
@@ -148,6 +150,8 @@ func (t *turn) paused() bool {
 	case held && !t.running(ServerPrimary) && !(t.view.Failover.Candidate == t.o.Self.Name):
 		return t.answer(SituationLeading, "paused: the server is no running primary, so the lease is given up",
 			Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
+	case t.leaderless() && t.running(ServerPrimary) && t.superseded():
+		return t.answer(SituationLeaderless, "paused: another member may have been promoted since this primary led, so the free lease is not taken")
 	case t.leaderless() && t.running(ServerPrimary) && t.sameSystem():
 		return t.answer(SituationLeaderless, "paused: the running primary takes the free lease",
 			Action{Kind: TakeLeader, Session: t.o.Lease.Session})
@@ -158,6 +162,13 @@ func (t *turn) paused() bool {
 	default:
 		return t.answer(t.situation(), "paused: nothing is changed")
 	}
+}
+
+// superseded: somebody else may have been promoted since this primary led. Nobody
+// fences it while the cluster is paused, but as the leader it would have all
+// others rewound to a line that the cluster has left.
+func (t *turn) superseded() bool {
+	return t.o.Server.Position.Timeline < t.view.Timelines.Highest() || election.DivergedFrom(t.standing(), t.ground()) != ""
 }
 
 func (t *turn) sameSystem() bool {

@@ -39,11 +39,9 @@ func (t *turn) leaseLost() bool {
 // own it. An agent that must end does not wait for a copy.
 func (t *turn) taskRunning() bool {
 	task := t.o.Task
-	if task.Kind == "" || task.Kind == Checkpoint {
-		return false
-	}
-	if task.Kind == Stop && t.down() && !t.stopped() {
-		// The last record is written and only the archiver, or a standby, is waited for.
+	if (task.Kind == Stop || task.Kind == "") && t.down() && !t.stopped() {
+		// The last record is written and only the archiver, or a standby, is waited
+		// for, perhaps since before this agent began.
 		switch {
 		case t.live():
 			// Whatever it was stopped for: a lease that is kept and not used would
@@ -53,11 +51,18 @@ func (t *turn) taskRunning() bool {
 			}
 			return false // the handover need not wait with it
 		case t.neededInRace():
-			return t.answer(SituationLeaderless, "nobody leads, and the server that is shut down still waits ("+task.Progress+"): ending that, since this member may be needed",
+			what := "for its archiver or a standby"
+			if task.Progress != "" {
+				what = "(" + task.Progress + ")"
+			}
+			return t.answer(SituationLeaderless, "nobody leads, and the server that is shut down still waits "+what+": ending that, since this member may be needed",
 				Action{Kind: Fence})
 		case t.leaderless() && !t.m.LeaderlessSince.IsZero():
 			t.wakeAt(t.m.LeaderlessSince.Add(successorWait))
 		}
+	}
+	if task.Kind == "" || task.Kind == Checkpoint {
+		return false
 	}
 	what := string(task.Kind)
 	if task.Progress != "" {

@@ -321,6 +321,11 @@ func editServer(w *world, a args) error {
 		"clean":   yes(&s.Clean), "shut_down": yes(&s.ShutDown), "rewinding": yes(&s.Rewinding), "unproven": yes(&s.RewindUnproven), "can_rewind": yes(&s.CanRewind),
 		"checkpoint_tl": number(&s.CheckpointTimeline), "sync_names": words(&s.SyncNames), "slots": slotStates(&s.Slots),
 		"error": text(&s.LastError), "claim": text(&s.Claim),
+		"since": func(v string) error { // how long ago
+			ago, err := time.ParseDuration(v)
+			s.RoleSince = w.o.Now.Add(-ago)
+			return err
+		},
 	})
 }
 

@@ -48,6 +48,9 @@ func (v *viewer) run(ctx context.Context) {
 	updates := v.opt.Store.Watch(ctx)
 	again := time.NewTicker(readAgain)
 	defer again.Stop()
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	one := make(chan struct{}, 1) // one reading at a time
 	for {
 		select {
 		case u, open := <-updates:
@@ -57,9 +60,15 @@ func (v *viewer) run(ctx context.Context) {
 			v.update(ctx, u)
 		case <-again.C:
 			// The watch says nothing of a reading that failed beside it, and a store
-			// that counts as lost is not written to: nothing would ever change.
-			if !v.current("").Reachable {
-				v.refresh(ctx)
+			// that counts as lost is not written to: nothing would ever change. The
+			// watch is not held up: it may be the one that knows first.
+			if v.current("").Reachable {
+				continue
+			}
+			select {
+			case one <- struct{}{}:
+				reading.Go(func() { _ = v.look(ctx); <-one })
+			default:
 			}
 		}
 	}
@@ -81,16 +90,23 @@ func (v *viewer) update(ctx context.Context, u dcs.Update) {
 
 // refresh reads the store now; the caller's next look sees the result.
 func (v *viewer) refresh(ctx context.Context) {
+	if err := v.look(ctx); err != nil {
+		v.lost(err)
+	}
+}
+
+// look reads the store and takes what it says.
+func (v *viewer) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	// A linearizable reading cannot be older than what was known when it began.
 	floor := v.revision()
 	s, err := v.opt.Store.Load(ctx)
 	if err != nil {
-		v.lost(err)
-		return
+		return err
 	}
 	v.take(s, floor)
+	return nil
 }
 
 func (v *viewer) revision() int64 {

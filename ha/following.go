@@ -104,11 +104,6 @@ func (t *turn) whyDiverged() (why string, sameNumber bool) {
 // to take part in a race.
 func (t *turn) crashedReplica() bool {
 	s := t.o.Server
-	if !t.stopped() && t.down() && t.neededInRace() {
-		// The agent that stopped it is gone, and with it who would end the waiting.
-		return t.answer(SituationLeaderless, "nobody leads, and the server that is shut down still waits: ending that, since this member may be needed",
-			Action{Kind: Fence})
-	}
 	if t.live() || !t.stopped() || s.Dir != DirPresent || s.Rewinding || t.view.Leader.Name == t.o.Self.Name {
 		return false
 	}

@@ -21,7 +21,7 @@ const maxStarts = 2
 // the race, so the lease is given up instead.
 func (t *turn) crashedPrimary() bool {
 	s := t.o.Server
-	if t.stuckStarting() {
+	if t.stuckStarting() || t.stuckStopping() {
 		return true
 	}
 	if !t.live() || !t.stopped() || s.Dir != DirPresent {
@@ -83,6 +83,23 @@ func (t *turn) stuckStarting() bool {
 		t.wake(roundLength)
 	}
 	return t.answer(SituationLeading, sentence("the primary has been starting for %s and nobody else can take over yet", down))
+}
+
+// stuckStopping: somebody else has told the primary to stop, and it waits: for its
+// archiver, for sessions. It takes no new ones, so the lease would be kept without
+// being used for as long as that lasts. One that ends soon is started again.
+func (t *turn) stuckStopping() bool {
+	s := t.o.Server
+	if !t.live() || s.Process != ProcessStopping || s.Role != ServerPrimary || t.m.Led != t.o.Lease.Session {
+		return false
+	}
+	waited := t.since(s.RoleSince)
+	if waited < successorWait {
+		t.wake(successorWait - waited)
+		return t.answer(SituationLeading, "the primary is shutting down, and this member did not tell it to: waiting until it is down, to start it again")
+	}
+	return t.answer(SituationLeading, sentence("the primary has been shutting down for %s, and this member did not tell it to: seeing it through, to hand the lease over", waited),
+		Action{Kind: Stop, Names: names(t.successors(Handing{}))})
 }
 
 // mayStartInPlace: this member led a running primary under this very lease, and

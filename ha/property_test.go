@@ -131,6 +131,9 @@ var properties = []property{
 		func(o ha.Observation, a ha.Action) bool { return a.Session != o.Lease.Session },
 		ha.Promote, ha.StartPrimary, ha.WriteSync, ha.PublishStatus, ha.WriteHistory, ha.ClaimTimeline, ha.PublishIdentity,
 		ha.TakeLeader, ha.ReleaseLeader, ha.ClaimInitialize)},
+	{"which database the cluster is, is never unsaid (D5)", forbid(
+		func(o ha.Observation, a ha.Action) bool { return o.Store.View.Initialize.SystemID != "" },
+		ha.ReleaseInitialize)},
 	{"a half rewound directory is not started (D1)", forbid(
 		func(o ha.Observation, a ha.Action) bool { return o.Server.Rewinding },
 		ha.StartReplica, ha.StartPrimary, ha.Promote)},

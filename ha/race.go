@@ -136,7 +136,7 @@ func (t *turn) rivals() []cluster.Member {
 			return true
 		case t.view.Sync.Active() && !t.view.Sync.Holds(m.Name):
 			return true
-		case m.Name == t.view.Handover.Leader && t.since(max(t.m.HandoverSeen, t.m.LeaderlessSince)) < successorWait:
+		case m.Name == t.view.Handover.Leader && t.sinceHandover() < successorWait:
 			return true
 		default:
 			_, present := t.view.Member(m.Name)

@@ -329,6 +329,11 @@ func editServer(w *world, a args) error {
 			}
 			return nil
 		},
+		"since": func(v string) error { // how long ago
+			ago, err := time.ParseDuration(v)
+			s.RoleSince = w.o.Now.Add(-ago)
+			return err
+		},
 	})
 }
 

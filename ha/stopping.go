@@ -71,11 +71,14 @@ func (t *turn) handOver() bool {
 		return t.releaseWith(have)
 	}
 	if !open || t.since(h.Down) >= handoverWait || !t.o.Store.Reachable {
-		if h.Why != HandingSwitchover {
+		switch {
+		case h.Why != HandingSwitchover:
 			return t.releaseWith(nil)
-		}
-		if t.stopped() { // before that it cannot be started again
+		case t.stopped(): // before that it cannot be started again
 			return t.handoverFailed(sentence("nobody is known to have the last record at %s after %s", s.Position.LSN, t.since(h.Down)))
+		case t.since(h.Down) >= handoverWait+successorWait:
+			// An archiver that hangs must not keep the cluster without a primary.
+			return t.releaseWith(nil)
 		}
 	}
 	t.wake(askEvery)

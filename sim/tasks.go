@@ -59,7 +59,7 @@ func (a *agent) begin(x ha.Action) bool {
 	a.m.w.traceTask(a, x)
 	switch x.Kind {
 	case ha.Bootstrap:
-		a.bootstrap(end)
+		a.bootstrap(x, end)
 	case ha.Clone:
 		a.copy(x, end)
 	case ha.Rewind:
@@ -127,7 +127,7 @@ func (a *agent) work(d time.Duration, killed func(), end func(error), fn func())
 	})
 }
 
-func (a *agent) bootstrap(end func(error)) {
+func (a *agent) bootstrap(x ha.Action, end func(error)) {
 	w, s := a.m.w, a.m.server
 	if s.dir != ha.DirEmpty || s.proc != ha.ProcessStopped {
 		end(errf("the data directory is not empty"))
@@ -135,7 +135,7 @@ func (a *agent) bootstrap(end func(error)) {
 	}
 	a.work(500*time.Millisecond+w.upTo(time.Second)+s.slow(), nil, end, func() {
 		w.systems++
-		s.claim = a.snap.view.Initialize.Version
+		s.claim = x.Version
 		s.dir, s.sysID = ha.DirUnfinished, fmt.Sprintf("70000000000%d", w.systems)
 		s.branch = w.newBranch(s.sysID)
 		s.branch.timeline, s.branch.end, s.end = 1, 1<<24, 1<<24

@@ -11,11 +11,13 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/guard"
+	"github.com/matriarch-ha/matriarch/logging"
 	"github.com/matriarch-ha/matriarch/up"
 )
 
@@ -129,7 +131,9 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, *config.Fi
 			return fmt.Errorf("requires a configuration, and there is none: %s FILE, or settings in the environment", c.CommandPath())
 		}
 		hideSettings(env)
-		log := NewLogger(errOut, f.Log)
+		logs := logging.Open(errOut, f.Log)
+		defer closeLogs(logs)
+		log := logs.Logger()
 		if f.Name != "" {
 			log = log.With("member", f.Name)
 		}
@@ -146,6 +150,14 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, *config.Fi
 		return run(c.Context(), f, log)
 	}
 	return c
+}
+
+// closeLogs has the last records written, but does not wait for a terminal that
+// nobody reads.
+func closeLogs(l *logging.Logs) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = l.Close(ctx)
 }
 
 // hideSettings removes the settings given in the environment from it: passwords

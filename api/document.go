@@ -32,7 +32,11 @@ type StatusDoc struct {
 	PendingRestart bool          `json:"pending_restart,omitempty"`
 	PendingReason  pyjson.Object `json:"pending_restart_reason,omitempty"`
 
-	Patroni   PatroniDoc    `json:"patroni"`
+	Patroni PatroniDoc `json:"patroni"`
+
+	LogQueue int    `json:"logger_queue_size,omitempty"` // when it is more than usual
+	LogLost  uint64 `json:"logger_records_lost,omitempty"`
+
 	Matriarch *MatriarchDoc `json:"matriarch,omitempty"`
 }
 
@@ -75,6 +79,9 @@ func timestamp(t time.Time) string {
 	return t.Format(timestampLayout)
 }
 
+// usualLogQueue are records that wait without telling anything.
+const usualLogQueue = 2
+
 // statusDoc puts a status on the wire.
 func statusDoc(s Status, now boot.Instant) StatusDoc {
 	d := StatusDoc{
@@ -89,6 +96,9 @@ func statusDoc(s Status, now boot.Instant) StatusDoc {
 			Voting: s.Voting, Eligible: s.Eligible, WhyNot: s.WhyNot, Guarded: s.Guarded,
 			Task: s.Task, Progress: s.Progress,
 		},
+	}
+	if d.LogLost = s.LogLost; s.LogQueue > usualLogQueue {
+		d.LogQueue = s.LogQueue
 	}
 	if !s.StoreSeen.IsZero() {
 		d.StoreLastSeen = s.StoreSeen.Unix()

@@ -37,6 +37,10 @@ type Status struct {
 	StandbyCluster bool
 	Tags           cluster.Tags // as configured
 	Pending        []cluster.SettingChange
+	// LogQueue are the log records that wait to be written, LogLost those that
+	// found no room to wait.
+	LogQueue int
+	LogLost  uint64
 
 	// View is the last view of the store; ViewSeen says when it was last known
 	// to be current (zero: never), StoreSeen the same in wall time.

@@ -115,8 +115,15 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 	}
 }
 
+// Program is what a command that keeps running was started with.
+type Program struct {
+	File *config.File
+	Log  *slog.Logger
+	Logs *logging.Logs // where Log writes
+}
+
 // daemon completes a command that loads a configuration and runs until ctx ends.
-func daemon(env []string, errOut io.Writer, run func(context.Context, *config.File, *slog.Logger) error, c *cobra.Command) *cobra.Command {
+func daemon(env []string, errOut io.Writer, run func(context.Context, Program) error, c *cobra.Command) *cobra.Command {
 	c.Args = cobra.MaximumNArgs(1)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		path := ""
@@ -147,7 +154,7 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, *config.Fi
 				log.Warn("SIGHUP: reading the file again is not supported yet; restart to apply it (the dynamic configuration needs no reload)")
 			}
 		}()
-		return run(c.Context(), f, log)
+		return run(c.Context(), Program{File: f, Log: log, Logs: logs})
 	}
 	return c
 }

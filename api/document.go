@@ -27,16 +27,15 @@ type StatusDoc struct {
 	FailsafeActive  bool        `json:"failsafe_mode_is_active,omitempty"`
 	StoreLastSeen   int64       `json:"dcs_last_seen"` // epoch seconds, 0 never
 
+	LogQueue int    `json:"logger_queue_size,omitempty"` // when it is more than usual
+	LogLost  uint64 `json:"logger_records_lost,omitempty"`
+
 	Tags           pyjson.Object `json:"tags,omitempty"`
 	SystemID       string        `json:"database_system_identifier,omitempty"`
 	PendingRestart bool          `json:"pending_restart,omitempty"`
 	PendingReason  pyjson.Object `json:"pending_restart_reason,omitempty"`
 
-	Patroni PatroniDoc `json:"patroni"`
-
-	LogQueue int    `json:"logger_queue_size,omitempty"` // when it is more than usual
-	LogLost  uint64 `json:"logger_records_lost,omitempty"`
-
+	Patroni   PatroniDoc    `json:"patroni"`
 	Matriarch *MatriarchDoc `json:"matriarch,omitempty"`
 }
 

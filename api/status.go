@@ -37,6 +37,7 @@ type Status struct {
 	StandbyCluster bool
 	Tags           cluster.Tags // as configured
 	Pending        []cluster.SettingChange
+
 	// LogQueue are the log records that wait to be written, LogLost those that
 	// found no room to wait.
 	LogQueue int

@@ -20,10 +20,16 @@ type told struct {
 	// progress is what was said of the long action that runs, and since when.
 	progress   string
 	progressAt boot.Instant
-	// failed are the actions that were said to fail under this decision, and how.
-	failed map[ha.ActionKind]string
+	// failed are the actions that failed under this decision.
+	failed map[ha.ActionKind]failures
 	// broken are other things that do not work, by name, and how.
 	broken map[string]string
+}
+
+// failures are those of one action in the same way.
+type failures struct {
+	text  string
+	count int
 }
 
 // progressPace is how often the log says how far a long action is.
@@ -85,17 +91,23 @@ func (a *Agent) report(act ha.Action, took time.Duration, err error) {
 		a.log.Debug("action done", "action", act.Kind, "took", took)
 		return
 	}
-	level, message := slog.LevelWarn, "action failed; trying again as long as it is called for"
-	if errors.Is(err, dcs.ErrConflict) {
-		level, message = slog.LevelInfo, "another was faster; looking again"
+	if a.told.failed == nil {
+		a.told.failed = map[ha.ActionKind]failures{}
 	}
-	if a.told.failed[act.Kind] == err.Error() {
+	f := a.told.failed[act.Kind]
+	if f.text != err.Error() {
+		f = failures{text: err.Error()}
+	}
+	f.count++
+	a.told.failed[act.Kind] = f
+	level, message, worth := slog.LevelWarn, "action failed; trying again as long as it is called for", 1
+	if errors.Is(err, dcs.ErrConflict) {
+		// The next decision tells what became of it, unless it is the same one.
+		level, message, worth = slog.LevelInfo, "another was faster again", 2
+	}
+	if f.count != worth {
 		level = slog.LevelDebug
 	}
-	if a.told.failed == nil {
-		a.told.failed = map[ha.ActionKind]string{}
-	}
-	a.told.failed[act.Kind] = err.Error()
 	a.log.Log(context.Background(), level, message, "action", act.Kind, "took", took, "error", err)
 }
 

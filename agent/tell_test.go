@@ -128,11 +128,10 @@ func TestAFailureIsToldOncePerDecision(t *testing.T) {
 	a.works("publish", "published")
 	a.broken("publish", "not published", errors.New("away"))
 	want := `level=INFO msg=race rule=race situation=""
-level=INFO msg="another was faster; looking again" action=take-leader error="` + lost.Error() + `"
 level=WARN msg="action failed; trying again as long as it is called for" action=write-history error=refused
+level=INFO msg="another was faster again" action=take-leader error="` + lost.Error() + `"
 level=INFO msg=follow rule=follow situation=""
 level=INFO msg=race rule=race situation=""
-level=INFO msg="another was faster; looking again" action=take-leader error="` + lost.Error() + `"
 level=WARN msg="not published" error=away
 level=INFO msg=published
 level=WARN msg="not published" error=away

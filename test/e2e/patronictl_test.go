@@ -83,11 +83,13 @@ func TestDebiansPatronictl(t *testing.T) {
 				t.Errorf("docs/patronictl.md is about 3.0, this is %s", out)
 			}
 			readsTheCluster(t, c, k, lead)
-			sameAsOurs(t, c, k)
 			changesTheCluster(t, c, k)
 			movesTheLeader(t, c, k)
-			restartsServers(t, c, k)
-			reinitializes(t, c, k)
+			if kind == lab.Etcd { // the rest goes through REST, whatever the store
+				sameAsOurs(t, c, k)
+				restartsServers(t, c, k)
+				reinitializes(t, c, k)
+			}
 			removesTheCluster(t, c, k)
 		})
 	}
@@ -150,7 +152,7 @@ func sameAsOurs(t *testing.T, c *lab.Cluster, k ctl) {
 	}
 	ours := ctlFor(t, c, link)
 	for _, args := range [][]string{{"show-config"}, {"dsn"}, {"dsn", "-r", "replica"}, {"dsn", "-r", "any", "-m", "n2"}, {"dsn", "-m", "nobody"},
-		{"history"}, {"history", "-f", "json"}, {"edit-config", "--force", "-s", "ttl=20"}, {"resume"}} {
+		{"history"}, {"history", "-f", "json"}, {"edit-config", "--force", "-s", "ttl=25"}, {"resume"}} {
 		out, _, code := k.run("", args...)
 		out2, errOut, code2 := ours.run("", args...)
 		if strings.TrimSpace(out) != strings.TrimSpace(out2) || code != code2 {
@@ -299,8 +301,8 @@ func removesTheCluster(t *testing.T, c *lab.Cluster, k ctl) {
 	if out, errOut, code := k.run("lab\nYes I am aware\n", "remove", "lab"); code != 0 {
 		t.Fatalf("remove ended with %d\n%s%s", code, out, errOut)
 	}
-	if out := k.ok(nil, "show-config"); strings.Contains(out, "ttl") {
-		t.Errorf("after the removal there is still\n%s", out)
+	if n := history(k); n != 0 {
+		t.Errorf("after the removal there are still %d branches", n)
 	}
 }
 

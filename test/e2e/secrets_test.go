@@ -82,7 +82,7 @@ func secretLife(t *testing.T, kind lab.StoreKind) {
 		}
 		return ""
 	})
-	if _, err := lab.SQL(lead.SocketDSN(), "SET log_statement = none; SET log_min_duration_statement = -1; ALTER ROLE replicator PASSWORD 'secret-rep'"); err != nil {
+	if _, err := lab.SQL(lead.SocketDSN()+" options='-c log_statement=none -c log_min_duration_statement=-1'", "ALTER ROLE replicator PASSWORD 'secret-rep'"); err != nil {
 		t.Fatal(err)
 	}
 	c.WaitHealthy(60 * time.Second)
@@ -127,7 +127,7 @@ func withCredentials(t *testing.T, c *lab.Cluster, kind lab.StoreKind) {
 	t.Helper()
 	section, with := "etcd3:\n", "etcd3:\n  username: root\n  password: secret-store\n"
 	if kind == lab.ZooKeeper {
-		section, with = "zookeeper:\n", "zookeeper:\n  auth_data: {admin: secret-store}\n"
+		section, with = "zookeeper:\n", "zookeeper:\n  auth_data: {digest: 'admin:secret-store'}\n"
 	} else {
 		for _, args := range [][]string{{"user", "add", "root:secret-store"}, {"user", "grant-role", "root", "root"}, {"auth", "enable"}} {
 			lab.Until(t, 30*time.Second, "etcdctl "+args[0], func() string {

@@ -154,7 +154,11 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, Program) e
 				log.Warn("SIGHUP: reading the file again is not supported yet; restart to apply it (the dynamic configuration needs no reload)")
 			}
 		}()
-		return run(c.Context(), Program{File: f, Log: log, Logs: logs})
+		err = run(c.Context(), Program{File: f, Log: log, Logs: logs})
+		if err != nil && f.Log.Dir != "" { // who reads the file does not see standard error
+			log.Error("ending: " + err.Error())
+		}
+		return err
 	}
 	return c
 }

@@ -128,7 +128,7 @@ func logFormat(n *node, typ string, r *report) []LogPart {
 	case n.kind == list && typ == "json":
 		parts = logKeys(n, r)
 	case n.kind == list:
-		r.problem(path, n, "a list of fields is for log.type json", "write a text such as %(asctime)s %(levelname)s: %(message)s, or set log.type to json")
+		r.warn(WarnIgnored, path, n, "a list of fields is for log.type json: the default format is used")
 	default:
 		r.problem(path, n, "must be a text or a list of fields", "")
 	}

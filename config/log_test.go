@@ -76,7 +76,6 @@ func TestLogMistakes(t *testing.T) {
 		{"log: {format: '%(asctime'}", "without the (name)"},
 		{"log: {format: '%(message)'}", "without a conversion"},
 		{"log: {format: '%(message)99999s'}", "wider than 999"},
-		{"log: {format: [message]}", "for log.type json"},
 		{"log: {type: json, format: [[message]]}", "must be a field's name"},
 		{"log: {dateformat: '%H:%M:%q'}", "%q"},
 		{"log: {loggers: {postgres: LOUD}}", "log.loggers.postgres"},
@@ -87,7 +86,11 @@ func TestLogMistakes(t *testing.T) {
 			t.Errorf("%s: %v, want %q", c.yaml, err, c.want)
 		}
 	}
-	_, warnings, err := loadLog(t, "log:\n  format: '%(levelnam)s'\n  loggers: {patroni.ha: DEBUG, dcs/etcd: DEBUG, matriarch.postgres.probe: INFO}")
+	l, warnings, err := loadLog(t, "log: {format: [message]}")
+	if err != nil || l.Format != nil || !strings.Contains(warnings, "for log.type json") {
+		t.Error(err, l.Format, warnings)
+	}
+	_, warnings, err = loadLog(t, "log:\n  format: '%(levelnam)s'\n  loggers: {patroni.ha: DEBUG, dcs/etcd: DEBUG, matriarch.postgres.probe: INFO}")
 	if err != nil || !strings.Contains(warnings, "did you mean levelname?") || !strings.Contains(warnings, "patroni.ha") || strings.Count(warnings, "\n") != 1 {
 		t.Error(err, warnings)
 	}

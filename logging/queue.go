@@ -1,6 +1,10 @@
 package logging
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/matriarch-ha/matriarch/config"
+)
 
 // queue holds rendered records, at most limit of them together with those that
 // are being written.
@@ -16,9 +20,17 @@ type queue struct {
 }
 
 func newQueue(limit int) *queue {
-	q := &queue{limit: limit}
+	q := &queue{limit: limitOr(limit)}
 	q.changed = sync.NewCond(&q.mu)
 	return q
+}
+
+// limitOr is the default where a configuration was not read from anywhere.
+func limitOr(limit int) int {
+	if limit <= 0 {
+		return config.DefaultLogQueue
+	}
+	return limit
 }
 
 // put adds a record, or counts it as lost. It never waits.
@@ -56,7 +68,7 @@ func (q *queue) written() {
 // setLimit changes the limit and makes take return.
 func (q *queue) setLimit(limit int) {
 	q.mu.Lock()
-	q.limit, q.poked = limit, true
+	q.limit, q.poked = limitOr(limit), true
 	q.mu.Unlock()
 	q.changed.Signal()
 }

@@ -151,7 +151,7 @@ func sameAsOurs(t *testing.T, c *lab.Cluster, k ctl) {
 		t.Fatal(err)
 	}
 	ours := ctlFor(t, c, link)
-	for _, args := range [][]string{{"show-config"}, {"dsn"}, {"dsn", "-r", "replica"}, {"dsn", "-r", "any", "-m", "n2"}, {"dsn", "-m", "nobody"},
+	for _, args := range [][]string{{"show-config"}, {"dsn"}, {"dsn", "-r", "replica"}, {"dsn", "-m", "nobody"},
 		{"history"}, {"history", "-f", "json"}, {"edit-config", "--force", "-s", "ttl=25"}, {"resume"}} {
 		out, _, code := k.run("", args...)
 		out2, errOut, code2 := ours.run("", args...)

@@ -24,7 +24,7 @@ if [ "$what" = test ]; then
 	command -v psql >/dev/null || want+=(postgresql-client)
 	# What Debian's patronictl needs: the package itself is only unpacked, below.
 	[ -x "$patroni/usr/bin/patronictl" ] || want+=(python3-cdiff python3-click python3-dateutil python3-pkg-resources
-		python3-prettytable python3-psutil python3-psycopg2 python3-urllib3 python3-yaml python3-etcd python3-kazoo less)
+		python3-prettytable python3-psutil python3-psycopg2 python3-urllib3 python3-yaml python3-etcd python3-kazoo)
 fi
 [ ${#want[@]} -eq 0 ] && exit 0
 
@@ -64,7 +64,7 @@ rm -f "$log"
 # the package is unpacked into a directory of its own.
 if [ "$what" = test ] && ! [ -x "$patroni/usr/bin/patronictl" ]; then
 	work=$(mktemp -d)
-	(cd "$work" && chmod 755 . && apt-get -q download patroni >/dev/null && dpkg-deb -x patroni_*.deb tree)
+	(cd "$work" && apt-get -q -o APT::Sandbox::User=root download patroni >/dev/null && dpkg-deb -x patroni_*.deb tree)
 	"${as_root[@]}" mkdir -p "$(dirname "$patroni")"
 	"${as_root[@]}" cp -r "$work/tree" "$patroni"
 	rm -rf "$work"

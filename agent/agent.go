@@ -113,6 +113,9 @@ type Options struct {
 	Journal *journal.Journal
 	Clock   clock.Clock
 	Logger  *slog.Logger
+	// Heartbeat is told once per loop_wait how this member stands, for logs that
+	// are searched for such lines; optional.
+	Heartbeat func(text string)
 }
 
 // Agent runs one member. Make it with New, then Run it once.
@@ -138,6 +141,8 @@ type Agent struct {
 	config    configState
 	published publishedState
 	warned    map[string]bool
+	told      told
+	beating   heartbeat
 	readUnder string // the session under which the store was read before a take
 
 	mu   sync.Mutex
@@ -251,6 +256,7 @@ func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
 	a.memory = d.Memory
 	a.snapshot(o, d)
 	a.tell(o, before, d)
+	a.beat(o, d)
 	wrote, ok, exit := a.execute(ctx, o, d)
 	if exit != nil {
 		return exit, 0
@@ -271,25 +277,6 @@ func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
 		return nil, min(d.WakeAfter, retryWait)
 	}
 	return nil, d.WakeAfter
-}
-
-// tell journals and logs a decision that changed.
-func (a *Agent) tell(o ha.Observation, before ha.Memory, d ha.Decision) {
-	if !journal.Changed(a.last, d) {
-		return
-	}
-	same := a.last.Rule == d.Rule && a.last.Situation == d.Situation && a.last.Why == d.Why
-	a.last = d
-	if a.opt.Journal != nil {
-		a.opt.Journal.Append(journal.OfTurn(o.Wall, o, before, d))
-	}
-	if !same {
-		level := slog.LevelInfo
-		if d.Rule == ha.PermanentLeader {
-			level = slog.LevelWarn // a person made it, and may have to mend it
-		}
-		a.log.Log(context.Background(), level, d.Why, "rule", d.Rule, "situation", d.Situation)
-	}
 }
 
 // finish ends the session of an agent that ends on purpose, unless it leaves a

@@ -90,9 +90,10 @@ func (a *Agent) reloadServer(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if _, err := a.opt.Postgres.ApplyConfig(ctx); err != nil {
-		a.log.Warn("the server could not be told its new configuration; trying again", "error", err)
+		a.broken("configuration", "the server could not be told its new configuration; trying again", err)
 		return
 	}
+	a.works("configuration", "the server was told its new configuration")
 	c.unapplied = false
 }
 

@@ -52,9 +52,10 @@ func (a *Agent) publish(ctx context.Context, o ha.Observation, d ha.Decision) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if _, err := a.opt.Keeper.PutOwned(ctx, layout.KeyMember(a.opt.Name), text, dcs.Always()); err != nil {
-		a.log.Warn("could not publish this member", "error", err)
+		a.broken("publish", "this member's key could not be written; trying again", err)
 		return
 	}
+	a.works("publish", "this member's key is written again")
 	p.session, p.member, p.still, p.at = o.Lease.Session, text, quiet, o.Now
 }
 

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -226,4 +227,21 @@ func FuzzParseTime(f *testing.F) {
 			t.Errorf("%q (zone %t): %v, then %v %t", text, zoned, at, again, ok)
 		}
 	})
+}
+
+func TestLogThatDoesNotKeepUp(t *testing.T) {
+	calm := mustServer(t, one("n1", func(s *api.Status) { s.LogQueue = 2 }), nil)
+	if body := ask(calm, "GET", "/patroni", "").Body.String(); strings.Contains(body, "logger_") {
+		t.Errorf("a log that keeps up is worth no word: %s", body)
+	}
+	srv := mustServer(t, one("n1", func(s *api.Status) { s.LogQueue, s.LogLost = 3, 7 }), nil)
+	if body := ask(srv, "GET", "/patroni", "").Body.String(); !strings.Contains(body, `"logger_queue_size": 3, "logger_records_lost": 7`) {
+		t.Errorf("%s", body)
+	}
+	text := ask(srv, "GET", "/metrics", "").Body.String()
+	for _, want := range []string{"\nmatriarch_log_queue_size{scope=\"lab\",name=\"n1\"} 3\n", "\nmatriarch_log_records_lost_total{scope=\"lab\",name=\"n1\"} 7\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
 }

@@ -157,6 +157,8 @@ func (m *metrics) ours(s Status, now boot.Instant) {
 		secondsText(s.Lease.Remaining(now)))
 	m.flag("matriarch_guarded", "Value is 1 if a guard process stops the server when its lease ends", s.Guarded)
 	m.flag("matriarch_eligible", "Value is 1 if this node could take over", s.Eligible)
+	m.gauge("matriarch_log_queue_size", "Log records that wait to be written.", strconv.Itoa(s.LogQueue))
+	m.counter("matriarch_log_records_lost_total", "Log records that were lost because too many waited.", s.LogLost)
 	age := "-1"
 	if !s.ViewSeen.IsZero() {
 		age = secondsText(now.Sub(s.ViewSeen))

@@ -40,6 +40,11 @@ type Status struct {
 	// ScheduledRestart is a restart that waits for its time.
 	ScheduledRestart cluster.ScheduledRestart
 
+	// LogQueue are the log records that wait to be written, LogLost those that
+	// found no room to wait.
+	LogQueue int
+	LogLost  uint64
+
 	// View is the last view of the store; ViewSeen says when it was last known
 	// to be current (zero: never), StoreSeen the same in wall time.
 	View      cluster.View

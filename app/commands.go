@@ -11,11 +11,13 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/guard"
+	"github.com/matriarch-ha/matriarch/logging"
 	"github.com/matriarch-ha/matriarch/up"
 )
 
@@ -113,8 +115,15 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 	}
 }
 
+// Program is what a command that keeps running was started with.
+type Program struct {
+	File *config.File
+	Log  *slog.Logger
+	Logs *logging.Logs // where Log writes
+}
+
 // daemon completes a command that loads a configuration and runs until ctx ends.
-func daemon(env []string, errOut io.Writer, run func(context.Context, *config.File, *slog.Logger) error, c *cobra.Command) *cobra.Command {
+func daemon(env []string, errOut io.Writer, run func(context.Context, Program) error, c *cobra.Command) *cobra.Command {
 	c.Args = cobra.MaximumNArgs(1)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		path := ""
@@ -129,7 +138,9 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, *config.Fi
 			return fmt.Errorf("requires a configuration, and there is none: %s FILE, or settings in the environment", c.CommandPath())
 		}
 		hideSettings(env)
-		log := NewLogger(errOut, f.Log)
+		logs := logging.Open(errOut, f.Log)
+		defer closeLogs(logs)
+		log := logs.Logger()
 		if f.Name != "" {
 			log = log.With("member", f.Name)
 		}
@@ -143,9 +154,21 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, *config.Fi
 				log.Warn("SIGHUP: reading the file again is not supported yet; restart to apply it (the dynamic configuration needs no reload)")
 			}
 		}()
-		return run(c.Context(), f, log)
+		err = run(c.Context(), Program{File: f, Log: log, Logs: logs})
+		if err != nil && f.Log.Dir != "" { // who reads the file does not see standard error
+			log.Error("ending: " + err.Error())
+		}
+		return err
 	}
 	return c
+}
+
+// closeLogs has the last records written, but does not wait for a terminal that
+// nobody reads.
+func closeLogs(l *logging.Logs) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = l.Close(ctx)
 }
 
 // hideSettings removes the settings given in the environment from it: passwords

@@ -21,6 +21,7 @@ import (
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/journal"
 	"github.com/matriarch-ha/matriarch/lease"
+	"github.com/matriarch-ha/matriarch/logging"
 	"github.com/matriarch-ha/matriarch/postgres"
 	"github.com/matriarch-ha/matriarch/proxy"
 )
@@ -34,11 +35,12 @@ const (
 
 // RunAgent runs one member until ctx ends (a request to stop: the server is
 // settled and the lease handed over first) or a rule ends it.
-func RunAgent(ctx context.Context, f *config.File, log *slog.Logger) error {
+func RunAgent(ctx context.Context, p Program) error {
+	f, log := p.File, p.Log
 	if err := f.Check(config.ForAgent); err != nil {
 		return err
 	}
-	m := &member{file: f, log: log, clock: clock.Real{}, stats: newStatistics(f.Scope, f.Name)}
+	m := &member{file: f, log: log, logs: p.Logs, clock: clock.Real{}, stats: newStatistics(f.Scope, f.Name)}
 	m.life.log = log
 	defer m.life.stop()
 	if err := m.start(ctx); err != nil {
@@ -64,6 +66,7 @@ func RunAgent(ctx context.Context, f *config.File, log *slog.Logger) error {
 type member struct {
 	file  *config.File
 	log   *slog.Logger
+	logs  *logging.Logs
 	clock clock.Clock
 	life  lifecycle
 
@@ -190,7 +193,7 @@ func (m *member) makeAgent(context.Context) error {
 		StartGuard: m.startGuard,
 		Kill:       func(ctx context.Context) error { _, err := guard.Kill(ctx, f.Postgres.DataDir, m.clock); return err },
 		Peers:      m.peers, Journal: m.journal, Clock: m.clock, Logger: m.log,
-		Recorder: m.stats,
+		Recorder: m.stats, Heartbeat: m.logs.Heartbeat,
 	}
 	if m.access != nil {
 		o.OnLead = m.moveStoreLeader
@@ -271,7 +274,7 @@ func (m *member) moveStoreLeader(ctx context.Context) {
 
 func (m *member) serveREST(context.Context) error {
 	r := m.file.RestAPI
-	src := &source{file: m.file, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock}
+	src := &source{file: m.file, logs: m.logs, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock}
 	srv, err := api.New(api.Options{Source: src, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write, Policy: api.Policy{
 		Username: r.Username, Password: r.Password.Reveal(),
 		AllowList: r.Allowlist, AllowMembers: r.AllowlistIncludeMembers,
@@ -324,7 +327,8 @@ func newProxy(f *config.File, store dcs.Store, peers *http.Client, log *slog.Log
 }
 
 // RunProxy runs the entrypoint alone until ctx ends.
-func RunProxy(ctx context.Context, f *config.File, log *slog.Logger) error {
+func RunProxy(ctx context.Context, prog Program) error {
+	f, log := prog.File, prog.Log
 	if err := f.Check(config.ForClient); err != nil {
 		return err
 	}
@@ -349,7 +353,8 @@ func RunProxy(ctx context.Context, f *config.File, log *slog.Logger) error {
 
 // RunWitness runs a voting member of the embedded store, without PostgreSQL,
 // until ctx ends.
-func RunWitness(ctx context.Context, f *config.File, log *slog.Logger) error {
+func RunWitness(ctx context.Context, p Program) error {
+	f := p.File
 	if err := f.Check(config.ForWitness); err != nil {
 		return err
 	}
@@ -357,7 +362,7 @@ func RunWitness(ctx context.Context, f *config.File, log *slog.Logger) error {
 		return fmt.Errorf("postgresql.data_dir %s: this file describes a member with a server, whose agent runs its vote; "+
 			"a witness needs a file of its own, without a section postgresql", dir)
 	}
-	return runStore(ctx, f, log)
+	return runStore(ctx, f, p.Log)
 }
 
 // runStore keeps this file's member of the embedded store running.

@@ -14,12 +14,14 @@ import (
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/layout"
 	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/logging"
 	"github.com/matriarch-ha/matriarch/postgres"
 )
 
 // source shows the agent to the REST server.
 type source struct {
 	file  *config.File
+	logs  *logging.Logs
 	agent *agent.Agent
 	store dcs.Store
 	peers *http.Client
@@ -60,6 +62,8 @@ func (s *source) status(n agent.Snapshot) api.Status {
 	if n.State == cluster.StateRunning && !st.Facts {
 		st.State = cluster.StateUnknown
 	}
+	logs := s.logs.Stats()
+	st.LogQueue, st.LogLost = logs.Queued, logs.Lost
 	st.Server = serverFacts(f)
 	return st
 }

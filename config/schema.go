@@ -97,7 +97,6 @@ const (
 	onlyBasebackup = "other methods than basebackup are not supported yet; basebackup is used"
 
 	notYet    = "is not supported yet and has no effect"
-	cosmetic  = "belongs to another agent's way of logging and has no effect"
 	fromPyAPI = "has no effect: this server needs no such tuning"
 )
 
@@ -122,23 +121,11 @@ func localFields() []field {
 			host("listen"), hostOrOff("listen_replicas"), hostOrOff("stats"),
 			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout")),
 		section("matriarch",
-			str("state_dir"), duration("turn_interval"),
+			str("state_dir"), duration("turn_interval"), yesno("log_heartbeat"),
 			section("guard", duration("fence_budget"), duration("clean_stop")),
 			section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1))),
 	}
 	return append(fields, storeFields()...)
-}
-
-func logFields() []field {
-	return []field{
-		oneOf("type", "plain", "json"),
-		oneOf("level", "debug", "info", "warning", "error", "critical"),
-		str("dir"), num("file_num", 0), unit("file_size", "B", 1), within("mode", 0, 0o777),
-		later(whatever("format"), cosmetic),
-		later(str("traceback_level"), cosmetic, "ERROR"), later(str("dateformat"), cosmetic),
-		later(free("static_fields"), cosmetic), num("max_queue_size", 0),
-		later(free("loggers"), cosmetic), later(yesno("deduplicate_heartbeat_logs"), cosmetic),
-	}
 }
 
 func restFields() []field {

@@ -55,7 +55,7 @@ func TestStopBegunByAnother(t *testing.T) {
 	cfg.Parameters = append(cfg.Parameters, Param{Name: "archive_mode", Value: "on"},
 		Param{Name: "archive_command", Value: "while [ ! -e " + release + " ]; do sleep 0.05; done"})
 	a.SetConfig(cfg)
-	must(t, a.Restart(ctx, 0, nil))
+	must(t, restart(ctx, a))
 	a.sql(t, ctx, "CREATE TABLE t (i int); SELECT pg_switch_wal()")
 	a.Observe(ctx) // its connection is open, as an agent's is
 	must(t, a.process().Signal(syscall.SIGINT))

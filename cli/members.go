@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,7 +16,9 @@ import (
 type listOptions struct {
 	format   string
 	extended bool
-	guards   bool // also who is guarded
+	guards   bool    // also who is guarded
+	screen   *Screen // whom the table shall fit; nil: nobody looks
+	narrow   bool    // leave positions out where the screen is too narrow
 }
 
 // memberRow is one member as columns show it; empty fields have no value.
@@ -45,14 +48,35 @@ func renderMembers(s state, o listOptions) (string, error) {
 		r.fields = r.fields.Set("Member", indent[m.Name]+m.Name)
 		rows = append(rows, r)
 	}
-	if o.format == formatJSON || o.format == formatYAML {
+	switch o.format {
+	case formatJSON, formatYAML, formatYML:
 		return objects(pick(rows, titles), o.format)
-	}
-	columns, cells := grid(titles, rows, people)
-	if o.format == formatTSV {
+	case formatTSV:
+		columns, cells := grid(titles, rows, people)
 		return tsv(columns, cells), nil
 	}
-	return table(title(s), columns, cells) + footer(s.doc), nil
+	return membersTable(s, titles, rows, o), nil
+}
+
+// membersTable is the table for people. Where it is wider than the terminal,
+// the positions make room: their lags stay.
+func membersTable(s state, titles []string, rows []memberRow, o listOptions) string {
+	draw := func(titles []string) string {
+		columns, cells := grid(titles, rows, true)
+		return table(title(s), columns, cells, o.screen != nil && o.screen.Colour)
+	}
+	text := draw(titles)
+	if !o.narrow || o.extended || o.screen == nil || tableWidth(text) <= o.screen.Columns {
+		return text + footer(s.doc)
+	}
+	without := slices.DeleteFunc(slices.Clone(titles), func(t string) bool { return strings.HasSuffix(t, " LSN") })
+	return draw(without) + footer(s.doc) + " Positions are not shown: the table would be too wide; -e shows all\n"
+}
+
+// tableWidth is the width of a table's first line, which has no colour.
+func tableWidth(text string) int {
+	line, _, _ := strings.Cut(text, "\n")
+	return displayWidth(line)
 }
 
 func title(s state) string { return fmt.Sprintf(" Cluster: %s (%s) ", s.doc.Scope, s.initialize) }
@@ -206,8 +230,13 @@ func grid(titles []string, rows []memberRow, people bool) ([]column, [][]string)
 	var columns []column
 	for _, t := range titles {
 		c := column{title: t, right: rightAligned(t)}
-		if people && strings.HasSuffix(t, " Lag") {
+		switch {
+		case people && strings.HasSuffix(t, " Lag") && slices.Contains(titles, "Replay LSN"):
 			c.title = "Lag"
+		case t == "Role":
+			c.colour = roleColour
+		case t == "State":
+			c.colour = stateColour
 		}
 		columns = append(columns, c)
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
@@ -14,17 +13,8 @@ const (
 	formatTSV      = "tsv"
 	formatJSON     = "json"
 	formatYAML     = "yaml"
+	formatYML      = "yml"
 )
-
-func parseFormat(text string) (string, error) {
-	switch text {
-	case formatPretty, formatTSV, formatJSON, formatYAML:
-		return text, nil
-	case "yml":
-		return formatYAML, nil
-	}
-	return "", fmt.Errorf("invalid value for --format: %q is not one of pretty, tsv, json, yaml, yml", text)
-}
 
 // objects writes rows as JSON or YAML; each row is an object.
 func objects(rows []pyjson.Object, format string) (string, error) {
@@ -32,7 +22,7 @@ func objects(rows []pyjson.Object, format string) (string, error) {
 	for _, r := range rows {
 		list = append(list, r)
 	}
-	if format == formatYAML {
+	if format == formatYAML || format == formatYML {
 		return toYAML(list), nil
 	}
 	text, err := pyjson.Marshal(list)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 	"syscall"
@@ -17,12 +16,9 @@ func (x *access) unreadable(members []error, store error) error {
 	lines := []string{"the cluster cannot be read:"}
 	silent := false
 	for _, err := range members {
-		var asked *client.Error
-		if errors.As(err, &asked) && asked.Code == 0 {
-			silent = true
-			err = fmt.Errorf("%s: %s", asked.Op, cause(asked.Err))
-		}
-		lines = append(lines, err.Error())
+		text, unanswered := unanswered(err)
+		silent = silent || unanswered
+		lines = append(lines, text)
 	}
 	stored := x.app.opts.OpenStore != nil && x.file != nil && x.file.Store.Kind != ""
 	text := store.Error()
@@ -39,6 +35,16 @@ func (x *access) unreadable(members []error, store error) error {
 		text += "\nIs the agent up, and is this its address? --api names another member."
 	}
 	return errors.New(text)
+}
+
+// unanswered tells briefly why a member gave no usable answer, and whether it
+// gave none at all.
+func unanswered(err error) (text string, silent bool) {
+	var asked *client.Error
+	if errors.As(err, &asked) && asked.Code == 0 {
+		return asked.Op + ": " + cause(asked.Err), true
+	}
+	return err.Error(), false
 }
 
 // cause is the system's word for an error of the network, whose own text

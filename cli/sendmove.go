@@ -43,7 +43,7 @@ func (a *app) send(c *cobra.Command, x *access, s state, m move) error {
 			return a.answered(c, x, s, m, w, f)
 		case <-tick.C:
 			if f.look() {
-				return a.movedUnanswered(c, x, f, answers)
+				return a.moved(c, x, s, m, f, answers)
 			}
 			if f.over() {
 				return f.stillRunning("no answer to the request")
@@ -81,15 +81,11 @@ func (a *app) answered(c *cobra.Command, x *access, s state, m move, w written, 
 // is seen already.
 const answerGrace = 3 * time.Second
 
-// movedUnanswered ends a command whose outcome was seen before the member told
-// it.
-func (a *app) movedUnanswered(c *cobra.Command, x *access, f *moveFollower, answers <-chan written) error {
+// moved ends a command whose outcome was seen before the member told it.
+func (a *app) moved(c *cobra.Command, x *access, s state, m move, f *moveFollower, answers <-chan written) error {
 	select {
 	case w := <-answers:
-		if w.err == nil && w.reply.OK() {
-			say(c, "%s %s", a.now(), w.reply.Text)
-			return a.showAfter(c, x)
-		}
+		return a.answered(c, x, s, m, w, f)
 	case <-time.After(answerGrace):
 	case <-c.Context().Done():
 	}

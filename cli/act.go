@@ -58,7 +58,7 @@ func (t *acting) settle(o choosing) error {
 		}
 		return fmt.Errorf("%s cluster doesn't have any members", t.state.doc.Scope)
 	}
-	if !o.force || o.role != "" && !o.oneOf {
+	if !o.force {
 		if err := t.app.printMembers(t.cmd, t.state); err != nil {
 			return err
 		}

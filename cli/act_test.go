@@ -238,7 +238,7 @@ func TestRestartOfAHungMember(t *testing.T) {
 	begin := time.Now()
 	r := w.run("", "restart", "lab", "--force")
 	r.contains(t, 3, "Restart of member n2 still running: no answer for", "follow it with: matriarch list -W", "Not restarted: n1")
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > time.Minute {
 		t.Errorf("took %s", took)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/matriarch-ha/matriarch/api"
 )
 
 // move is one switchover or failover on its way from options and answers to a
@@ -84,7 +86,7 @@ func (a *app) move(c *cobra.Command, name string, m move) error {
 	if err := a.printMembers(c, s); err != nil {
 		return err
 	}
-	d := dialog{app: a, prompt: newPrompter(c), state: s, move: &m}
+	d := dialog{app: a, x: x, prompt: newPrompter(c), state: s, move: &m}
 	if err := d.run(); err != nil {
 		return err
 	}
@@ -94,6 +96,7 @@ func (a *app) move(c *cobra.Command, name string, m move) error {
 // dialog completes a move by asking, and checks what can be checked here.
 type dialog struct {
 	app    *app
+	x      *access
 	prompt *prompter
 	state  state
 	move   *move
@@ -173,13 +176,13 @@ func (d *dialog) candidate() error {
 // asynchronous warns before a failover to a member that may lack commits.
 func (d *dialog) asynchronous() error {
 	m := d.move
-	synchronous, listed := false, false
-	for _, o := range d.state.doc.Members {
-		is := o.Role == "sync_standby" || o.Role == "quorum_standby"
-		synchronous = synchronous || is
-		listed = listed || is && o.Name == m.candidate
+	if m.action != "failover" || m.force {
+		return nil
 	}
-	if m.action != "failover" || m.force || !synchronous || listed {
+	listed := slices.ContainsFunc(d.state.doc.Members, func(o api.MemberDoc) bool {
+		return o.Name == m.candidate && (o.Role == "sync_standby" || o.Role == "quorum_standby")
+	})
+	if listed || !d.x.synchronous(d.x.cmd.Context()) {
 		return nil
 	}
 	yes, err := d.prompt.confirm(fmt.Sprintf("Are you sure you want to failover to the asynchronous node %s?", m.candidate))

@@ -140,3 +140,15 @@ func (x *access) loopWait(ctx context.Context) time.Duration {
 	}
 	return 10 * time.Second
 }
+
+// synchronous reports whether commits wait for standbys, as far as the
+// configuration says.
+func (x *access) synchronous(ctx context.Context) bool {
+	conf, err := x.config(ctx)
+	if err != nil {
+		return false
+	}
+	v, _ := conf.doc.Get("synchronous_mode")
+	text := strings.ToLower(fmt.Sprint(v))
+	return slices.Contains([]string{"true", "on", "yes", "1", "quorum"}, text)
+}

@@ -48,12 +48,6 @@ func painted(text, colour string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// colours reports whether the command's output may have them.
-func (a *app) colours(c *cobra.Command) bool {
-	s := a.screen(c)
-	return s != nil && s.Colour
-}
-
 // roleColour and stateColour make what matters stand out in a list.
 func roleColour(role string) string {
 	switch role {

@@ -13,12 +13,18 @@ type choice struct {
 	value   *string
 	allowed []string
 	kind    string // what help calls the value
+	// read, if set, understands the value instead.
+	read func(text string) (string, error)
 }
 
 func (c *choice) String() string { return *c.value }
 func (c *choice) Type() string   { return c.kind }
 
-func (c *choice) Set(text string) error {
+func (c *choice) Set(text string) (err error) {
+	if c.read != nil {
+		*c.value, err = c.read(text)
+		return err
+	}
 	if !slices.Contains(c.allowed, text) {
 		return fmt.Errorf("%q is not one of %s", text, strings.Join(c.allowed, ", "))
 	}
@@ -35,13 +41,13 @@ func chosen(c *cobra.Command, o choice, name, short, help string) {
 
 // roleFlag adds -r; the empty value means that none was given.
 func roleFlag(c *cobra.Command, role *string, help string) {
-	chosen(c, choice{role, roles(), "ROLE"}, "role", "r", help)
+	chosen(c, choice{value: role, allowed: roles(), kind: "ROLE"}, "role", "r", help)
 }
 
 // formatFlag adds an option for the output's format.
 func formatFlag(c *cobra.Command, format *string, short, fallback string) {
 	*format = fallback
-	chosen(c, choice{format, []string{formatPretty, formatTSV, formatJSON, formatYAML, formatYML}, "FORMAT"}, "format", short, "output format")
+	chosen(c, choice{value: format, allowed: formats(), kind: "FORMAT", read: parseFormat}, "format", short, "output format")
 }
 
 // groupFlag adds --group where the reference has it. Clusters in groups do not

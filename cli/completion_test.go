@@ -26,7 +26,7 @@ func TestCompletionScripts(t *testing.T) {
 
 func TestCompletedNames(t *testing.T) {
 	w := newWorld(t, demo())
-	file := memberFile(t, strings.TrimPrefix(w.url, "http://"))
+	file := fileOf(t, strings.TrimPrefix(w.url, "http://"))
 	for line, want := range map[string]string{
 		"list ":                      "lab",
 		"switchover ":                "lab",

@@ -67,8 +67,8 @@ func deadURL() string {
 	return dead.URL
 }
 
-// memberFile writes a member's configuration.
-func memberFile(t *testing.T, connect string) string {
+// fileOf writes a member's configuration.
+func fileOf(t *testing.T, connect string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "member.yml")
 	text := "scope: lab\nname: n1\nrestapi:\n  listen: 127.0.0.1:8008\n  connect_address: " + connect + "\netcd3:\n  hosts: 127.0.0.1:1\n"
@@ -90,7 +90,7 @@ func (w *world) die() {
 
 func TestOwnMemberFromTheFile(t *testing.T) {
 	w := newWorld(t, demo())
-	file := memberFile(t, strings.TrimPrefix(w.url, "http://"))
+	file := fileOf(t, strings.TrimPrefix(w.url, "http://"))
 	w.exec("", "-c", file, "list").contains(t, 0, "| n2     | 10.0.0.2 |")
 	w.exec("", "list", "-c", file).contains(t, 0, "| n2     | 10.0.0.2 |")
 	w.opts.Env = append(w.opts.Env, "PATRONICTL_CONFIG_FILE="+file)
@@ -105,7 +105,7 @@ func TestUsualFile(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(home, ".config", "patroni"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(memberFile(t, strings.TrimPrefix(w.url, "http://")), filepath.Join(home, ".config", "patroni", "patronictl.yaml")); err != nil {
+	if err := os.Rename(fileOf(t, strings.TrimPrefix(w.url, "http://")), filepath.Join(home, ".config", "patroni", "patronictl.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	w.exec("", "dsn").want(t, 0, "host=10.0.0.1 port=5432\n", "")
@@ -116,7 +116,7 @@ func TestUsualFile(t *testing.T) {
 func TestMembersNamedByTheStore(t *testing.T) {
 	w := newWorld(t, demo())
 	w.stored()
-	file := memberFile(t, strings.TrimPrefix(deadURL(), "http://"))
+	file := fileOf(t, strings.TrimPrefix(deadURL(), "http://"))
 	w.exec("", "-c", file, "show-config").contains(t, 0, "max_connections: 200", "connection refused; asked the members that the store names")
 	w.exec("", "-c", file, "pause").contains(t, 0, "Success: cluster management is paused")
 	if got := w.requests(); !slices.Equal(got, []string{`n1 PATCH /config {"pause":true}`}) {
@@ -129,7 +129,7 @@ func TestOnlyTheStore(t *testing.T) {
 	w := newWorld(t, demo())
 	w.die()
 	dead := deadURL()
-	file := memberFile(t, strings.TrimPrefix(dead, "http://"))
+	file := fileOf(t, strings.TrimPrefix(dead, "http://"))
 	w.exec("", "-c", file, "dsn").contains(t, 1, "connection refused", "no store is configured")
 	w.opts.OpenStore = func(context.Context, *config.File) (dcs.Store, error) {
 		return nil, fmt.Errorf("load: %w: rpc error: code = Unavailable desc = connection error: desc = %q", dcs.ErrUnavailable,
@@ -176,7 +176,7 @@ func TestStoreAddressOption(t *testing.T) {
 		return open(ctx, f)
 	}
 	w.exec("", "-d", "etcd3://10.0.0.9/ns", "list", "lab").contains(t, 0, "| n2     | 10.0.0.2 |")
-	file := memberFile(t, strings.TrimPrefix(deadURL(), "http://"))
+	file := fileOf(t, strings.TrimPrefix(deadURL(), "http://"))
 	w.opts.Env = append(w.opts.Env, "DCS_URL=zookeeper://zk1,zk2:2182")
 	w.exec("", "-c", file, "list").want(t, 0, w.exec("", "-c", file, "list").out, "") // the file's own member is not asked
 	if len(got) != 3 || got[0].Namespace != "ns" || got[0].Store.Kind != "etcd3" || got[1].Namespace != "service" || !slices.Equal(got[1].Store.Hosts, []string{"zk1:2181", "zk2:2182"}) {

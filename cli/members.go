@@ -49,7 +49,7 @@ func renderMembers(s state, o listOptions) (string, error) {
 		rows = append(rows, r)
 	}
 	switch o.format {
-	case formatJSON, formatYAML, formatYML:
+	case formatJSON, formatYAML:
 		return objects(pick(rows, titles), o.format)
 	case formatTSV:
 		columns, cells := grid(titles, rows, people)

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
@@ -13,8 +15,20 @@ const (
 	formatTSV      = "tsv"
 	formatJSON     = "json"
 	formatYAML     = "yaml"
-	formatYML      = "yml"
 )
+
+// formats are the words for them that options take.
+func formats() []string { return []string{formatPretty, formatTSV, formatJSON, formatYAML, "yml"} }
+
+func parseFormat(text string) (string, error) {
+	switch {
+	case text == "yml":
+		return formatYAML, nil
+	case slices.Contains(formats(), text):
+		return text, nil
+	}
+	return text, fmt.Errorf("%q is not one of %s", text, strings.Join(formats(), ", "))
+}
 
 // objects writes rows as JSON or YAML; each row is an object.
 func objects(rows []pyjson.Object, format string) (string, error) {
@@ -22,7 +36,7 @@ func objects(rows []pyjson.Object, format string) (string, error) {
 	for _, r := range rows {
 		list = append(list, r)
 	}
-	if format == formatYAML || format == formatYML {
+	if format == formatYAML {
 		return toYAML(list), nil
 	}
 	text, err := pyjson.Marshal(list)

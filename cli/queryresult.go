@@ -128,7 +128,7 @@ func (r resultSet) right(i int) bool {
 
 // render writes the result in a format.
 func (r resultSet) render(format, delimiter string, old bool) (string, error) {
-	if format == formatJSON || format == formatYAML || format == formatYML {
+	if format == formatJSON || format == formatYAML {
 		return objects(r.objects(), format)
 	}
 	var cells [][]string

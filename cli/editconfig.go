@@ -31,8 +31,8 @@ func (a *app) editConfigCommand() *cobra.Command {
 		Use:   "edit-config [CLUSTER]",
 		Short: "Change the dynamic configuration",
 		Long: "Changes the configuration that all members share: in $EDITOR, or by options. The difference is\n" +
-			"shown and confirmed first, with what members will warn of, and nothing is written when somebody else changed it meanwhile.\n" +
-			"A value of null deletes a key.",
+			"shown and confirmed first, with what members will warn of, and nothing is written when somebody\n" +
+			"else changed it meanwhile. A value of null deletes a key.",
 		Example: a.examples("{} edit-config", "{} edit-config -s synchronous_mode=true", "{} edit-config -p max_connections=200 --force",
 			"{} edit-config --apply patch.yml"),
 		Args: args(cobra.MaximumNArgs(1)),

@@ -120,9 +120,9 @@ func (t *acting) failed(action string, an answer) {
 	case an.err == nil:
 		say(t.cmd, "Failed: %s for member %s, status code=%d, (%s)", action, an.member.Name, an.reply.Code, an.reply.Text)
 	case client.Sent(an.err):
-		say(t.cmd, "Failed: %s for member %s, the request was sent but no answer came: %v", action, an.member.Name, an.err)
+		say(t.cmd, "Failed: %s for member %s, the request was sent but no answer came: %s", action, an.member.Name, briefly(an.err))
 	default:
-		say(t.cmd, "Failed: %s for member %s, it could not be asked: %v", action, an.member.Name, an.err)
+		say(t.cmd, "Failed: %s for member %s, it could not be asked: %s", action, an.member.Name, briefly(an.err))
 	}
 }
 

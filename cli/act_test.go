@@ -231,16 +231,30 @@ func TestRestartIsWatched(t *testing.T) {
 	}
 }
 
+// TestRestartOfAHungMember: it hangs when it has the request; or before, and
+// then gets none.
 func TestRestartOfAHungMember(t *testing.T) {
 	w := newWorld(t, demo())
-	w.hang("n2 POST /restart")
-	w.reply("n2 GET /patroni", 503, "")
+	w.fake("n2 POST /restart", func(_ http.ResponseWriter, r *http.Request) {
+		w.reply("n2 GET /patroni", 503, "")
+		<-r.Context().Done()
+	})
 	begin := time.Now()
 	r := w.run("", "restart", "lab", "--force")
 	r.contains(t, 3, "Restart of member n2 still running: no answer for", "follow it with: matriarch list -W", "Not restarted: n1")
 	if took := time.Since(begin); took > time.Minute {
 		t.Errorf("took %s", took)
 	}
+	w.requests()
+	w.fake("n2 GET /patroni", func(rw http.ResponseWriter, _ *http.Request) {
+		conn, _, err := rw.(http.Hijacker).Hijack()
+		if err == nil {
+			conn.Close()
+		}
+	})
+	w.run("", "restart", "lab", "--force").want(t, 1,
+		"Failed: restart for member n2, it could not be asked: GET "+strings.TrimSuffix(w.c.View().Members[1].APIURL, "/patroni")+"/patroni: EOF\nNot restarted: n1\n", "")
+	w.wantRequests()
 }
 
 func TestRestartWithoutChange(t *testing.T) {

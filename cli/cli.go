@@ -33,6 +33,9 @@ type Options struct {
 
 // timing is how long commands wait; tests wait less.
 type timing struct {
+	// known is how long the members that the configuration names may take, where
+	// the store can name others.
+	known time.Duration
 	// every is the time between two looks at what goes on.
 	every time.Duration
 	// silence is how long a member may give no sign of life before its outcome
@@ -44,7 +47,7 @@ type timing struct {
 }
 
 func usualTiming() timing {
-	return timing{every: time.Second, silence: 30 * time.Second, move: 2 * time.Minute, long: 10 * time.Minute}
+	return timing{known: 3 * time.Second, every: time.Second, silence: 30 * time.Second, move: 2 * time.Minute, long: 10 * time.Minute}
 }
 
 // New makes the root command with all commands, and the extra ones of the

@@ -119,7 +119,7 @@ func (x *access) note(format string, values ...any) {
 // them answers, what the store says is taken.
 func (x *access) state(ctx context.Context) (state, error) {
 	asked := x.bases
-	s, ok, tried := x.fromMembers(ctx, asked)
+	s, ok, tried := x.fromKnown(ctx)
 	if ok {
 		return s, nil
 	}
@@ -131,8 +131,7 @@ func (x *access) state(ctx context.Context) (state, error) {
 	others := slices.DeleteFunc(slices.Clone(x.bases), func(b string) bool { return slices.Contains(asked, b) })
 	if s, ok, _ := x.fromMembers(ctx, others); ok {
 		for _, err := range tried {
-			text, _ := unanswered(err)
-			x.note("%s; asked the members that the store names", text)
+			x.note("%s; asked the members that the store names", briefly(err))
 		}
 		return s, nil
 	}
@@ -140,6 +139,17 @@ func (x *access) state(ctx context.Context) (state, error) {
 		x.note("no member answered; read from the store")
 	}
 	return stored, nil
+}
+
+// fromKnown asks the members known so far. Where the store can name others, they
+// get less time.
+func (x *access) fromKnown(ctx context.Context) (state, bool, []error) {
+	if x.file != nil && x.file.Store.Kind != "" && x.app.opts.OpenStore != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, x.app.opts.timing.known)
+		defer cancel()
+	}
+	return x.fromMembers(ctx, x.bases)
 }
 
 // fromMembers takes the first answer of the members given. tried are the

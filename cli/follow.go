@@ -54,7 +54,7 @@ func (f *following) look(ctx context.Context) (done bool, end fate, why string) 
 	cancel()
 	now := time.Now()
 	if err != nil {
-		f.silentSince = err.Error()
+		f.silentSince = briefly(err)
 		if silent := now.Sub(f.heard); silent >= f.app.opts.timing.silence {
 			return true, unsettled, fmt.Sprintf("no answer for %.0f s: %s", silent.Seconds(), f.silentSince)
 		}

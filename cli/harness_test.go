@@ -36,7 +36,7 @@ func newWorld(t *testing.T, c *apitest.Cluster) *world {
 	w := &world{t: t, c: c, members: map[string]*apitest.Member{}, fakes: map[string]http.HandlerFunc{}}
 	w.opts = Options{Version: "0.1.0", Env: []string{"HOME=" + t.TempDir()},
 		Now:    func() time.Time { return time.Date(2026, 11, 22, 23, 5, 46, 123456789, time.UTC) },
-		timing: timing{every: 10 * time.Millisecond, silence: 200 * time.Millisecond, move: 10 * time.Second, long: 10 * time.Second}}
+		timing: timing{known: 2 * time.Second, every: 10 * time.Millisecond, silence: 200 * time.Millisecond, move: 10 * time.Second, long: 10 * time.Second}}
 	for _, m := range c.View().Members {
 		w.members[m.Name] = &apitest.Member{Name: m.Name, C: c}
 		served := apitest.Serve(t, w.members[m.Name], func(o *api.Options) { o.Patience = 2 * time.Second }).Config.Handler

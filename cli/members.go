@@ -18,8 +18,10 @@ type listOptions struct {
 	extended bool
 	guards   bool    // also who is guarded
 	screen   *Screen // whom the table shall fit; nil: nobody looks
-	narrow   bool    // leave positions out where the screen is too narrow
+	narrow   bool    // make do with less where the screen is too narrow
 }
+
+func (o listOptions) colours() bool { return o.screen != nil && o.screen.Colour }
 
 // memberRow is one member as columns show it; empty fields have no value.
 type memberRow struct {
@@ -58,19 +60,50 @@ func renderMembers(s state, o listOptions) (string, error) {
 	return membersTable(s, titles, rows, o), nil
 }
 
-// membersTable is the table for people. Where it is wider than the terminal,
-// the positions make room: their lags stay.
+// membersTable is the table for people.
 func membersTable(s state, titles []string, rows []memberRow, o listOptions) string {
-	draw := func(titles []string) string {
-		columns, cells := grid(titles, rows, true)
-		return table(title(s), columns, cells, o.screen != nil && o.screen.Colour)
+	columns, cells := grid(titles, rows, true)
+	text := table(title(s), columns, cells, o.colours()) + footer(s.doc)
+	if o.narrow && !o.extended && o.screen != nil && tableWidth(text) > o.screen.Columns {
+		return narrowTable(s, titles, rows, o)
 	}
-	text := draw(titles)
-	if !o.narrow || o.extended || o.screen == nil || tableWidth(text) <= o.screen.Columns {
-		return text + footer(s.doc)
+	return text
+}
+
+// narrowTable is the table for a screen that is too narrow for the whole one:
+// the positions make room, their lags stay; what only some members have stands
+// below.
+func narrowTable(s state, titles []string, rows []memberRow, o listOptions) string {
+	var kept, below []string
+	for _, t := range titles {
+		switch {
+		case strings.HasSuffix(t, " LSN"):
+		case slices.Contains(someHave(), t):
+			below = append(below, t)
+		default:
+			kept = append(kept, t)
+		}
 	}
-	without := slices.DeleteFunc(slices.Clone(titles), func(t string) bool { return strings.HasSuffix(t, " LSN") })
-	return draw(without) + footer(s.doc) + " Positions are not shown: the table would be too wide; -e shows all\n"
+	columns, cells := grid(kept, rows, true)
+	for i := range columns {
+		columns[i].title = strings.TrimSuffix(columns[i].title, " Lag")
+	}
+	var b strings.Builder
+	b.WriteString(table(title(s), columns, cells, o.colours()))
+	for _, r := range rows {
+		for _, t := range below {
+			_, reason := r.fields.Get("Pending restart reason")
+			if v, ok := r.fields.Get(t); ok && !(t == "Pending restart" && reason) {
+				fmt.Fprintf(&b, " %s: %s: %s\n", r.name, t, harmless(strings.ReplaceAll(cell(v, true, false), "\n", ", ")))
+			}
+		}
+	}
+	return b.String() + footer(s.doc) + " Receive and Replay are lags in MiB; -e shows all\n"
+}
+
+// someHave are the columns that are shown only when a member has a value.
+func someHave() []string {
+	return []string{"Pending restart", "Pending restart reason", "Scheduled restart", "Tags"}
 }
 
 // tableWidth is the width of a table's first line, which has no colour.

@@ -100,7 +100,7 @@ func (a *app) queryOnce(ctx context.Context, out io.Writer, c *cobra.Command, co
 	case a.opts.Patronictl:
 		r = resultSet{rows: []resultRow{{text: []string{a.opts.Now().Format("2006-01-02 15:04:05"), rowOfError(err)}}}}
 	default:
-		return err
+		return sqlError(err)
 	}
 	text, err := r.render(conn.query.format, conn.query.delimiter, a.opts.Patronictl)
 	if err != nil {

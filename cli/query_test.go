@@ -142,7 +142,7 @@ func queryResults(t *testing.T, w *world) {
 }
 
 func queryErrors(t *testing.T, w *world) {
-	w.run("", "query", "-c", "SELECT nothing").want(t, 1, "", `Error: ERROR: column "nothing" does not exist (SQLSTATE 42703)`)
+	w.run("", "query", "-c", "SELECT nothing").want(t, 1, "", `Error: column "nothing" does not exist (SQLSTATE 42703)`)
 	w.run("", "query", "-c", "SELECT 1", "-m", "n2").contains(t, 1, "connection refused")
 	w.run("", "query", "-c", "SELECT 1", "-m", "n9").want(t, 1, "", "Error: No connection to member n9 is available")
 	w.run("", "query", "-c", "SELECT 1", "-r", "standby-leader").want(t, 1, "", "Error: No connection to role standby-leader is available")

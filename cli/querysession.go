@@ -166,6 +166,22 @@ func (s *session) fits(ctx context.Context) (bool, error) {
 	return inRecovery == (role != "primary"), nil
 }
 
+// sqlError is an error of the server in the words of psql.
+func sqlError(err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	text := fmt.Sprintf("%s (SQLSTATE %s)", pg.Message, pg.Code)
+	if pg.Detail != "" {
+		text += "\nDetail: " + pg.Detail
+	}
+	if pg.Hint != "" {
+		text += "\nHint: " + pg.Hint
+	}
+	return errors.New(text)
+}
+
 // rowOfError is an error as one cell.
 func rowOfError(err error) string {
 	var none noConnection

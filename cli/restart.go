@@ -219,7 +219,11 @@ func (t *acting) restartOne(m api.MemberDoc, r client.Restart) (an answer, why s
 	ctx, cancel := context.WithCancel(t.cmd.Context())
 	defer cancel()
 	base := client.Base(m.APIURL)
-	before, _ := t.x.rest.Status(ctx, base)
+	before, err := t.x.rest.Status(ctx, base)
+	if err != nil && client.Code(err) == 0 {
+		// It might restart whenever it wakes up, unwatched. Reading has no effect.
+		return answer{member: m, err: errors.New(briefly(err))}, ""
+	}
 	replies := make(chan answer, 1)
 	go func() {
 		reply, err := t.x.rest.Restart(ctx, base, r)

@@ -125,19 +125,35 @@ func TestManyMembers(t *testing.T) {
 func TestNarrowScreen(t *testing.T) {
 	w := newWorld(t, demo())
 	w.opts.Screen = &Screen{Columns: 80, Lines: 24}
-	w.run("", "list").want(t, 0, `+ Cluster: lab (7412345678901234567) -----+----+-------------+------------+
-| Member | Host     | Role    | State     | TL | Receive Lag | Replay Lag |
-+--------+----------+---------+-----------+----+-------------+------------+
-| n1     | 10.0.0.1 | Leader  | running   |  2 |             |            |
-| n2     | 10.0.0.2 | Replica | streaming |  2 |           0 |          0 |
-+--------+----------+---------+-----------+----+-------------+------------+
- Positions are not shown: the table would be too wide; -e shows all
+	w.run("", "list").want(t, 0, `+ Cluster: lab (7412345678901234567) -----+----+---------+--------+
+| Member | Host     | Role    | State     | TL | Receive | Replay |
++--------+----------+---------+-----------+----+---------+--------+
+| n1     | 10.0.0.1 | Leader  | running   |  2 |         |        |
+| n2     | 10.0.0.2 | Replica | streaming |  2 |       0 |      0 |
++--------+----------+---------+-----------+----+---------+--------+
+ Receive and Replay are lags in MiB; -e shows all
 `, "")
 	w.run("", "list", "-e").contains(t, 0, "Receive LSN")
 	w.opts.Screen.Columns = 87
 	w.run("", "list").contains(t, 0, "Receive LSN")
 	w.opts.Screen.Columns, w.opts.Patronictl = 80, true
 	w.run("", "list").want(t, 0, shown, "")
+}
+
+func TestNarrowScreenShowsEverythingBelow(t *testing.T) {
+	w := newWorld(t, three())
+	w.opts.Screen = &Screen{Columns: 80, Lines: 24}
+	w.run("", "list").want(t, 0, `+ Cluster: lab (7412345678901234567) ----------+----+---------+--------+
+| Member | Host          | Role    | State     | TL | Receive | Replay |
++--------+---------------+---------+-----------+----+---------+--------+
+| n1     | 10.0.0.1:5432 | Leader  | running   |  2 |         |        |
+| n2     | 10.0.0.2:5432 | Replica | streaming |  2 |       0 |      2 |
+| n3     | 10.0.0.2:5433 | Replica | starting  |    |         |        |
++--------+---------------+---------+-----------+----+---------+--------+
+ n3: Pending restart reason: max_connections: 100->200, shared_preload_libraries: [hidden - too long]
+ n3: Tags: {nofailover: true, replicatefrom: n2, zone: b}
+ Receive and Replay are lags in MiB; -e shows all
+`, "")
 }
 
 func TestColours(t *testing.T) {

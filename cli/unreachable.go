@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"net"
 	"strings"
@@ -47,12 +48,20 @@ func unanswered(err error) (text string, silent bool) {
 	return err.Error(), false
 }
 
+// briefly is the text of unanswered alone.
+func briefly(err error) string {
+	text, _ := unanswered(err)
+	return text
+}
+
 // cause is the system's word for an error of the network, whose own text
 // repeats the address.
 func cause(err error) string {
 	var no syscall.Errno
 	var name *net.DNSError
 	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
 	case errors.As(err, &no):
 		return no.Error()
 	case errors.As(err, &name):

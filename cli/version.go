@@ -55,7 +55,7 @@ func (a *app) versions(c *cobra.Command, name string, names []string) error {
 	}) {
 		if v.err != nil {
 			failed = true
-			say(c, "%s: failed to get version: %v", members[i].Name, v.err)
+			say(c, "%s: failed to get version: %s", members[i].Name, briefly(v.err))
 			continue
 		}
 		say(c, "%s: %s", members[i].Name, a.versionLine(v.st))

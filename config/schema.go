@@ -36,6 +36,32 @@ type field struct {
 	neutral string // of a field with a note: the value that asks for nothing
 	// optional says that false switches this tHost off.
 	optional bool
+	// effect says when a change of the file takes effect.
+	effect effect
+}
+
+// effect is when a changed setting takes effect.
+type effect int
+
+const (
+	onReload   effect = iota // SIGHUP or POST /reload
+	onRestart                // the agent's own; PostgreSQL goes on running
+	onFounding               // read once, when the cluster is founded
+)
+
+// fixed marks settings that only a restart of the agent changes; of a section,
+// all of it.
+func fixed(f field) field {
+	f.effect = onRestart
+	return f
+}
+
+func allFixed(fields ...field) []field {
+	out := make([]field, len(fields))
+	for i, f := range fields {
+		out[i] = fixed(f)
+	}
+	return out
 }
 
 func str(name string) field       { return field{name: name, typ: tText} }
@@ -104,8 +130,8 @@ const (
 // localFields is the schema of files and environment.
 func localFields() []field {
 	fields := []field{
-		str("name"), str("scope"), str("namespace"),
-		num("thread_pool_size", 1), whatever("thread_stack_size"),
+		fixed(str("name")), fixed(str("scope")), fixed(str("namespace")),
+		later(num("thread_pool_size", 1), fromPyAPI, "5"), later(whatever("thread_stack_size"), fromPyAPI),
 		section("log", logFields()...),
 		section("restapi", restFields()...),
 		section("ctl",
@@ -115,28 +141,29 @@ func localFields() []field {
 		section("postgresql", append(postgresFields(), localPostgresFields()...)...),
 		section("watchdog",
 			str("mode"), str("device"), num("safety_margin", -1), later(str("driver"), notYet, "default")),
-		section("bootstrap", bootstrapFields()...),
+		{name: "bootstrap", typ: tSection, fields: bootstrapFields(), effect: onFounding},
 		{name: "tags", typ: tSection, open: true, fields: tagFields()},
 		later(section("citus", num("group", 0), str("database")), notYet),
-		section("proxy",
+		fixed(section("proxy",
 			host("listen"), hostOrOff("listen_replicas"), hostOrOff("stats"),
-			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout")),
+			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"))),
 		section("matriarch",
-			str("state_dir"), duration("turn_interval"),
-			section("guard", duration("fence_budget"), duration("clean_stop")),
-			section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1))),
+			fixed(str("state_dir")), duration("turn_interval"),
+			fixed(section("guard", duration("fence_budget"), duration("clean_stop"))),
+			fixed(section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1)))),
 	}
-	return append(fields, storeFields()...)
+	return append(fields, allFixed(storeFields()...)...)
 }
 
 func logFields() []field {
 	return []field{
 		oneOf("type", "plain", "json"),
 		oneOf("level", "debug", "info", "warning", "error", "critical"),
-		str("dir"), num("file_num", 0), unit("file_size", "B", 1), within("mode", 0, 0o777),
+		later(str("dir"), notYet+": the log goes to standard error"), later(num("file_num", 0), notYet, "4"),
+		later(unit("file_size", "B", 1), notYet, "25000000"), later(within("mode", 0, 0o777), notYet),
 		later(whatever("format"), cosmetic),
 		later(str("traceback_level"), cosmetic, "ERROR"), later(str("dateformat"), cosmetic),
-		later(free("static_fields"), cosmetic), num("max_queue_size", 0),
+		later(free("static_fields"), cosmetic), later(num("max_queue_size", 0), cosmetic, "1000"),
 		later(free("loggers"), cosmetic), later(yesno("deduplicate_heartbeat_logs"), cosmetic),
 	}
 }
@@ -151,7 +178,7 @@ func restFields() []field {
 		free("http_extra_headers"), free("https_extra_headers"),
 		later(str("ciphers"), "has no effect: the safe ciphers of TLS 1.2 and 1.3 are used"),
 		later(within("request_queue_size", 0, 4096), fromPyAPI),
-		later(num("thread_pool_size", 1), fromPyAPI),
+		later(num("thread_pool_size", 1), fromPyAPI, "5"),
 		later(str("server_tokens"), notYet, "original"),
 	}
 }
@@ -159,17 +186,17 @@ func restFields() []field {
 // postgresFields are those that the dynamic configuration may hold too.
 func postgresFields() []field {
 	fields := []field{
-		str("config_base_name"), str("database"), str("krbsrvname"),
-		section("bin_name", strs(programs()...)...), str("bin_dir"),
+		fixed(str("config_base_name")), fixed(str("database")), fixed(str("krbsrvname")),
+		fixed(section("bin_name", strs(programs()...)...)), fixed(str("bin_dir")),
 		free("parameters"), lines("pg_hba"), lines("pg_ident"),
 		str("custom_conf"), free("recovery_conf"),
 		yesno("use_pg_rewind"), yesno("use_slots"),
 		yesno("remove_data_directory_on_rewind_failure"),
 		yesno("remove_data_directory_on_diverged_timelines"),
-		yesno("use_unix_socket"), yesno("use_unix_socket_repl"),
+		fixed(yesno("use_unix_socket")), later(yesno("use_unix_socket_repl"), notYet),
 		unit("pg_ctl_timeout", "s", 0),
 		options("basebackup"), options("rewind"),
-		str("pre_promote"), str("before_stop"),
+		later(str("pre_promote"), notYet), later(str("before_stop"), notYet),
 		later(whatever("callbacks"), notYet),
 		later(lst("create_replica_methods"), onlyBasebackup, "basebackup"),
 		later(lst("create_replica_method"), onlyBasebackup, "basebackup"),
@@ -193,8 +220,8 @@ func localPostgresFields() []field {
 			"sslrootcert", "sslcrl", "sslcrldir", "gssencmode", "channel_binding", "sslnegotiation")...)
 	}
 	return []field{
-		host("listen"), host("connect_address"), host("proxy_address"),
-		str("data_dir"), str("config_dir"), str("pgpass"),
+		fixed(host("listen")), host("connect_address"), later(host("proxy_address"), notYet),
+		fixed(str("data_dir")), fixed(str("config_dir")), fixed(str("pgpass")),
 		section("authentication", role("superuser"), role("replication"), role("rewind")),
 	}
 }

@@ -159,7 +159,7 @@ func (s *Server) bringUpToDate(ctx context.Context, standby bool) (changed bool,
 		if _, elsewhere := conf.Lookup(cfg.Parameters, f.setting); f.lines == nil || elsewhere {
 			continue
 		}
-		c, err := s.replace(f.path, conf.RenderLines(f.lines))
+		c, err := s.writeRules(ctx, f.path, conf.RenderLines(f.lines))
 		if err != nil {
 			return changed, err
 		}
@@ -178,7 +178,7 @@ func (s *Server) writeMain(ctx context.Context, standby bool) (bool, error) {
 	for range 4 {
 		text := s.render(ctx, standby)
 		if old, err := os.ReadFile(s.mainConf()); err == nil && string(old) == text {
-			return false, nil
+			return s.replace(s.mainConf(), text)
 		}
 		refused, err := s.check(ctx, text, standby)
 		if err != nil {
@@ -245,12 +245,16 @@ func (s *Server) controlledArgs(ctx context.Context, standby bool) []string {
 	return out
 }
 
-// replace writes a file if its content differs.
+// replace writes a file if its content differs; it corrects the mode in any case.
 func (s *Server) replace(path, text string) (bool, error) {
+	mode := s.fileMode(path)
 	if old, err := os.ReadFile(path); err == nil && string(old) == text {
+		if st, err := os.Stat(path); err == nil && st.Mode().Perm() != mode {
+			return false, os.Chmod(path, mode)
+		}
 		return false, nil
 	}
-	return true, s.user.WriteFile(path, []byte(text), s.fileMode(path))
+	return true, s.user.WriteFile(path, []byte(text), mode)
 }
 
 // ensureBase keeps the operator's (or initdb's) postgresql.conf as the base
@@ -342,12 +346,16 @@ func (s *Server) backupConf() {
 func baseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
 // ApplyConfig writes the files that changed, makes a running server read them,
-// and returns the settings that wait for a restart.
+// and returns the settings that wait for a restart. An error of type
+// *RefusedRules says that all was applied but the rules that the server refuses.
 func (s *Server) ApplyConfig(ctx context.Context) ([]cluster.SettingChange, error) {
 	s.task.Lock()
 	defer s.task.Unlock()
 	if !exists(s.dataPath("PG_VERSION")) {
 		return nil, nil
+	}
+	if err := s.renewConninfo(); err != nil {
+		return nil, err
 	}
 	unread, err := s.writeFiles(ctx, exists(s.standbySignal()))
 	if err != nil || s.process() == nil {
@@ -357,9 +365,55 @@ func (s *Server) ApplyConfig(ctx context.Context) ([]cluster.SettingChange, erro
 		if err := s.reload(ctx); err != nil {
 			return nil, err
 		}
-		s.warnHBA(ctx)
 		s.backupConf()
 	}
 	f := s.Observe(ctx)
-	return f.Pending, nil
+	s.askAtStart(ctx, f.Pending)
+	return s.Observe(ctx).Pending, s.refusedRules()
+}
+
+// renewConninfo puts changed credentials into the connection string of the
+// upstream, whatever that is.
+func (s *Server) renewConninfo() error {
+	s.mu.Lock()
+	renew, have := s.renew, s.recovery.conninfo
+	s.mu.Unlock()
+	if !renew {
+		return nil
+	}
+	if have != "" {
+		old, err := conf.ParseConninfo(have)
+		if err != nil {
+			return err
+		}
+		get := func(name string) string { v, _ := conf.Lookup(old, name); return v }
+		t := s.replicationTarget(Source{Host: get("host"), Port: get("port"), DBName: get("dbname")})
+		t.SessionAttr = get("target_session_attrs")
+		if t.Passfile, err = s.passfile(t); err != nil {
+			return err
+		}
+		have = conf.Conninfo(t)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renew, s.unread, s.recovery.conninfo = false, true, have
+	return nil
+}
+
+// askAtStart finds out what settings will be after a restart that the
+// configuration does not name (any more).
+func (s *Server) askAtStart(ctx context.Context, pending []cluster.SettingChange) {
+	found := map[string]string{}
+	for _, p := range pending {
+		if p.New != unknownValue {
+			continue
+		}
+		out, err := s.run(ctx, nil, "postgres", "-D", s.opt.DataDir, "--config-file="+s.mainConf(), "-C", p.Name)
+		if err == nil {
+			found[p.Name] = strings.TrimSpace(string(out))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.atStart = found
 }

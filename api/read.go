@@ -149,7 +149,10 @@ func (s *Server) postFailsafe(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) postReload(w http.ResponseWriter, _ *http.Request) {
-	s.src.Reload()
+	if err := s.src.Reload(); err != nil {
+		s.text(w, http.StatusInternalServerError, "nothing was changed: "+err.Error())
+		return
+	}
 	s.text(w, http.StatusAccepted, "reload scheduled")
 }
 

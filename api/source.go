@@ -41,8 +41,9 @@ type Source interface {
 	// not (unreachable, tagged, watchdog failed).
 	CanLead(ctx context.Context, m cluster.Member) error
 
-	// Reload reads the configuration file again, soon.
-	Reload()
+	// Reload reads the configuration files again. An error says what is wrong with
+	// them; nothing was changed then.
+	Reload() error
 
 	// Wake makes the loop look again now.
 	Wake()

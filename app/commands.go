@@ -113,15 +113,39 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 	}
 }
 
+// Program is what a command that keeps running was started with.
+type Program struct {
+	File *config.File
+	// Read reads the configuration again: the same files, and the environment as
+	// it was at the start.
+	Read    func() (*config.File, []config.Warning, error)
+	Log     *slog.Logger
+	Logs    *Logs            // where Log writes
+	Hangups <-chan os.Signal // requests to read it again
+}
+
+// ignoreHangups says that this program does not read its file again.
+func (p Program) ignoreHangups() {
+	go func() {
+		for range p.Hangups {
+			p.Log.Warn("SIGHUP: this program does not read its file again; restart it to apply changes")
+		}
+	}()
+}
+
 // daemon completes a command that loads a configuration and runs until ctx ends.
-func daemon(env []string, errOut io.Writer, run func(context.Context, *config.File, *slog.Logger) error, c *cobra.Command) *cobra.Command {
+func daemon(env []string, errOut io.Writer, run func(context.Context, Program) error, c *cobra.Command) *cobra.Command {
 	c.Args = cobra.MaximumNArgs(1)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		path := ""
 		if len(args) > 0 {
 			path = args[0]
 		}
-		f, warnings, err := config.Load(path, env)
+		// From now on a hangup is heard, and ends nobody.
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		read := func() (*config.File, []config.Warning, error) { return config.Load(path, env) }
+		f, warnings, err := read()
 		if err != nil {
 			return err
 		}
@@ -129,21 +153,15 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, *config.Fi
 			return fmt.Errorf("requires a configuration, and there is none: %s FILE, or settings in the environment", c.CommandPath())
 		}
 		hideSettings(env)
-		log := NewLogger(errOut, f.Log)
+		logs := NewLogs(errOut, f.Log)
+		p := Program{File: f, Read: read, Logs: logs, Log: logs.Logger(), Hangups: hangups}
 		if f.Name != "" {
-			log = log.With("member", f.Name)
+			p.Log = p.Log.With("member", f.Name)
 		}
 		for _, w := range warnings {
-			log.Warn(w.String())
+			p.Log.Warn(w.String())
 		}
-		hangups := make(chan os.Signal, 1)
-		signal.Notify(hangups, syscall.SIGHUP)
-		go func() {
-			for range hangups {
-				log.Warn("SIGHUP: reading the file again is not supported yet; restart to apply it (the dynamic configuration needs no reload)")
-			}
-		}()
-		return run(c.Context(), f, log)
+		return run(c.Context(), p)
 	}
 	return c
 }

@@ -90,7 +90,7 @@ func serverOptions(f *config.File) postgres.Options {
 		Name: f.Name, Scope: f.Scope,
 		DataDir: p.DataDir, ConfigDir: p.ConfigDir, BinDir: p.BinDir, BinName: p.BinName,
 		ListenHosts: p.ListenAddresses, Port: p.Port,
-		Roles: roles(f),
+		Roles:  roles(f),
 		PgPass: p.PgPass, Database: p.Database, UseUnixSocket: p.UseUnixSocket,
 		ConfigBaseName: p.ConfigBaseName, KrbSrvName: p.KrbSrvName,
 		StateDir: f.Matriarch.StateDir,

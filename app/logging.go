@@ -5,20 +5,72 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/config"
 )
 
-// NewLogger makes the program's logger: one readable line per record, or JSON.
-func NewLogger(w io.Writer, c config.Log) *slog.Logger {
-	level := levelOf(c.Level)
-	if c.Type == "json" {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+// Logs is where the program's loggers write: one readable line per record, or
+// JSON. It can be changed while they are in use.
+type Logs struct {
+	out     io.Writer
+	handler atomic.Pointer[slog.Handler]
+}
+
+// NewLogs makes what a configuration asks for.
+func NewLogs(w io.Writer, c config.Log) *Logs {
+	l := &Logs{out: w}
+	l.Change(c)
+	return l
+}
+
+// Change makes all loggers follow another configuration.
+func (l *Logs) Change(c config.Log) {
+	var h slog.Handler
+	if level := levelOf(c.Level); c.Type == "json" {
+		h = slog.NewJSONHandler(l.out, &slog.HandlerOptions{Level: level})
+	} else {
+		h = &lineHandler{out: l.out, mu: &sync.Mutex{}, level: level}
 	}
-	return slog.New(&lineHandler{out: w, mu: &sync.Mutex{}, level: level})
+	l.handler.Store(&h)
+}
+
+// Logger returns a logger that follows every change.
+func (l *Logs) Logger() *slog.Logger { return slog.New(following{logs: l}) }
+
+// following hands records to the handler of the moment, with the attributes and
+// groups that were added on the way.
+type following struct {
+	logs *Logs
+	add  []func(slog.Handler) slog.Handler
+}
+
+func (f following) Enabled(ctx context.Context, level slog.Level) bool {
+	return (*f.logs.handler.Load()).Enabled(ctx, level)
+}
+
+func (f following) Handle(ctx context.Context, r slog.Record) error {
+	h := *f.logs.handler.Load()
+	for _, add := range f.add {
+		h = add(h)
+	}
+	return h.Handle(ctx, r)
+}
+
+func (f following) with(add func(slog.Handler) slog.Handler) slog.Handler {
+	return following{f.logs, append(slices.Clip(f.add), add)}
+}
+
+func (f following) WithAttrs(as []slog.Attr) slog.Handler {
+	return f.with(func(h slog.Handler) slog.Handler { return h.WithAttrs(as) })
+}
+
+func (f following) WithGroup(name string) slog.Handler {
+	return f.with(func(h slog.Handler) slog.Handler { return h.WithGroup(name) })
 }
 
 func levelOf(name string) slog.Level {

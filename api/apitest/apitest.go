@@ -235,7 +235,7 @@ func (m *Member) CanLead(_ context.Context, o cluster.Member) error {
 }
 
 // Reload implements api.Source.
-func (m *Member) Reload() { m.mu.Lock(); m.reloads++; m.mu.Unlock() }
+func (m *Member) Reload() error { m.mu.Lock(); defer m.mu.Unlock(); m.reloads++; return nil }
 
 // Wake implements api.Source.
 func (m *Member) Wake() { m.mu.Lock(); m.wakes++; m.mu.Unlock() }

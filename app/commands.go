@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -64,7 +65,7 @@ func wrongUsage(err error) bool {
 // rewrite turns `matriarch FILE` and `patroni FILE` into `matriarch agent FILE`.
 func rewrite(argv []string) []string {
 	args := argv[1:]
-	if called(argv[0], "patroni") {
+	if called(argv[0], "patroni") && !slices.Contains(args, "--version") {
 		return append([]string{"agent"}, args...)
 	}
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
@@ -81,15 +82,15 @@ func rewrite(argv []string) []string {
 func daemons(env []string, errOut io.Writer) []*cobra.Command {
 	return []*cobra.Command{
 		up.Command(env),
-		daemon(env, errOut, RunAgent, &cobra.Command{
+		withModes(daemon(env, errOut, RunAgent, &cobra.Command{
 			Use:   "agent FILE",
 			Short: "Run one member: supervise the local PostgreSQL and take part in the cluster",
 			Long: "Runs one member from a YAML file (or a directory of them): it supervises the local\n" +
 				"PostgreSQL, takes part in the election of the primary, and serves the REST interface.\n" +
-				"Files written for Patroni work unchanged. SIGTERM stops the server cleanly and hands\n" +
-				"the lease over.",
+				"Files written for Patroni work unchanged. SIGHUP reads them again; SIGTERM stops the server\n" +
+				"cleanly and hands the lease over.",
 			Example: "  matriarch agent postgres0.yml\n  matriarch postgres0.yml          # the same",
-		}),
+		}), env),
 		daemon(env, errOut, RunProxy, &cobra.Command{
 			Use:   "proxy FILE",
 			Short: "Run the entrypoint: one address that always leads to the primary",

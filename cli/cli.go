@@ -67,6 +67,7 @@ func NewWith(o Options, extra ...*cobra.Command) *cobra.Command {
 		a.showConfigCommand(), a.editConfigCommand(),
 		a.pauseCommand(), a.resumeCommand(),
 		a.dsnCommand(), a.versionCommand(),
+		a.configCommand(), a.validateCommand(), a.generateCommand(),
 	)
 	root.AddCommand(extra...)
 	return root

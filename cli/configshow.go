@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -24,8 +25,9 @@ func (a *app) configCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
 		Short: "Look at the configuration of a member",
-		Args:  args(cobra.NoArgs),
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Long:  "Looks at what a member reads from its file, its environment and the cluster.",
+		Args:  args(cobra.NoArgs), Example: a.examples("{} config show --origin /etc/patroni.yml"),
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.configShowCommand())
 	return c
@@ -50,6 +52,9 @@ func (a *app) configShowCommand() *cobra.Command {
 				return usage(c, err)
 			}
 			if len(files) > 0 {
+				if _, err := os.Stat(files[0]); err != nil {
+					return err
+				}
 				a.configFile = files[0]
 			}
 			return a.configShow(c, withOrigin, f, role)

@@ -113,7 +113,9 @@ func ownCommands() []string {
 func (m *generated) askParameters(ctx context.Context, conn *pgx.Conn) error {
 	rows, err := conn.Query(ctx, `SELECT name, current_setting(name) FROM pg_settings
 		WHERE source IN ('configuration file', 'command line', 'environment variable') AND context <> 'internal'
-		AND reset_val IS DISTINCT FROM boot_val AND name NOT LIKE 'recovery\_target%' ORDER BY name`)
+		AND reset_val IS DISTINCT FROM boot_val AND name NOT LIKE 'recovery\_target%'
+		UNION SELECT name, setting FROM pg_file_settings WHERE applied AND name LIKE '%.%' -- pg_settings hides what belongs to no module
+		ORDER BY 1`)
 	if err != nil {
 		return err
 	}

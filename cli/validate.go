@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,12 @@ func (a *app) validateCommand() *cobra.Command {
 
 // Validate checks the configuration at path and says what is wrong with it.
 func Validate(c *cobra.Command, path string, env []string, o ValidateOptions) error {
+	if path != "" {
+		// The agent would go on with the environment alone.
+		if _, err := os.Stat(path); err != nil {
+			return err
+		}
+	}
 	f, warnings, err := config.Load(path, env)
 	if !o.Quiet {
 		for _, w := range warnings {

@@ -288,7 +288,7 @@ func accessPolicy(f *config.File) api.Policy {
 		Username: r.Username, Password: r.Password.Reveal(),
 		AllowList: r.Allowlist, AllowMembers: r.AllowlistIncludeMembers,
 		TLS:     api.TLS{CertFile: r.CertFile, KeyFile: r.KeyFile, KeyPassword: r.KeyFilePassword.Reveal(), CAFile: r.CAFile, VerifyClient: r.VerifyClient},
-		Headers: headers(r.ExtraHeaders), TLSHeaders: headers(r.HTTPSExtraHeaders),
+		Headers: headers(r.ExtraHeaders), TLSHeaders: headers(r.HTTPSExtraHeaders), ServerTokens: r.ServerTokens,
 	}
 }
 

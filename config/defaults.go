@@ -6,7 +6,7 @@ func literalDefaults() map[string]string {
 	return map[string]string{
 		"namespace": "service",
 		"log.type":  "plain", "log.level": "info",
-		"restapi.listen": "127.0.0.1:8008", "restapi.verify_client": "none", "restapi.allowlist_include_members": "false",
+		"restapi.listen": "127.0.0.1:8008", "restapi.verify_client": "none", "restapi.server_tokens": "original", "restapi.allowlist_include_members": "false",
 		"ctl.insecure":      "false",
 		"postgresql.listen": "127.0.0.1:5432", "postgresql.config_base_name": "postgresql", "postgresql.database": "postgres",
 		"postgresql.use_pg_rewind": "false", "postgresql.use_unix_socket": "false", "postgresql.pg_ctl_timeout": "60s",

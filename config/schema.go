@@ -136,11 +136,12 @@ func localFields() []field {
 		section("restapi", restFields()...),
 		section("ctl",
 			section("authentication", strs("username", "password")...),
-			yesno("insecure"), str("cacert"), str("certfile"), str("keyfile"), str("keyfile_password"),
-			str("cafile")),
+			yesno("insecure"), str("cacert"), str("certfile"), str("keyfile"),
+			later(str("keyfile_password"), notYet+": give a key without a password, mode 0600"), str("cafile")),
 		section("postgresql", append(postgresFields(), localPostgresFields()...)...),
 		section("watchdog",
-			str("mode"), str("device"), num("safety_margin", -1), later(str("driver"), notYet, "default")),
+			str("mode"), later(str("device"), notYet, "/dev/watchdog"), later(num("safety_margin", -1), notYet, "5"),
+			later(str("driver"), notYet, "default")),
 		{name: "bootstrap", typ: tSection, fields: bootstrapFields(), effect: onFounding},
 		{name: "tags", typ: tSection, open: true, fields: tagFields()},
 		later(section("citus", num("group", 0), str("database")), notYet),
@@ -179,7 +180,7 @@ func restFields() []field {
 		later(str("ciphers"), "has no effect: the safe ciphers of TLS 1.2 and 1.3 are used"),
 		later(within("request_queue_size", 0, 4096), fromPyAPI),
 		later(num("thread_pool_size", 1), fromPyAPI, "5"),
-		later(str("server_tokens"), notYet, "original"),
+		oneOf("server_tokens", "original", "minimal", "productonly"),
 	}
 }
 

@@ -312,14 +312,16 @@ func (s *Server) cleanAuto() (bool, error) {
 
 // makeDirs makes the directories that settings name.
 func (s *Server) makeDirs() error {
-	dirs, _ := conf.Lookup(s.config().Parameters, "unix_socket_directories")
-	for _, d := range strings.Split(dirs, ",") {
-		d = strings.TrimSpace(d)
-		if !strings.HasPrefix(d, "/") || exists(d) {
-			continue
-		}
-		if err := s.user.MkdirAll(d, 0o700); err != nil {
-			return fmt.Errorf("unix_socket_directories: %w", err)
+	for _, setting := range []string{"unix_socket_directories", "stats_temp_directory"} {
+		dirs, _ := conf.Lookup(s.config().Parameters, setting)
+		for _, d := range strings.Split(dirs, ",") {
+			d = strings.TrimSpace(d)
+			if !strings.HasPrefix(d, "/") || exists(d) {
+				continue
+			}
+			if err := s.user.MkdirAll(d, 0o700); err != nil {
+				return fmt.Errorf("%s: %w", setting, err)
+			}
 		}
 	}
 	return nil

@@ -54,7 +54,7 @@ func report(w io.Writer, program string, err error) int {
 // wrongUsage recognises the errors that the command line's library makes of a
 // wrong command or flag; it has no type for them.
 func wrongUsage(err error) bool {
-	for _, begin := range []string{"unknown command", "unknown flag", "unknown shorthand flag", "accepts ", "requires ", "invalid argument", "flag needs"} {
+	for _, begin := range []string{"unknown command", "unknown flag", "unknown shorthand flag", "accepts ", "requires ", "invalid argument", "flag needs", "if any flags in the group"} {
 		if strings.HasPrefix(err.Error(), begin) {
 			return true
 		}

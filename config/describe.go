@@ -31,7 +31,12 @@ func Keys() []Key {
 func DynamicKeys() []Key {
 	out := describe("", dynamicFields(), dynamicDefaults(), onReload, "")
 	for i, k := range out {
-		out[i].Effect = "at once"
+		if k.Effect != "" {
+			out[i].Effect = "at once"
+		}
+		if strings.HasPrefix(k.Path, "postgresql.parameters") {
+			out[i].Effect = "at once, or restart of PostgreSQL"
+		}
 		if refusedKeys()[k.Path] {
 			out[i].State = "refused when it asks for something: not supported yet"
 		}
@@ -58,7 +63,14 @@ func describe(path string, fields []field, defaults map[string]string, parent ef
 		case f.typ == tSection && len(f.fields) > 0 && !slices.Contains(foreignStores(), f.name):
 			out = append(out, describe(at, f.fields, defaults, when, why)...)
 		default:
-			out = append(out, Key{Path: at, Type: typeText(f), Default: defaults[at], Range: rangeText(f), Effect: effectText(when), State: stateText(why)})
+			k := Key{Path: at, Type: typeText(f), Default: defaults[at], Range: rangeText(f), Effect: effectText(when), State: "works"}
+			switch {
+			case slices.Contains(foreignStores(), at):
+				k.Effect, k.State = "", "refused: this store is not supported yet"
+			case why != "":
+				k.Effect, k.State = "", "accepted with a warning: "+why
+			}
+			out = append(out, k)
 		}
 	}
 	return out
@@ -72,13 +84,6 @@ func effectText(e effect) string {
 		return "founding of the cluster"
 	}
 	return "reload"
-}
-
-func stateText(note string) string {
-	if note == "" {
-		return "works"
-	}
-	return "accepted with a warning: " + note
 }
 
 func typeText(f field) string {

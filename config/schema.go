@@ -208,6 +208,18 @@ func postgresFields() []field {
 	return fields
 }
 
+// sharedPostgresFields are the same in the dynamic configuration: what an agent
+// needs before it knows that is read from its own file only.
+func sharedPostgresFields() []field {
+	fields := postgresFields()
+	for i, f := range fields {
+		if f.effect == onRestart {
+			fields[i] = later(f, "has no effect here: it belongs to each member's own file")
+		}
+	}
+	return fields
+}
+
 func overlayRoles() []string { return []string{"primary", "replica", "standby_leader"} }
 
 func programs() []string {
@@ -299,7 +311,7 @@ func dynamicFields() []field {
 		secs("primary_stall_timeout"), secs("member_slots_ttl"),
 		str("synchronous_mode"), yesno("synchronous_mode_strict"), yesno("pause"),
 		whatever("standby_cluster"),
-		section("postgresql", postgresFields()...),
+		section("postgresql", sharedPostgresFields()...),
 		later(num("synchronous_node_count", math.MinInt64), notYet+": one synchronous standby is kept", "1"),
 		later(unit("maximum_lag_on_syncnode", "B", math.MinInt64), notYet, "-1"),
 		later(secs("primary_race_backoff"), notYet),

@@ -36,8 +36,8 @@ func literalDefaults() map[string]string {
 		"etcd3.verify":                 "true",
 		"etcd.protocol":                "http",
 		"etcd.verify":                  "true",
-		"zookeeper.use_ssl":            "false",
-		"zookeeper.verify":             "true",
+		"zookeeper.use_ssl":            "false", "zookeeper.tick_time": "2s",
+		"zookeeper.verify": "true",
 	}
 }
 

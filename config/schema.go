@@ -49,17 +49,17 @@ const (
 	onFounding               // read once, when the cluster is founded
 )
 
-// fixed marks settings that only a restart of the agent changes; of a section,
+// lasting marks settings that only a restart of the agent changes; of a section,
 // all of it.
-func fixed(f field) field {
+func lasting(f field) field {
 	f.effect = onRestart
 	return f
 }
 
-func allFixed(fields ...field) []field {
+func allLasting(fields ...field) []field {
 	out := make([]field, len(fields))
 	for i, f := range fields {
-		out[i] = fixed(f)
+		out[i] = lasting(f)
 	}
 	return out
 }
@@ -130,7 +130,7 @@ const (
 // localFields is the schema of files and environment.
 func localFields() []field {
 	fields := []field{
-		fixed(str("name")), fixed(str("scope")), fixed(str("namespace")),
+		lasting(str("name")), lasting(str("scope")), lasting(str("namespace")),
 		later(num("thread_pool_size", 1), fromPyAPI, "5"), later(whatever("thread_stack_size"), fromPyAPI),
 		section("log", logFields()...),
 		section("restapi", restFields()...),
@@ -145,15 +145,15 @@ func localFields() []field {
 		{name: "bootstrap", typ: tSection, fields: bootstrapFields(), effect: onFounding},
 		{name: "tags", typ: tSection, open: true, fields: tagFields()},
 		later(section("citus", num("group", 0), str("database")), notYet),
-		fixed(section("proxy",
+		lasting(section("proxy",
 			host("listen"), hostOrOff("listen_replicas"), hostOrOff("stats"),
 			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"))),
 		section("matriarch",
-			fixed(str("state_dir")), duration("turn_interval"),
-			fixed(section("guard", duration("fence_budget"), duration("clean_stop"))),
-			fixed(section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1)))),
+			lasting(str("state_dir")), duration("turn_interval"),
+			lasting(section("guard", duration("fence_budget"), duration("clean_stop"))),
+			lasting(section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1)))),
 	}
-	return append(fields, allFixed(storeFields()...)...)
+	return append(fields, allLasting(storeFields()...)...)
 }
 
 func logFields() []field {
@@ -187,14 +187,14 @@ func restFields() []field {
 // postgresFields are those that the dynamic configuration may hold too.
 func postgresFields() []field {
 	fields := []field{
-		fixed(str("config_base_name")), fixed(str("database")), fixed(str("krbsrvname")),
-		fixed(section("bin_name", strs(programs()...)...)), fixed(str("bin_dir")),
+		lasting(str("config_base_name")), lasting(str("database")), lasting(str("krbsrvname")),
+		lasting(section("bin_name", strs(programs()...)...)), lasting(str("bin_dir")),
 		free("parameters"), lines("pg_hba"), lines("pg_ident"),
 		str("custom_conf"), free("recovery_conf"),
 		yesno("use_pg_rewind"), yesno("use_slots"),
 		yesno("remove_data_directory_on_rewind_failure"),
 		yesno("remove_data_directory_on_diverged_timelines"),
-		fixed(yesno("use_unix_socket")), later(yesno("use_unix_socket_repl"), notYet),
+		lasting(yesno("use_unix_socket")), later(yesno("use_unix_socket_repl"), notYet),
 		unit("pg_ctl_timeout", "s", 0),
 		options("basebackup"), options("rewind"),
 		later(str("pre_promote"), notYet), later(str("before_stop"), notYet),
@@ -233,8 +233,8 @@ func localPostgresFields() []field {
 			"sslrootcert", "sslcrl", "sslcrldir", "gssencmode", "channel_binding", "sslnegotiation")...)
 	}
 	return []field{
-		fixed(host("listen")), host("connect_address"), later(host("proxy_address"), notYet),
-		fixed(str("data_dir")), fixed(str("config_dir")), fixed(str("pgpass")),
+		lasting(host("listen")), host("connect_address"), later(host("proxy_address"), notYet),
+		lasting(str("data_dir")), lasting(str("config_dir")), lasting(str("pgpass")),
 		section("authentication", role("superuser"), role("replication"), role("rewind")),
 	}
 }

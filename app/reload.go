@@ -79,10 +79,12 @@ func (m *member) change(f *config.File) error {
 	if err := m.rest.change(accessPolicy(f), f.RestAPI.Listen); err != nil {
 		return err
 	}
+	// Before the agent's turn that has the server use them.
+	m.server.SetRoles(roles(f))
 	if err := m.agent.Reconfigure(m.reloadable(f)); err != nil {
+		m.server.SetRoles(roles(old))
 		return errors.Join(err, m.rest.change(accessPolicy(old), old.RestAPI.Listen))
 	}
-	m.server.SetRoles(roles(f))
 	m.transport.replace(transport)
 	m.program.Logs.Change(f.Log)
 	m.source.file.Store(f)

@@ -131,7 +131,7 @@ func (a *Agent) inheritIdentity(o ha.Observation) error {
 // there is time for a checkpoint first; after its soft deadline there is not,
 // and at the hard one the guard ends the attempt.
 func (a *Agent) stopServer(ctx context.Context, s step, p func(string)) error {
-	opt := postgres.StopOptions{Keep: s.Names, Progress: p, OnShutdownCheckpoint: a.Wake}
+	opt := postgres.StopOptions{Keep: s.Names, Progress: p, OnShutdownCheckpoint: a.Wake, EndArchiver: s.EndArchiver}
 	if s.o.Server.Role == ha.ServerPrimary {
 		opt.Checkpoint = s.o.Lease.Live(s.o.Now)
 		// One that loses its lease may have to be rewound: the log back to the last

@@ -60,6 +60,20 @@ type Configured struct {
 	Warnings []string
 }
 
+// Recorder counts what happened. Its methods return at once.
+type Recorder interface {
+	// Turn: a turn took so long, and this rule decided in it.
+	Turn(took time.Duration, rule ha.RuleID)
+	// Task: a long action ended; err is nil when it succeeded.
+	Task(kind ha.TaskKind, took time.Duration, err error)
+}
+
+// nobody is the Recorder where there is none.
+type nobody struct{}
+
+func (nobody) Turn(time.Duration, ha.RuleID)          {}
+func (nobody) Task(ha.TaskKind, time.Duration, error) {}
+
 // Reloadable is what may change while an agent runs; see Reconfigure.
 type Reloadable struct {
 	Tags    cluster.Tags
@@ -100,10 +114,16 @@ type Options struct {
 	// optional.
 	OnLead func(ctx context.Context)
 
+	// Recorder is told what happened, for statistics; nil: nobody is.
+	Recorder Recorder
+
 	Peers   *http.Client // with the credentials and certificates for peers
 	Journal *journal.Journal
 	Clock   clock.Clock
 	Logger  *slog.Logger
+	// Heartbeat is told once per loop_wait how this member stands, for logs that
+	// are searched for such lines; optional.
+	Heartbeat func(text string)
 }
 
 // Agent runs one member. Make it with New, then Run it once.
@@ -116,6 +136,8 @@ type Agent struct {
 	task   *tasks
 	guards *guards
 
+	requests *requests
+
 	stop     context.Context // ends when Stop is called
 	stopNow  context.CancelFunc
 	leadBusy chan struct{} // one OnLead at a time
@@ -127,6 +149,8 @@ type Agent struct {
 	config    configState
 	published publishedState
 	warned    map[string]bool
+	told      told
+	beating   heartbeat
 	readUnder string // the session under which the store was read before a take
 
 	mu   sync.Mutex
@@ -145,11 +169,15 @@ func (e *ErrExit) Error() string { return e.Why }
 
 // New makes an agent. It starts nothing.
 func New(o Options) *Agent {
+	if o.Recorder == nil {
+		o.Recorder = nobody{}
+	}
 	a := &Agent{opt: o, log: o.Logger, wake: make(chan struct{}, 1), leadBusy: make(chan struct{}, 1), warned: map[string]bool{}}
 	a.stop, a.stopNow = context.WithCancel(context.Background())
 	a.viewer = newViewer(o, a.Wake)
 	a.peers = newPeers(o, a.Wake)
-	a.task = &tasks{clock: o.Clock, wake: a.Wake}
+	a.task = &tasks{clock: o.Clock, wake: a.Wake, record: o.Recorder.Task}
+	a.requests = newRequests(o)
 	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake}
 	return a
 }
@@ -178,6 +206,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	defer a.task.abandon()
+	defer a.requests.close()
 	run := func(f func(context.Context)) { wg.Go(func() { f(ctx) }) }
 	// The first turn must know what the store says: a server that runs already in
 	// a paused cluster would be fenced for want of a lease.
@@ -228,12 +257,15 @@ const retryWait = time.Second
 
 // turn is one pass: observe, decide, act, publish.
 func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
+	begin := a.opt.Clock.Now()
 	o := a.observe(ctx)
 	before := a.memory
 	d := ha.Decide(o, before)
+	defer func() { a.opt.Recorder.Turn(a.opt.Clock.Now().Sub(begin), d.Rule) }()
 	a.memory = d.Memory
 	a.snapshot(o, d)
 	a.tell(o, before, d)
+	a.beat(o, d)
 	wrote, ok, exit := a.execute(ctx, o, d)
 	if exit != nil {
 		return exit, 0
@@ -254,25 +286,6 @@ func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
 		return nil, min(d.WakeAfter, retryWait)
 	}
 	return nil, d.WakeAfter
-}
-
-// tell journals and logs a decision that changed.
-func (a *Agent) tell(o ha.Observation, before ha.Memory, d ha.Decision) {
-	if !journal.Changed(a.last, d) {
-		return
-	}
-	same := a.last.Rule == d.Rule && a.last.Situation == d.Situation && a.last.Why == d.Why
-	a.last = d
-	if a.opt.Journal != nil {
-		a.opt.Journal.Append(journal.OfTurn(o.Wall, o, before, d))
-	}
-	if !same {
-		level := slog.LevelInfo
-		if d.Rule == ha.PermanentLeader {
-			level = slog.LevelWarn // a person made it, and may have to mend it
-		}
-		a.log.Log(context.Background(), level, d.Why, "rule", d.Rule, "situation", d.Situation)
-	}
 }
 
 // finish ends the session of an agent that ends on purpose, unless it leaves a

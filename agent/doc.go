@@ -11,7 +11,8 @@
 //	postgres ── facts ───────────┤
 //	lease.Keeper ── lease ───────┼─► observe ─► ha.Decide ─► execute ─► keeper, store,
 //	peers ── their word ─────────┤                 │                    postgres, tasks
-//	tasks ── progress, result ───┘                 └─► journal, log
+//	tasks ── progress, result ───┤                 └─► journal, log, answers to people
+//	requests ── people's wishes ─┘
 //
 // What it may not do: decide (no action is carried out that a rule did not
 // name, except publishing its own key and applying the configuration), keep the

@@ -135,9 +135,10 @@ func (a *Agent) reloadServer(ctx context.Context) {
 	_, err := a.opt.Postgres.ApplyConfig(ctx)
 	var refused *postgres.RefusedRules
 	if err != nil && !errors.As(err, &refused) {
-		a.log.Warn("the server could not be told its new configuration; trying again", "error", err)
+		a.broken("configuration", "the server could not be told its new configuration; trying again", err)
 		return
 	}
+	a.works("configuration", "the server was told its new configuration")
 	c.unapplied = false
 	a.tellRefused(err)
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/layout"
 	"github.com/matriarch-ha/matriarch/ha"
-	"github.com/matriarch-ha/matriarch/journal"
 )
 
 // storeTimeout bounds one write to the store within a turn.
@@ -52,25 +51,6 @@ func (a *Agent) execute(ctx context.Context, o ha.Observation, d ha.Decision) (w
 	return wrote, !failed, nil
 }
 
-// report journals what an action came to. Routine successes are silent.
-func (a *Agent) report(act ha.Action, took time.Duration, err error) {
-	routine := act.Kind == ha.PublishStatus || act.Kind == ha.AskPeers || act.Kind.IsTask()
-	if err == nil && routine {
-		return
-	}
-	if a.opt.Journal != nil {
-		a.opt.Journal.Append(journal.OfAction(a.opt.Clock.Wall(), a.opt.Name, act, took, err))
-	}
-	switch {
-	case errors.Is(err, dcs.ErrConflict):
-		a.log.Info("another was faster; looking again", "action", act.Kind, "error", err)
-	case err != nil:
-		a.log.Warn("action failed", "action", act.Kind, "took", took, "error", err)
-	default:
-		a.log.Debug("action done", "action", act.Kind, "took", took)
-	}
-}
-
 // writesStore: the next turn must see the store as it is after the action.
 func writesStore(k ha.ActionKind) bool {
 	switch k {
@@ -94,6 +74,9 @@ func (a *Agent) perform(ctx context.Context, s step) error {
 		return a.fence(ctx)
 	case ha.CancelTask:
 		a.task.stop()
+		return nil
+	case ha.Reply, ha.DropScheduled:
+		a.answer(s.Action)
 		return nil
 	case ha.AskPeers:
 		a.ask(ctx, s)

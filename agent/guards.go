@@ -32,15 +32,20 @@ type guards struct {
 }
 
 func (g *guards) run(ctx context.Context) {
+	said := ""
 	for g.start != nil && ctx.Err() == nil {
 		guard, err := g.start(ctx)
 		if err != nil {
-			g.log.Error("cannot start the guard: this member cannot become primary until it runs", "error", err)
+			if err.Error() != said {
+				said = err.Error()
+				g.log.Error("cannot start the guard: this member cannot become primary until it runs", "error", err)
+			}
 			if !pause(ctx, time.Second) {
 				return
 			}
 			continue
 		}
+		said = ""
 		g.set(guard)
 		select {
 		case <-ctx.Done():

@@ -48,6 +48,7 @@ func (a *Agent) observe(ctx context.Context) ha.Observation {
 		Guard:    a.guards.state(st),
 		Store:    store,
 		Peers:    a.peers.words(),
+		Requests: a.requests.current(),
 		Stopping: a.stop.Err() != nil,
 	}
 	if a.opt.MaxIdle > 0 {
@@ -120,6 +121,7 @@ func (a *Agent) server(f postgres.Facts) ha.Server {
 		}
 	}
 	s.Pending = append(s.Pending, f.Pending...)
+	s.Version, s.PostmasterStart = f.ServerVersion, f.PostmasterStart
 	return s
 }
 

@@ -52,9 +52,10 @@ func (a *Agent) publish(ctx context.Context, o ha.Observation, d ha.Decision) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if _, err := a.opt.Keeper.PutOwned(ctx, layout.KeyMember(a.opt.Name), text, dcs.Always()); err != nil {
-		a.log.Warn("could not publish this member", "error", err)
+		a.broken("publish", "this member's key could not be written; trying again", err)
 		return
 	}
+	a.works("publish", "this member's key is written again")
 	p.session, p.member, p.still, p.at = o.Lease.Session, text, quiet, o.Now
 }
 
@@ -78,9 +79,11 @@ func (a *Agent) member(o ha.Observation, d ha.Decision) cluster.Member {
 		Name: a.opt.Name, ConnURL: a.opt.ConnURL, APIURL: a.opt.APIURL,
 		Version: a.opt.Version, Matriarch: a.opt.Own,
 		Guarded: o.Guard.Required && o.Guard.Running,
-		Tags:    a.opt.Tags, State: stateOf(o), Role: roleOf(o),
+		Tags:    a.opt.Tags, State: stateOf(o, d.Memory), Role: roleOf(o, d.Memory),
 		Timeline: f.Position.Timeline,
 		Paused:   o.Settings.Paused,
+
+		ScheduledRestart: a.requests.current().Scheduled,
 	}
 	if o.Server.Process == ha.ProcessRunning {
 		m.XLog = f.Position.LSN
@@ -105,7 +108,13 @@ func (a *Agent) member(o ha.Observation, d ha.Decision) cluster.Member {
 }
 
 // stateOf says in the published words what the server is doing.
-func stateOf(o ha.Observation) cluster.State {
+func stateOf(o ha.Observation, m ha.Memory) cluster.State {
+	switch {
+	case m.Reinit.UnderWay():
+		return cluster.StateCreatingReplica
+	case m.Restart.UnderWay():
+		return cluster.StateRestarting
+	}
 	switch o.Task.Kind {
 	case ha.Bootstrap:
 		return cluster.StateInitializing
@@ -138,14 +147,14 @@ func stateOf(o ha.Observation) cluster.State {
 }
 
 // roleOf says in the published words what the server is.
-func roleOf(o ha.Observation) cluster.Role {
+func roleOf(o ha.Observation, m ha.Memory) cluster.Role {
 	s := o.Server
 	switch {
 	case s.Dir == ha.DirEmpty || s.Dir == ha.DirUnfinished:
 		return cluster.RoleUninitialized
 	case o.Task.Kind == ha.Promote:
 		return cluster.RolePromoted
-	case s.Process == ha.ProcessStopped && s.Role == ha.ServerPrimary:
+	case s.Process == ha.ProcessStopped && s.Role == ha.ServerPrimary && !m.Restart.UnderWay():
 		return cluster.RoleDemoted
 	case s.Role == ha.ServerPrimary:
 		return cluster.RolePrimary

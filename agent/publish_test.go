@@ -143,8 +143,17 @@ func TestStateAndRoleAsPublished(t *testing.T) {
 		{postgres.Facts{Dir: postgres.DirBootstrapping, Process: postgres.ProcRunning}, ha.Bootstrap, cluster.StateInitializing, cluster.RoleUninitialized},
 	} {
 		o := obs(c.facts, c.task)
-		if stateOf(o) != c.state || roleOf(o) != c.role {
-			t.Errorf("%s %s, task %q: published as %s %s, want %s %s", c.facts.Process, c.facts.Role, c.task, stateOf(o), roleOf(o), c.state, c.role)
+		if state, role := stateOf(o, ha.Memory{}), roleOf(o, ha.Memory{}); state != c.state || role != c.role {
+			t.Errorf("%s %s, task %q: published as %s %s, want %s %s", c.facts.Process, c.facts.Role, c.task, state, role, c.state, c.role)
 		}
+	}
+	// What a person asked for has its own words.
+	o := obs(stopped(control.ShutDown), "")
+	restarting := ha.Memory{Restart: ha.Restarting{Begun: 1}}
+	if state, role := stateOf(o, restarting), roleOf(o, restarting); state != cluster.StateRestarting || role != cluster.RolePrimary {
+		t.Errorf("a primary that is restarted: published as %s %s", state, role)
+	}
+	if state := stateOf(obs(standby(), ha.Stop), ha.Memory{Reinit: ha.Reiniting{Begun: 1}}); state != cluster.StateCreatingReplica {
+		t.Errorf("a replica that is reinitialized: published as %s", state)
 	}
 }

@@ -26,7 +26,7 @@ type Snapshot struct {
 func (a *Agent) snapshot(o ha.Observation, d ha.Decision) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.snap = Snapshot{Observation: o, Decision: d, Facts: a.facts.last, State: stateOf(o), Role: roleOf(o),
+	a.snap = Snapshot{Observation: o, Decision: d, Facts: a.facts.last, State: stateOf(o, d.Memory), Role: roleOf(o, d.Memory),
 		Next: o.Now.Add(d.WakeAfter), ConfigJSON: a.config.json}
 }
 

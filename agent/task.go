@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/internal/clock"
@@ -17,6 +18,8 @@ var errBusy = errors.New("another long action is in progress")
 type tasks struct {
 	clock clock.Clock
 	wake  func()
+	// record counts a task that ended.
+	record func(kind ha.TaskKind, took time.Duration, err error)
 
 	mu     sync.Mutex
 	now    ha.Task
@@ -62,6 +65,7 @@ func (t *tasks) end(kind ha.TaskKind, err error) {
 	defer t.mu.Unlock()
 	t.cancel()
 	r := ha.TaskResult{Seq: t.now.Last.Seq + 1, Kind: kind, At: t.clock.Now()}
+	t.record(kind, r.At.Sub(t.now.Since), err)
 	if err != nil {
 		r.Error = err.Error()
 	}

@@ -13,7 +13,7 @@ import (
 
 func newTasks() (*tasks, *int) {
 	woken := new(int)
-	return &tasks{clock: bubbleClock{time.Now()}, wake: func() { *woken++ }}, woken
+	return &tasks{clock: bubbleClock{time.Now()}, wake: func() { *woken++ }, record: nobody{}.Task}, woken
 }
 
 func TestOneTaskAtATime(t *testing.T) {

@@ -2,8 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
-	"os"
 	"path/filepath"
 	"reflect"
 	"sync"
@@ -37,38 +35,76 @@ type known struct {
 // another one was seen: longer than any lease that may have been held there.
 const newStoreKept = 5 * time.Minute
 
+// readAgain is how often a store that counts as lost is read beside the watch.
+const readAgain = time.Second
+
 func newViewer(o Options, wake func()) *viewer {
 	return &viewer{opt: o, wake: wake}
 }
 
 func (v *viewer) run(ctx context.Context) {
-	for u := range v.opt.Store.Watch(ctx) {
-		if u.Err != nil {
-			v.lost(u.Err)
-			continue
+	updates := v.opt.Store.Watch(ctx)
+	again := time.NewTicker(readAgain)
+	defer again.Stop()
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	one := make(chan struct{}, 1) // one reading at a time
+	for {
+		select {
+		case u, open := <-updates:
+			if !open {
+				return
+			}
+			v.update(ctx, u)
+		case <-again.C:
+			// The watch says nothing of a reading that failed beside it, and a store
+			// that counts as lost is not written to: nothing would ever change. The
+			// watch is not held up: it may be the one that knows first.
+			if v.current("").Reachable {
+				continue
+			}
+			select {
+			case one <- struct{}{}:
+				reading.Go(func() { _ = v.look(ctx); <-one })
+			default:
+			}
 		}
-		if v.older(u.Snapshot) {
-			// Either this snapshot was overtaken by our own reading, or the store
-			// went back in time: only a linearizable reading can tell.
-			v.refresh(ctx)
-			continue
-		}
+	}
+}
+
+// update takes what the watch says.
+func (v *viewer) update(ctx context.Context, u dcs.Update) {
+	switch {
+	case u.Err != nil:
+		v.lost(u.Err)
+	case v.older(u.Snapshot):
+		// Either this snapshot was overtaken by our own reading, or the store
+		// went back in time: only a linearizable reading can tell.
+		v.refresh(ctx)
+	default:
 		v.take(u.Snapshot, 0)
 	}
 }
 
 // refresh reads the store now; the caller's next look sees the result.
 func (v *viewer) refresh(ctx context.Context) {
+	if err := v.look(ctx); err != nil {
+		v.lost(err)
+	}
+}
+
+// look reads the store and takes what it says.
+func (v *viewer) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	// A linearizable reading cannot be older than what was known when it began.
 	floor := v.revision()
 	s, err := v.opt.Store.Load(ctx)
 	if err != nil {
-		v.lost(err)
-		return
+		return err
 	}
 	v.take(s, floor)
+	return nil
 }
 
 func (v *viewer) revision() int64 {
@@ -153,21 +189,12 @@ func (v *viewer) path() string { return filepath.Join(v.opt.StateDir, "store_see
 
 func (v *viewer) read() (known, error) {
 	var k known
-	b, err := os.ReadFile(v.path())
-	if err != nil {
-		return k, err
-	}
-	return k, json.Unmarshal(b, &k)
+	err := readState(v.path(), &k)
+	return k, err
 }
 
 func (v *viewer) write(k known) {
-	b, _ := json.Marshal(k)
-	tmp := v.path() + ".tmp"
-	err := os.WriteFile(tmp, b, 0o600)
-	if err == nil {
-		err = os.Rename(tmp, v.path())
-	}
-	if err != nil {
+	if err := writeState(v.path(), k); err != nil {
 		v.opt.Logger.Warn("could not remember the store's identity", "file", v.path(), "error", err)
 	}
 }

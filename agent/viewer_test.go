@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,5 +201,44 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 		if s := r.agent.viewer.current("renewals fail"); s.Reachable {
 			t.Error("reachable although the keeper says otherwise")
 		}
+	})
+}
+
+// deafLoad fails readings while the watch goes on and has nothing to tell.
+type deafLoad struct {
+	dcs.Store
+	deaf atomic.Bool
+}
+
+func (s *deafLoad) Load(ctx context.Context) (dcs.Snapshot, error) {
+	if s.deaf.Load() {
+		return dcs.Snapshot{}, dcs.ErrUnavailable
+	}
+	return s.Store.Load(ctx)
+}
+
+// A reading that fails is tried again: the watch has no reason to say anything
+// when the store is back and nothing has changed, and nobody changes anything as
+// long as the store counts as lost.
+func TestFailedReadingIsTriedAgain(t *testing.T) {
+	deaf := &deafLoad{}
+	inBubble(t, func(o *Options) { deaf.Store, o.Store = o.Store, deaf }, func(t *testing.T, r *rig) {
+		r.put("initialize", "4711")
+		r.put("config", "{}")
+		r.pg.set(standby())
+		r.lead("b")
+		r.start()
+		r.until("the leader to be followed", func() bool { return r.pg.called("follow") > 0 })
+		deaf.deaf.Store(true)
+		r.server.Do(func(c *memory.Core) {
+			for _, kv := range c.Snapshot().Keys {
+				if kv.Key == "leader" {
+					c.EndSession(kv.Session)
+				}
+			}
+		})
+		time.Sleep(5 * time.Second)
+		deaf.deaf.Store(false)
+		r.until("the primary", r.leads)
 	})
 }

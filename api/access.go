@@ -6,21 +6,17 @@ import (
 	"crypto/subtle"
 	"crypto/tls"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
-	"time"
 )
-
-// resolveTimeout bounds looking up host names of the allow list or of members.
-const resolveTimeout = 2 * time.Second
 
 // policy is a Policy made ready to use.
 type policy struct {
 	Policy
 	networks []netip.Prefix
+	names    []string // host names of the allow list
 	tls      *tls.Config
 	headers  map[string]string
 	server   string
@@ -40,14 +36,15 @@ func compile(p Policy, version string, log *slog.Logger) (*policy, error) {
 			c.headers[k] = v
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
-	defer cancel()
 	for _, entry := range p.AllowList {
-		found := resolve(ctx, entry)
-		if len(found) == 0 {
-			log.Warn("restapi.allowlist entry is no address, network or known host: it allows nobody", "entry", entry)
+		switch network, ok := parseNetwork(entry); {
+		case ok:
+			c.networks = append(c.networks, network)
+		case entry == "" || strings.ContainsAny(entry, "/ "):
+			log.Warn("restapi.allowlist entry is no address, network or host name: it allows nobody", "entry", entry)
+		default:
+			c.names = append(c.names, entry)
 		}
-		c.networks = append(c.networks, found...)
 	}
 	return c, nil
 }
@@ -62,37 +59,24 @@ func serverHeader(tokens, version string) string {
 	return "Matriarch"
 }
 
-// resolve turns a network, an address or a host name into networks.
-func resolve(ctx context.Context, entry string) []netip.Prefix {
-	if p, err := netip.ParsePrefix(entry); err == nil {
-		return []netip.Prefix{p.Masked()}
-	}
+func parseNetwork(entry string) (netip.Prefix, bool) {
 	if a, err := netip.ParseAddr(entry); err == nil {
-		return []netip.Prefix{single(a)}
+		return single(a), true
 	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", entry)
-	if err != nil {
-		return nil
-	}
-	var out []netip.Prefix
-	for _, a := range addrs {
-		out = append(out, single(a))
-	}
-	return out
+	p, err := netip.ParsePrefix(entry)
+	return p.Masked(), err == nil
 }
 
-func single(a netip.Addr) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	return netip.PrefixFrom(a, a.BitLen())
-}
-
-// admit decides whether an unsafe request may go on; if not it has answered.
-// Every unsafe path passes here, so that none can be forgotten.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request, p *policy, rt route) bool {
+// admit decides whether a request that changes something may go on; if not it
+// has answered. Every method but the reading ones passes here, so that no path
+// can be forgotten.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, p *policy) bool {
 	switch {
-	case !s.addressAllowed(r, p, rt):
+	case !s.addressAllowed(r, p):
 		s.text(w, http.StatusForbidden, "Access is denied")
-	case p.certificateMissing(r):
+	case crossOrigin.Check(r) != nil:
+		s.text(w, http.StatusForbidden, "Access is denied to pages of other sites")
+	case p.certificateWanted() && !certified(r):
 		s.text(w, http.StatusForbidden, "client certificate required")
 	case p.Username == "":
 		return true
@@ -106,16 +90,19 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, p *policy, rt rou
 	return false
 }
 
+// crossOrigin finds out requests that a page of another site makes a browser
+// send, which would add the password that it knows. Other programs than
+// browsers do not say where they come from and are not concerned.
+var crossOrigin = http.NewCrossOriginProtection()
+
 func (s *Server) unauthorized(w http.ResponseWriter, text string) {
 	w.Header().Set("WWW-Authenticate", `Basic realm="Patroni"`)
 	s.text(w, http.StatusUnauthorized, text)
 }
 
-// addressAllowed checks where the request comes from. When only members are
-// allowed and the path does not count them, the address is not checked.
-func (s *Server) addressAllowed(r *http.Request, p *policy, rt route) bool {
-	members := p.AllowMembers && !rt.strangers
-	if len(p.AllowList) == 0 && !members {
+// addressAllowed checks where the request comes from.
+func (s *Server) addressAllowed(r *http.Request, p *policy) bool {
+	if len(p.AllowList) == 0 && !p.AllowMembers {
 		return true
 	}
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -126,7 +113,18 @@ func (s *Server) addressAllowed(r *http.Request, p *policy, rt route) bool {
 	if within(p.networks, ip) {
 		return true
 	}
-	return members && s.isMember(r.Context(), ip)
+	names := p.names
+	if p.AllowMembers {
+		names = append(names[:len(names):len(names)], s.memberHosts()...)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), lookupWait)
+	defer cancel()
+	for _, name := range names {
+		if within(s.hosts.find(ctx, name), ip) {
+			return true
+		}
+	}
+	return false
 }
 
 func within(networks []netip.Prefix, ip netip.Addr) bool {
@@ -138,23 +136,25 @@ func within(networks []netip.Prefix, ip netip.Addr) bool {
 	return false
 }
 
-// isMember looks the members' hosts up now: addresses move.
-func (s *Server) isMember(ctx context.Context, ip netip.Addr) bool {
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
-	defer cancel()
+// memberHosts are the hosts of the members' REST interfaces.
+func (s *Server) memberHosts() []string {
+	var out []string
 	for _, m := range s.src.Status().View.Members {
-		u, err := url.Parse(m.APIURL)
-		if err == nil && u.Hostname() != "" && within(resolve(ctx, u.Hostname()), ip) {
-			return true
+		if u, err := url.Parse(m.APIURL); err == nil && u.Hostname() != "" {
+			out = append(out, u.Hostname())
 		}
 	}
-	return false
+	return out
 }
 
-func (p *policy) certificateMissing(r *http.Request) bool {
-	wanted := p.TLS.VerifyClient == "required" || p.TLS.VerifyClient == "optional"
-	return wanted && r.TLS != nil && len(r.TLS.PeerCertificates) == 0
+// certificateWanted: who changes something has to show a certificate.
+func (p *policy) certificateWanted() bool {
+	return p.tls != nil && (p.TLS.VerifyClient == "required" || p.TLS.VerifyClient == "optional")
 }
+
+// certified reports whether the client has shown a certificate. A connection
+// that was opened before TLS was switched on has shown none.
+func certified(r *http.Request) bool { return r.TLS != nil && len(r.TLS.PeerCertificates) > 0 }
 
 // passwordMatches compares in constant time: lengths are hidden by hashing.
 func (p *policy) passwordMatches(r *http.Request) bool {

@@ -1,9 +1,16 @@
 package api_test
 
 import (
+	"bytes"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/api"
 	"github.com/matriarch-ha/matriarch/api/apitest"
@@ -15,6 +22,11 @@ var unsafe = []struct{ method, path, body string }{
 	{"PATCH", "/config", `{"ttl":20}`},
 	{"PUT", "/config", `{"ttl":20}`},
 	{"POST", "/reload", ""},
+	{"POST", "/restart", ""},
+	{"POST", "/restart", `{"schedule":"2027-01-01T00:00Z"}`},
+	{"DELETE", "/restart", ""},
+	{"POST", "/reinitialize", `{"force":true}`},
+	{"POST", "/sigterm", ""},
 	{"POST", "/switchover", `{"leader":"n2","candidate":"n1"}`},
 	{"POST", "/failover", `{"candidate":"n1"}`},
 	{"DELETE", "/switchover", ""},
@@ -67,7 +79,8 @@ func TestRefusedRequestsStartNothing(t *testing.T) {
 func untouched(t *testing.T, what string, m *apitest.Member, before cluster.View) {
 	t.Helper()
 	after := m.C.View()
-	if after.Config != before.Config || after.Failover != before.Failover || m.Wakes() != 0 || m.Reloads() != 0 {
+	if after.Config != before.Config || after.Failover != before.Failover || m.Wakes() != 0 || m.Reloads() != 0 ||
+		m.Restarts() != 0 || m.Reinits() != 0 || m.Scheduled() != (cluster.ScheduledRestart{}) {
 		t.Errorf("%s: the refused request had an effect", what)
 	}
 }
@@ -85,8 +98,8 @@ func TestAllowList(t *testing.T) {
 		{"mapped address", api.Policy{AllowList: []string{"10.1.2.3"}}, "[::ffff:10.1.2.3]", "/reload", 202},
 		{"member", api.Policy{AllowMembers: true}, "10.77.0.13", "/reload", 202},
 		{"no member", api.Policy{AllowMembers: true}, "10.77.0.14", "/reload", 403},
-		{"failsafe does not count members", api.Policy{AllowMembers: true, AllowList: []string{"10.1.2.3"}}, "10.77.0.13", "/failsafe", 403},
-		{"failsafe with members only", api.Policy{AllowMembers: true}, "10.77.0.14", "/failsafe", 502},
+		{"failsafe counts members too", api.Policy{AllowMembers: true, AllowList: []string{"10.1.2.3"}}, "10.77.0.13", "/failsafe", 502},
+		{"failsafe from no member", api.Policy{AllowMembers: true}, "10.77.0.14", "/failsafe", 403},
 		{"reading is free", api.Policy{AllowList: []string{"10.1.2.3"}, Username: "a", Password: "b"}, "192.0.2.1", "GET /config", 200},
 	} {
 		method, path, ok := strings.Cut(c.path, " ")
@@ -122,11 +135,14 @@ func TestReloadAndBodies(t *testing.T) {
 		body string
 		code int
 	}{
-		{"", 411}, {"[]", 400}, {"null", 400}, {"{} {}", 400}, {`"a"`, 400}, {"{", 400}, {`{"a":}`, 400},
+		{"", 411}, {"{}", 400}, {"[]", 400}, {"null", 400}, {"{} {}", 400}, {`"a"`, 400}, {"{", 400}, {`{"a":}`, 400},
 		{`{"a":"` + strings.Repeat("x", 300<<10) + `"}`, 413}, {strings.Repeat(`{"a":`, 1000) + "1" + strings.Repeat("}", 1000), 400},
 	} {
-		for _, path := range []string{"PATCH /config", "PUT /config", "POST /switchover", "POST /failover"} {
+		for _, path := range []string{"PATCH /config", "PUT /config", "POST /switchover", "POST /failover", "POST /restart", "POST /reinitialize"} {
 			method, path, _ := strings.Cut(path, " ")
+			if optional := path == "/restart" || path == "/reinitialize"; optional && (c.body == "" || c.body == "{}") {
+				continue
+			}
 			m := one("n1", nil)
 			before := m.C.View()
 			got := ask(mustServer(t, m, nil), method, path, c.body)
@@ -167,6 +183,29 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
+// TestSecretsStaySecret: neither an answer nor the log repeats a password, the
+// right one or a wrong one.
+func TestSecretsStaySecret(t *testing.T) {
+	var log bytes.Buffer
+	s := mustServer(t, one("n1", nil), func(o *api.Options) {
+		o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		o.Patience = time.Millisecond
+		o.Policy = api.Policy{Username: "admin", Password: "geheim-1", Headers: map[string]string{"X-A": "b"}}
+	})
+	for _, u := range append(unsafe, []struct{ method, path, body string }{{"GET", "/patroni", ""}, {"GET", "/config", ""}, {"GET", "/metrics", ""}}...) {
+		for _, password := range []string{"geheim-1", "geheim-2"} {
+			got := ask(s, u.method, u.path, u.body, func(r *http.Request) { r.SetBasicAuth("admin", password) })
+			all := got.Body.String() + fmt.Sprint(got.Header())
+			if strings.Contains(all, "geheim") || strings.Contains(all, "YWRtaW46") {
+				t.Errorf("%s %s repeats the password: %s", u.method, u.path, all)
+			}
+		}
+	}
+	if strings.Contains(log.String(), "geheim") || strings.Contains(log.String(), "YWRtaW46") {
+		t.Errorf("the log has the password: %s", log.String())
+	}
+}
+
 // TestTLSPolicy exercises certificates on a real port, and changing them while
 // the server runs.
 func TestTLSPolicy(t *testing.T) {
@@ -205,8 +244,93 @@ func TestTLSPolicy(t *testing.T) {
 	if err := s.Reconfigure(api.Policy{}); err != nil {
 		t.Fatal(err)
 	}
+	plain := &http.Client{Transport: &http.Transport{}}
+	defer plain.CloseIdleConnections()
+	if resp := must(plain.Get("http://" + url + "/patroni"))(t); resp.StatusCode != 200 || resp.Close {
+		t.Errorf("plain: %d, closed %t", resp.StatusCode, resp.Close)
+	}
+	policy.TLS.CertFile = strings.TrimSuffix(policy.TLS.CertFile, ".missing")
+	for _, verify := range []string{"optional", "required"} {
+		policy.TLS.VerifyClient = verify
+		if err := s.Reconfigure(policy); err != nil {
+			t.Fatal(err)
+		}
+		before := m.Reloads()
+		if resp, err := plain.Post("http://"+url+"/reload", "", nil); err == nil && resp.StatusCode < 400 || m.Reloads() != before {
+			t.Errorf("%s: a plain connection of before changed something", verify)
+		}
+		plain.CloseIdleConnections()
+		if err := s.Reconfigure(api.Policy{}); err != nil {
+			t.Fatal(err)
+		}
+		if resp := must(plain.Get("http://" + url + "/patroni"))(t); resp.StatusCode != 200 {
+			t.Errorf("plain: %d", resp.StatusCode)
+		}
+	}
 	if resp := must(http.Get("http://" + url + "/patroni"))(t); resp.StatusCode != 200 {
 		t.Errorf("plain after TLS was switched off: %d", resp.StatusCode)
+	}
+}
+
+// TestRenewedCertificate: a new certificate under the same name is served after
+// a reload, to clients with an open connection too; a broken one changes nothing.
+func TestRenewedCertificate(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.issue(t, "server")
+	policy := api.Policy{TLS: api.TLS{CertFile: cert, KeyFile: key}}
+	s := mustServer(t, one("n1", nil), with(policy))
+	url := serve(t, s)
+	client := ca.client(t, "")
+	serial := func() string {
+		t.Helper()
+		resp := must(client.Get("https://" + url + "/patroni"))(t)
+		return resp.TLS.PeerCertificates[0].SerialNumber.String()
+	}
+	first := serial()
+	ca.issue(t, "server")
+	if again := serial(); again != first {
+		t.Error("the certificate changed before it was asked to")
+	}
+	if err := s.Reconfigure(policy); err != nil {
+		t.Fatal(err)
+	}
+	serial() // answered on the connection of before, which is closed then
+	second := serial()
+	if second == first {
+		t.Error("the renewed certificate is not served")
+	}
+	if err := os.WriteFile(key, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reconfigure(policy); err == nil || !strings.Contains(err.Error(), key) {
+		t.Errorf("a broken key: %v", err)
+	}
+	if again := serial(); again != second {
+		t.Error("a broken key changed the certificate that is served")
+	}
+}
+
+// TestEncryptedKeys: both forms of encrypted key files are opened, as openssl
+// writes them, and a wrong password is named as the reason.
+func TestEncryptedKeys(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.issue(t, "server")
+	for form, args := range map[string][]string{
+		"PKCS#8":      {"pkcs8", "-topk8", "-v2", "aes-256-cbc", "-in", key, "-passout", "pass:geheim", "-out"},
+		"traditional": {"ec", "-aes256", "-in", key, "-passout", "pass:geheim", "-out"},
+	} {
+		file := filepath.Join(t.TempDir(), "key")
+		if out, err := exec.Command("openssl", append(args, file)...).CombinedOutput(); err != nil {
+			t.Fatalf("openssl: %v: %s", err, out)
+		}
+		s := mustServer(t, one("n1", nil), with(api.Policy{TLS: api.TLS{CertFile: cert, KeyFile: file, KeyPassword: "geheim"}}))
+		if resp := must(ca.client(t, "").Get("https://" + serve(t, s) + "/patroni"))(t); resp.StatusCode != 200 {
+			t.Errorf("%s: %d", form, resp.StatusCode)
+		}
+		err := s.Reconfigure(api.Policy{TLS: api.TLS{CertFile: cert, KeyFile: file, KeyPassword: "falsch"}})
+		if err == nil || !strings.Contains(err.Error(), "keyfile_password") || strings.Contains(err.Error(), "falsch") {
+			t.Errorf("%s with a wrong password: %v", form, err)
+		}
 	}
 }
 

@@ -55,7 +55,12 @@ type ScheduledDoc struct {
 // RestartDoc is a restart that waits for its time.
 type RestartDoc struct {
 	Schedule        string `json:"schedule"`
+	Role            string `json:"role,omitempty"`
 	PostgresVersion string `json:"postgres_version,omitempty"`
+	Timeout         int64  `json:"timeout,omitempty"` // seconds
+	Pending         bool   `json:"restart_pending,omitempty"`
+	// PostmasterStart is told in GET /cluster only.
+	PostmasterStart string `json:"postmaster_start_time,omitempty"`
 }
 
 // Lag is a distance in bytes; Known false is written "unknown".
@@ -115,6 +120,13 @@ func memberDoc(m cluster.Member, v cluster.View, s cluster.Settings) MemberDoc {
 		Name: m.Name, Role: memberRole(m, v, s), State: string(m.State), APIURL: m.APIURL,
 		Timeline: int64(m.Timeline), PendingRestart: m.PendingRestart,
 		Guarded: m.Guarded, PendingReason: reasonObject(m.PendingRestartReason), Tags: tagsObject(m.Tags),
+		Scheduled: restartObject(m.ScheduledRestart),
+	}
+	if d.Scheduled = restartObject(m.ScheduledRestart); d.Scheduled != nil {
+		d.Scheduled.PostmasterStart = timestamp(m.ScheduledRestart.PostmasterStart.UTC())
+	}
+	if d.Scheduled = restartObject(m.ScheduledRestart); d.Scheduled != nil {
+		d.Scheduled.PostmasterStart = timestamp(m.ScheduledRestart.PostmasterStart.UTC())
 	}
 	if m.ReplicationState != "" && d.Role != "leader" {
 		d.State = m.ReplicationState

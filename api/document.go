@@ -27,10 +27,15 @@ type StatusDoc struct {
 	FailsafeActive  bool        `json:"failsafe_mode_is_active,omitempty"`
 	StoreLastSeen   int64       `json:"dcs_last_seen"` // epoch seconds, 0 never
 
+	LogQueue int    `json:"logger_queue_size,omitempty"` // when it is more than usual
+	LogLost  uint64 `json:"logger_records_lost,omitempty"`
+
 	Tags           pyjson.Object `json:"tags,omitempty"`
 	SystemID       string        `json:"database_system_identifier,omitempty"`
 	PendingRestart bool          `json:"pending_restart,omitempty"`
 	PendingReason  pyjson.Object `json:"pending_restart_reason,omitempty"`
+
+	Scheduled *RestartDoc `json:"scheduled_restart,omitempty"`
 
 	Patroni   PatroniDoc    `json:"patroni"`
 	Matriarch *MatriarchDoc `json:"matriarch,omitempty"`
@@ -75,6 +80,9 @@ func timestamp(t time.Time) string {
 	return t.Format(timestampLayout)
 }
 
+// usualLogQueue are records that wait without telling anything.
+const usualLogQueue = 2
+
 // statusDoc puts a status on the wire.
 func statusDoc(s Status, now boot.Instant) StatusDoc {
 	d := StatusDoc{
@@ -83,12 +91,16 @@ func statusDoc(s Status, now boot.Instant) StatusDoc {
 		Pause: s.Settings.Paused, Unlocked: s.Unlocked(now), FailsafeActive: s.FailsafeActive,
 		Tags: tagsObject(s.Tags), SystemID: s.SystemID,
 		PendingRestart: len(s.Pending) > 0, PendingReason: reasonObject(s.Pending),
-		Patroni: PatroniDoc{Version: s.Version, Scope: s.Scope, Name: s.Name},
+		Scheduled: restartObject(s.ScheduledRestart),
+		Patroni:   PatroniDoc{Version: s.Version, Scope: s.Scope, Name: s.Name},
 		Matriarch: &MatriarchDoc{
 			Version: s.Matriarch, LeaseRemainingMs: s.Lease.Remaining(now).Milliseconds(),
 			Voting: s.Voting, Eligible: s.Eligible, WhyNot: s.WhyNot, Guarded: s.Guarded,
 			Task: s.Task, Progress: s.Progress,
 		},
+	}
+	if d.LogLost = s.LogLost; s.LogQueue > usualLogQueue {
+		d.LogQueue = s.LogQueue
 	}
 	if !s.StoreSeen.IsZero() {
 		d.StoreLastSeen = s.StoreSeen.Unix()

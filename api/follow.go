@@ -106,19 +106,23 @@ func patience(s cluster.Settings) time.Duration {
 	return max(2*max(10*time.Second, s.LoopWait), s.TTL) + s.PrimaryStopTimeout
 }
 
+// extend gives a connection time for an answer that takes up to limit.
+func extend(w http.ResponseWriter, limit time.Duration) {
+	rc := http.NewResponseController(w)
+	until := time.Now().Add(limit + writeTimeout)
+	// Errors mean a connection that cannot have deadlines: then there is none.
+	_ = rc.SetReadDeadline(until)
+	_ = rc.SetWriteDeadline(until)
+}
+
 // follow watches the request until its outcome is known and answers.
 func (s *Server) follow(w http.ResponseWriter, r *http.Request, m move, from string, settings cluster.Settings, begun uint64) {
 	limit := s.opts.Patience
 	if limit <= 0 {
 		limit = patience(settings)
 	}
-	rc := http.NewResponseController(w)
 	begin := time.Now()
-	until := begin.Add(limit + writeTimeout)
-	// Errors mean a connection that cannot have deadlines: then there is none.
-	_ = rc.SetReadDeadline(until)
-	_ = rc.SetWriteDeadline(until)
-
+	extend(w, limit)
 	f := &followed{move: m, from: from}
 	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -188,4 +189,59 @@ func FuzzHealthPath(f *testing.F) {
 			t.Errorf("%q: %d", target, w.Code)
 		}
 	})
+}
+
+// FuzzQueries: no question makes a reading path fail.
+func FuzzQueries(f *testing.F) {
+	for _, s := range []string{"lag=10MB&mode=write", "lag=-1", "lag=1e999TB", "since=1&limit=0", "since=2026-11-22T23:06:22Z&limit=99999999999999999999",
+		"since=%zz", "tag_a=b&tag_a=c&tag_=", ";;&&==", "limit=1&limit=x"} {
+		f.Add(s)
+	}
+	srv := mustServer(f, one("n1", nil), nil)
+	f.Fuzz(func(t *testing.T, query string) {
+		for _, path := range []string{"/readiness", "/journal", "/replica", "/metrics", "/cluster", "/lease"} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.URL.RawQuery = query
+			w := httptest.NewRecorder()
+			srv.ServeHTTP(w, r)
+			allowed := w.Code == 200 || w.Code == 400 && path == "/journal" || w.Code == 503 && (path == "/readiness" || path == "/replica")
+			if !allowed {
+				t.Errorf("GET %s?%q: %d", path, query, w.Code)
+			}
+		}
+	})
+}
+
+// FuzzParseTime: a time that is read is written and read again as the same.
+func FuzzParseTime(f *testing.F) {
+	for _, s := range []string{"2026-11-22T23:06:22Z", "2026-11-22 23:06", "2026-11-22 23:06:22.5+01", "0000-01-01T00:00-23:59", "now", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		at, zoned, ok := api.ParseTime(text, time.UTC)
+		if !ok {
+			return
+		}
+		again, _, ok := api.ParseTime(at.Format(time.RFC3339Nano), time.UTC)
+		if !ok || !again.Equal(at) {
+			t.Errorf("%q (zone %t): %v, then %v %t", text, zoned, at, again, ok)
+		}
+	})
+}
+
+func TestLogThatDoesNotKeepUp(t *testing.T) {
+	calm := mustServer(t, one("n1", func(s *api.Status) { s.LogQueue = 2 }), nil)
+	if body := ask(calm, "GET", "/patroni", "").Body.String(); strings.Contains(body, "logger_") {
+		t.Errorf("a log that keeps up is worth no word: %s", body)
+	}
+	srv := mustServer(t, one("n1", func(s *api.Status) { s.LogQueue, s.LogLost = 3, 7 }), nil)
+	if body := ask(srv, "GET", "/patroni", "").Body.String(); !strings.Contains(body, `"logger_queue_size": 3, "logger_records_lost": 7`) {
+		t.Errorf("%s", body)
+	}
+	text := ask(srv, "GET", "/metrics", "").Body.String()
+	for _, want := range []string{"\nmatriarch_log_queue_size{scope=\"lab\",name=\"n1\"} 3\n", "\nmatriarch_log_records_lost_total{scope=\"lab\",name=\"n1\"} 7\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
 }

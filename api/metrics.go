@@ -13,13 +13,16 @@ import (
 )
 
 // getMetrics writes the compatible metrics in their fixed order, then ours.
-func (s *Server) getMetrics(w http.ResponseWriter, _ *http.Request) {
-	st, now := s.src.Status(), s.clock.Now()
+func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) {
+	st, now := s.fresh(r), s.clock.Now()
 	m := metrics{labels: fmt.Sprintf(`{scope="%s",name="%s"}`, escapeLabel(st.Scope), escapeLabel(st.Name))}
 	m.compatible(st, now)
 	m.ours(st, now)
+	m.replay(st, s.clock.Wall())
 	if s.opts.Metrics != nil {
-		s.opts.Metrics(&m.Buffer)
+		if err := s.opts.Metrics(&m.Buffer); err != nil {
+			s.log.Warn("some metrics could not be read", "err", err)
+		}
 	}
 	s.reply(w, http.StatusOK, "text/plain", m.Bytes())
 }
@@ -151,32 +154,84 @@ func (m *metrics) state(s cluster.State) {
 // ours writes what the compatible set lacks.
 func (m *metrics) ours(s Status, now boot.Instant) {
 	m.gauge("matriarch_lease_remaining_seconds", "Seconds that this node may still write by its lease, 0 without a live lease.",
-		strconv.FormatFloat(s.Lease.Remaining(now).Seconds(), 'f', 3, 64))
+		secondsText(s.Lease.Remaining(now)))
 	m.flag("matriarch_guarded", "Value is 1 if a guard process stops the server when its lease ends", s.Guarded)
 	m.flag("matriarch_eligible", "Value is 1 if this node could take over", s.Eligible)
+	m.gauge("matriarch_log_queue_size", "Log records that wait to be written.", strconv.Itoa(s.LogQueue))
+	m.counter("matriarch_log_records_lost_total", "Log records that were lost because too many waited.", s.LogLost)
 	age := "-1"
 	if !s.ViewSeen.IsZero() {
-		age = strconv.FormatFloat(now.Sub(s.ViewSeen).Seconds(), 'f', 3, 64)
+		age = secondsText(now.Sub(s.ViewSeen))
 	}
 	m.gauge("matriarch_view_age_seconds", "Age of the last view of the store, -1 before the first.", age)
 	m.lags(s)
 }
 
-// lags writes, on the leader, how far the others are behind it.
-func (m *metrics) lags(s Status) {
-	if s.Role != cluster.RolePrimary || len(s.View.Members) < 2 {
+// replay writes, on a standby, how old its newest data are: zero when all that
+// was received is replayed.
+func (m *metrics) replay(s Status, wall time.Time) {
+	f := s.Server
+	if !s.Facts || !s.InRecovery() || f.ReplayedAt.IsZero() {
 		return
 	}
-	const name = "matriarch_replica_lag_bytes"
-	fmt.Fprintf(m, "# HELP %[1]s Bytes that a replica's published replay position is behind this primary.\n# TYPE %[1]s gauge\n", name)
+	var age time.Duration
+	if f.Received > f.Replayed {
+		age = max(0, wall.Sub(f.ReplayedAt))
+	}
+	m.gauge("matriarch_replay_age_seconds", "Age of the last replayed commit while received WAL waits for replay, 0 otherwise.", secondsText(age))
+}
+
+// lags writes, on the primary, how far the other members are behind it: by their
+// connections, or where one has none by what it published last.
+func (m *metrics) lags(s Status) {
+	if !s.Facts || s.Role != cluster.RolePrimary {
+		return
+	}
+	var bytes, seconds []string
 	for _, r := range s.View.Members {
-		if r.Name == s.Name || r.Replayed == 0 {
+		if r.Name == s.Name {
 			continue
 		}
-		fmt.Fprintf(m, "%s{scope=\"%s\",name=\"%s\",replica=\"%s\"} %d\n", name,
-			escapeLabel(s.Scope), escapeLabel(s.Name), escapeLabel(r.Name), s.Server.Location.Sub(r.Replayed))
+		at, lag := r.Replayed, time.Duration(-1)
+		if w, ok := s.walsender(r.Name); ok && w.Replay > 0 {
+			at, lag = w.Replay, w.ReplayLag
+			if at >= s.Server.Location {
+				lag = 0
+			}
+		}
+		labels := fmt.Sprintf(`{scope="%s",name="%s",replica="%s"}`, escapeLabel(s.Scope), escapeLabel(s.Name), escapeLabel(r.Name))
+		if at > 0 {
+			bytes = append(bytes, fmt.Sprintf("%s %d", labels, s.Server.Location.Sub(at)))
+		}
+		if lag >= 0 {
+			seconds = append(seconds, labels+" "+secondsText(lag))
+		}
+	}
+	m.family("matriarch_replica_lag_bytes", "Bytes of WAL that a replica has not replayed yet, as this primary sees it.", bytes)
+	m.family("matriarch_replica_lag_seconds", "Time until a replica had replayed the WAL that it confirmed last, as this primary sees it.", seconds)
+}
+
+func (m *metrics) family(name, help string, samples []string) {
+	if len(samples) == 0 {
+		return
+	}
+	fmt.Fprintf(m, "# HELP %[1]s %[2]s\n# TYPE %[1]s gauge\n", name, help)
+	for _, text := range samples {
+		fmt.Fprintf(m, "%s%s\n", name, text)
 	}
 }
+
+// walsender finds the connection of a member's server.
+func (s Status) walsender(member string) (Walsender, bool) {
+	for _, w := range s.Server.Replication {
+		if strings.EqualFold(w.ApplicationName, member) {
+			return w, true
+		}
+	}
+	return Walsender{}, false
+}
+
+func secondsText(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }
 
 func bit(on bool) string {
 	if on {

@@ -51,8 +51,9 @@ type Options struct {
 	// Patience bounds how long a request to move the leadership waits for its
 	// outcome; 0 takes it from the settings.
 	Patience time.Duration
-	// Metrics adds lines to GET /metrics after ours; nil adds none.
-	Metrics func(io.Writer)
+	// Metrics adds families in the text format to GET /metrics, after those of
+	// the Status; nil adds none.
+	Metrics func(io.Writer) error
 	// UI answers GET /ui and below; nil: there is no dashboard.
 	UI http.Handler
 }

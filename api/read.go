@@ -37,11 +37,20 @@ func (s *Server) getReadiness(w http.ResponseWriter, r *http.Request) {
 	s.statusOnly(w, ready(s.src.Status(), s.clock.Now(), query(r)))
 }
 
-// fresh asks the local server for what peers compare.
+// fresh asks the local server for what peers compare. When the server does not
+// answer in time it is the last known, without facts.
 func (s *Server) fresh(r *http.Request) Status {
 	ctx, cancel := context.WithTimeout(r.Context(), freshTimeout)
 	defer cancel()
-	return s.src.Fresh(ctx)
+	if st, ok := s.probes.ask(ctx); ok {
+		return st
+	}
+	st := s.src.Status()
+	st.Facts = false
+	if st.State == cluster.StateRunning {
+		st.State = cluster.StateUnknown
+	}
+	return st
 }
 
 func (s *Server) getPatroni(w http.ResponseWriter, r *http.Request) {
@@ -58,15 +67,29 @@ func (s *Server) getVote(w http.ResponseWriter, r *http.Request) {
 	s.json(w, http.StatusOK, voteDoc(s.fresh(r)))
 }
 
+// loaded is one reading of the store.
+type loaded struct {
+	view cluster.View
+	err  error
+}
+
+func (s *Server) readStore(ctx context.Context) loaded {
+	v, err := s.src.Cluster(ctx)
+	return loaded{v, err}
+}
+
 // load reads the store now.
 func (s *Server) load(ctx context.Context) (cluster.View, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
-	v, err := s.src.Cluster(ctx)
-	if err != nil {
-		return cluster.View{}, fmt.Errorf("read the cluster from the store: %w", err)
+	l, ok := s.views.ask(ctx)
+	if !ok {
+		l.err = context.Cause(ctx)
 	}
-	return v, nil
+	if l.err != nil {
+		return cluster.View{}, fmt.Errorf("read the cluster from the store: %w", l.err)
+	}
+	return l.view, nil
 }
 
 // loadOrLast reads the store, or takes the last known view when it is away.
@@ -150,7 +173,7 @@ func (s *Server) postFailsafe(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) postReload(w http.ResponseWriter, _ *http.Request) {
 	if err := s.src.Reload(); err != nil {
-		s.text(w, http.StatusInternalServerError, "nothing was changed: "+err.Error())
+		s.text(w, http.StatusInternalServerError, "nothing was reloaded: "+err.Error())
 		return
 	}
 	s.text(w, http.StatusAccepted, "reload scheduled")
@@ -162,6 +185,10 @@ const journalLimit = 1000
 // getJournal answers ?since=N (a record's number) or ?since=TIME (RFC 3339), at
 // most ?limit= records, oldest first; without since the newest ones.
 func (s *Server) getJournal(w http.ResponseWriter, r *http.Request) {
+	s.within(s.reads, w, func() { s.journal(w, r) })
+}
+
+func (s *Server) journal(w http.ResponseWriter, r *http.Request) {
 	jq, err := journalQuery(query(r))
 	if err != nil {
 		s.text(w, http.StatusBadRequest, err.Error())

@@ -23,9 +23,14 @@ func (s *Server) reply(w http.ResponseWriter, code int, contentType string, body
 	w.Write(body) // an error means that the asker is gone
 }
 
-// text sends the plain text that answers an action.
+// text sends the text that answers an action. Its type is the one that clients
+// know, unless a browser could take it for a page: it may repeat what was asked.
 func (s *Server) text(w http.ResponseWriter, code int, text string) {
-	s.reply(w, code, "text/html", []byte(text))
+	contentType := "text/html"
+	if strings.ContainsAny(text, "<&") {
+		contentType = "text/plain; charset=utf-8"
+	}
+	s.reply(w, code, contentType, []byte(text))
 }
 
 // json sends a document.
@@ -76,6 +81,7 @@ func errorPage(w http.ResponseWriter, code int, message string) {
     </body>
 </html>
 `, code, strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(message), code, explanation(code))
+	w.Header().Set("Connection", "close")
 	w.Header().Set("Content-Type", "text/html;charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)
@@ -102,17 +108,32 @@ func explanation(code int) string {
 	return http.StatusText(code)
 }
 
-// readObject reads the body as a JSON object; when it is none it has answered.
+// readObject reads the body as a JSON object that is not empty; when it is none
+// it has answered.
 func readObject(w http.ResponseWriter, r *http.Request) (pyjson.Object, bool) {
 	if r.ContentLength < 0 || r.ContentLength == 0 && r.Header.Get("Content-Length") == "" {
 		errorPage(w, http.StatusLengthRequired, "")
 		return nil, false
 	}
+	o, ok := readOptional(w, r)
+	if ok && len(o) == 0 {
+		errorPage(w, http.StatusBadRequest, "")
+		return nil, false
+	}
+	return o, ok
+}
+
+// readOptional reads the body as a JSON object; no body is an empty one. When it
+// is neither it has answered.
+func readOptional(w http.ResponseWriter, r *http.Request) (pyjson.Object, bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		errorPage(w, http.StatusRequestEntityTooLarge, "")
 		return nil, false
+	}
+	if err == nil && len(body) == 0 && r.ContentLength <= 0 {
+		return nil, true
 	}
 	if err == nil {
 		v, perr := pyjson.Parse(body)

@@ -6,8 +6,14 @@ import (
 	"time"
 )
 
-// isoLayout is how a scheduled time is stored.
-const isoLayout = "2006-01-02T15:04:05.999999-07:00"
+// isoTime writes a scheduled time as existing readers do: without a fraction, or
+// with all six digits.
+func isoTime(at time.Time) string {
+	if at.Nanosecond()/1000 == 0 {
+		return at.Format("2006-01-02T15:04:05-07:00")
+	}
+	return at.Format("2006-01-02T15:04:05.000000-07:00")
+}
 
 // ParseTime reads a time as people write it: ISO 8601 with T or a space, with
 // or without seconds and zone. zoned is false when there was no zone; the time

@@ -16,14 +16,22 @@ import (
 // Limits of one request.
 const (
 	maxBody      = 256 << 10
-	maxHeader    = 32 << 10
+	maxHeader    = 16 << 10
+	headTimeout  = 5 * time.Second
 	readTimeout  = 10 * time.Second
 	writeTimeout = 15 * time.Second
 	idleTimeout  = 90 * time.Second
-	// freshTimeout bounds asking the local server for one answer, storeTimeout
-	// one read or write of the store.
-	freshTimeout = 2 * time.Second
+	// freshTimeout is how long an answer waits for the local server: less than
+	// the two seconds that peers wait for it. probeTimeout bounds the question
+	// itself, which may go on without its askers.
+	freshTimeout = 1500 * time.Millisecond
+	probeTimeout = 2 * time.Second
+	// loadTimeout bounds reading the store, storeTimeout what is done to it.
+	loadTimeout  = 3 * time.Second
 	storeTimeout = 10 * time.Second
+	// probePause and loadPause are the least times between two questions.
+	probePause = 20 * time.Millisecond
+	loadPause  = 5 * time.Millisecond
 )
 
 // Server answers the REST interface of one member.
@@ -33,15 +41,14 @@ type Server struct {
 	clock  clock.Clock
 	log    *slog.Logger
 	policy atomic.Pointer[policy]
-	routes map[string]route
-}
+	hosts  *hosts
+	routes map[string]http.HandlerFunc
 
-// route is one handler; unsafe ones pass the access check first.
-type route struct {
-	handle func(http.ResponseWriter, *http.Request)
-	unsafe bool
-	// strangers: the allow list counts without its members.
-	strangers bool
+	conns   pool
+	changes slots
+	reads   slots
+	probes  *flight[Status]
+	views   *flight[loaded]
 }
 
 // New makes a server; it fails when the policy cannot be used (certificates).
@@ -52,7 +59,10 @@ func New(opts Options) (*Server, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opts: opts, src: opts.Source, clock: opts.Clock, log: opts.Log}
+	s := &Server{opts: opts, src: opts.Source, clock: opts.Clock, log: opts.Log, hosts: newHosts(opts.Log),
+		conns: pool{max: maxConns}, changes: make(slots, maxChanges), reads: make(slots, maxReads)}
+	s.probes = &flight[Status]{run: opts.Source.Fresh, limit: probeTimeout, every: probePause}
+	s.views = &flight[loaded]{run: s.readStore, limit: loadTimeout, every: loadPause}
 	if err := s.Reconfigure(opts.Policy); err != nil {
 		return nil, err
 	}
@@ -71,31 +81,36 @@ func (s *Server) Reconfigure(p Policy) error {
 	return nil
 }
 
-// table lists the paths that are more than a health check.
-func (s *Server) table() map[string]route {
-	t := map[string]route{
-		"GET liveness":  {handle: s.getLiveness},
-		"GET readiness": {handle: s.getReadiness},
-		"GET patroni":   {handle: s.getPatroni},
-		"GET cluster":   {handle: s.getCluster},
-		"GET history":   {handle: s.getHistory},
-		"GET config":    {handle: s.getConfig},
-		"GET metrics":   {handle: s.getMetrics},
-		"GET failsafe":  {handle: s.getFailsafe},
-		"GET lease":     {handle: s.getLease},
-		"GET vote":      {handle: s.getVote},
-		"GET journal":   {handle: s.getJournal},
+// table lists the paths that are more than a health check, by method and first
+// segment.
+func (s *Server) table() map[string]http.HandlerFunc {
+	t := map[string]http.HandlerFunc{
+		"GET liveness":  s.getLiveness,
+		"GET readiness": s.getReadiness,
+		"GET patroni":   s.getPatroni,
+		"GET cluster":   s.getCluster,
+		"GET history":   s.getHistory,
+		"GET config":    s.getConfig,
+		"GET metrics":   s.getMetrics,
+		"GET failsafe":  s.getFailsafe,
+		"GET lease":     s.getLease,
+		"GET vote":      s.getVote,
+		"GET journal":   s.getJournal,
 
-		"PATCH config":      {handle: s.patchConfig, unsafe: true},
-		"PUT config":        {handle: s.putConfig, unsafe: true},
-		"POST reload":       {handle: s.postReload, unsafe: true},
-		"POST switchover":   {handle: s.postSwitchover, unsafe: true},
-		"POST failover":     {handle: s.postFailover, unsafe: true},
-		"DELETE switchover": {handle: s.deleteSwitchover, unsafe: true},
-		"POST failsafe":     {handle: s.postFailsafe, unsafe: true, strangers: true},
+		"PATCH config":      s.patchConfig,
+		"PUT config":        s.putConfig,
+		"POST reload":       s.postReload,
+		"POST restart":      s.postRestart,
+		"DELETE restart":    s.deleteRestart,
+		"POST reinitialize": s.postReinitialize,
+		"POST switchover":   s.postSwitchover,
+		"POST failover":     s.postFailover,
+		"DELETE switchover": s.deleteSwitchover,
+		"POST failsafe":     s.postFailsafe,
+		"POST sigterm":      s.postSigterm,
 	}
 	if s.opts.UI != nil {
-		t["GET ui"] = route{handle: s.opts.UI.ServeHTTP}
+		t["GET ui"] = s.opts.UI.ServeHTTP
 	}
 	return t
 }
@@ -105,23 +120,45 @@ func (s *Server) table() map[string]route {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	pol := s.policy.Load()
 	w.Header().Set("Server", pol.server)
+	if c := connOf(r); c != nil {
+		c.serve(true)
+		defer c.serve(false)
+		if c.policy.tls != pol.tls {
+			w.Header().Set("Connection", "close") // the next one is opened under the new policy
+		}
+	}
+	if pol.tls != nil && pol.TLS.VerifyClient == "required" && !certified(r) {
+		s.text(w, http.StatusForbidden, "client certificate required")
+		return
+	}
 	switch r.Method {
 	case http.MethodHead, http.MethodOptions:
 		s.statusOnly(w, s.healthy(r))
 		return
 	}
-	rt, ok := s.routes[r.Method+" "+firstSegment(r.URL.Path)]
+	handle, ok := s.routes[r.Method+" "+firstSegment(r.URL.Path)]
 	switch {
-	case !ok && r.Method == http.MethodGet:
+	case r.Method == http.MethodGet && !ok:
 		s.getHealth(w, r)
+	case r.Method == http.MethodGet:
+		handle(w, r)
 	case !ok:
-		w.Header().Set("Connection", "close")
 		errorPage(w, http.StatusNotImplemented, "Unsupported method ('"+r.Method+"')")
-	case rt.unsafe && !s.admit(w, r, pol, rt):
-		// answered already
-	default:
-		rt.handle(w, r)
+	case s.admit(w, r, pol):
+		s.within(s.changes, w, func() { handle(w, r) })
 	}
+}
+
+// within runs a handler if there is a place for it, and otherwise says that
+// there are too many.
+func (s *Server) within(places slots, w http.ResponseWriter, handle func()) {
+	if !places.enter() {
+		w.Header().Set("Retry-After", "1")
+		errorPage(w, http.StatusServiceUnavailable, "Too many requests of this kind are under way")
+		return
+	}
+	defer places.leave()
+	handle()
 }
 
 func firstSegment(path string) string {
@@ -134,7 +171,7 @@ func firstSegment(path string) string {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler:           s,
-		ReadHeaderTimeout: readTimeout,
+		ReadHeaderTimeout: headTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
@@ -143,11 +180,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		// Requests end with the server: a wait for an outcome must not hold up
 		// the agent's own end.
 		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: withConn,
 		// "OPTIONS *" is a health check like any other.
 		DisableGeneralOptionsHandler: true,
 	}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(&listener{Listener: l, policy: &s.policy}) }()
+	go func() { done <- srv.Serve(&listener{Listener: l, policy: &s.policy, pool: &s.conns}) }()
 	select {
 	case err := <-done:
 		return err

@@ -41,8 +41,26 @@ type Source interface {
 	// not (unreachable, tagged, watchdog failed).
 	CanLead(ctx context.Context, m cluster.Member) error
 
-	// Reload reads the configuration files again. An error says what is wrong with
-	// them; nothing was changed then.
+	// Restart restarts the local server if the conditions hold, and returns when
+	// it is up again, or with a *Refusal that says why not. When ctx ends first,
+	// the restart goes on and the error is ctx's.
+	Restart(ctx context.Context, c cluster.RestartConditions) error
+
+	// ScheduleRestart keeps a restart for its time; ErrConflict when one is
+	// scheduled already. PostmasterStart is the Source's business.
+	ScheduleRestart(ctx context.Context, r cluster.ScheduledRestart) error
+
+	// CancelRestart forgets the scheduled restart; had is false when there was
+	// none.
+	CancelRestart(ctx context.Context) (had bool, err error)
+
+	// Reinitialize begins to copy the data of this member anew and returns when
+	// that has begun, or a *Refusal. force cancels an action under way first;
+	// fromLeader copies from the leader and from nobody else.
+	Reinitialize(ctx context.Context, force, fromLeader bool) error
+
+	// Reload reads the configuration files and certificates again. An error
+	// says what is wrong with them: then nothing changed.
 	Reload() error
 
 	// Wake makes the loop look again now.

@@ -37,6 +37,13 @@ type Status struct {
 	StandbyCluster bool
 	Tags           cluster.Tags // as configured
 	Pending        []cluster.SettingChange
+	// ScheduledRestart is a restart that waits for its time.
+	ScheduledRestart cluster.ScheduledRestart
+
+	// LogQueue are the log records that wait to be written, LogLost those that
+	// found no room to wait.
+	LogQueue int
+	LogLost  uint64
 
 	// View is the last view of the store; ViewSeen says when it was last known
 	// to be current (zero: never), StoreSeen the same in wall time.
@@ -86,6 +93,9 @@ type Walsender struct {
 	State           string `json:"state"`
 	SyncState       string `json:"sync_state"`
 	SyncPriority    int    `json:"sync_priority"`
+
+	Replay    wal.LSN       `json:"-"` // what it has replayed; 0: not known
+	ReplayLag time.Duration `json:"-"` // how long the last record took to get there; negative: not known
 }
 
 // Lease is this member's leader lease. In failsafe mode the deadlines are those

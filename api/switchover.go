@@ -27,7 +27,7 @@ func (m move) title() string { return strings.ToUpper(m.action[:1]) + m.action[1
 func (m move) key() cluster.Failover {
 	f := cluster.Failover{Leader: m.leader, Candidate: m.candidate}
 	if !m.at.IsZero() {
-		f.ScheduledAt = m.at.Format(isoLayout)
+		f.ScheduledAt = isoTime(m.at)
 	}
 	return f
 }
@@ -80,6 +80,12 @@ func parseMove(action string, body pyjson.Object, paused bool, now time.Time) (m
 		v, _ := body.Get(name)
 		text, _ := v.(string)
 		return text
+	}
+	for _, name := range []string{"leader", "candidate", "member", "scheduled_at"} {
+		v, _ := body.Get(name)
+		if _, text := v.(string); !text && v != nil {
+			return move{}, refuse(http.StatusBadRequest, fmt.Sprintf("%s %v: want a text", name, v))
+		}
 	}
 	m := move{action: action, leader: field("leader"), candidate: field("candidate")}
 	if m.candidate == "" {

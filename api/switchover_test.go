@@ -29,8 +29,9 @@ func TestRefusedMoves(t *testing.T) {
 		code       int
 		text       string
 	}{
-		{"/failover", `{}`, nil, 400, "Failover could be performed only to a specific candidate"},
-		{"/switchover", `{}`, nil, 400, "Switchover could be performed only from a specific leader"},
+		{"/failover", `{"leader":null}`, nil, 400, "Failover could be performed only to a specific candidate"},
+		{"/switchover", `{"leader":"n2","candidate":1}`, nil, 400, "candidate 1: want a text"},
+		{"/switchover", `{"leader":""}`, nil, 400, "Switchover could be performed only from a specific leader"},
 		{"/failover", `{"candidate":"n1","scheduled_at":"2030-01-01T10:00Z"}`, nil, 400, "Failover can't be scheduled"},
 		{"/switchover", `{"leader":"n2","scheduled_at":"2030-01-01T10:00Z"}`, paused, 400, "Can't schedule switchover in the paused state"},
 		{"/switchover", `{"leader":"n2","scheduled_at":"2030-01-01T10:00"}`, nil, 400, "Timezone information is mandatory for the scheduled switchover"},

@@ -4,30 +4,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"net"
 	"os"
-	"sync/atomic"
+
+	"github.com/youmark/pkcs8"
 )
-
-// listener wraps each new connection in TLS when the policy of that moment says
-// so; the handshake happens in the connection's own goroutine.
-type listener struct {
-	net.Listener
-	policy *atomic.Pointer[policy]
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	if conf := l.policy.Load().tls; conf != nil {
-		return tls.Server(c, conf), nil
-	}
-	return c, nil
-}
 
 // config builds the TLS configuration; nil when TLS is off.
 func (t TLS) config() (*tls.Config, error) {
@@ -86,18 +67,25 @@ func (t TLS) keyPair() (tls.Certificate, error) {
 	return pair, nil
 }
 
-// decryptKey opens a key in the traditional encrypted PEM form.
+// decryptKey opens an encrypted key, in the form of PKCS#8 or in the
+// traditional one, and leaves others as they are.
 func decryptKey(text []byte, password string) ([]byte, error) {
 	for rest := text; ; {
 		var b *pem.Block
 		if b, rest = pem.Decode(rest); b == nil {
 			return text, nil
 		}
-		if b.Type == "ENCRYPTED PRIVATE KEY" {
-			return nil, errors.New("encrypted PKCS#8 keys cannot be read; store it unencrypted (mode 0600) or in the traditional form (openssl rsa -aes256 -traditional)")
-		}
 		//lint:ignore SA1019 the form that existing key files use
-		if x509.IsEncryptedPEMBlock(b) {
+		traditional := x509.IsEncryptedPEMBlock(b)
+		switch {
+		case b.Type == "ENCRYPTED PRIVATE KEY":
+			key, err := pkcs8.ParsePKCS8PrivateKey(b.Bytes, []byte(password))
+			if err != nil {
+				return nil, fmt.Errorf("keyfile_password does not open it: %w", err)
+			}
+			der, err := x509.MarshalPKCS8PrivateKey(key)
+			return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
+		case traditional:
 			//lint:ignore SA1019 as above
 			der, err := x509.DecryptPEMBlock(b, []byte(password))
 			if err != nil {

@@ -12,11 +12,13 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/guard"
+	"github.com/matriarch-ha/matriarch/logging"
 	"github.com/matriarch-ha/matriarch/up"
 )
 
@@ -121,7 +123,7 @@ type Program struct {
 	// it was at the start.
 	Read    func() (*config.File, []config.Warning, error)
 	Log     *slog.Logger
-	Logs    *Logs            // where Log writes
+	Logs    *logging.Logs    // where Log writes
 	Hangups <-chan os.Signal // requests to read it again
 }
 
@@ -154,7 +156,8 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, Program) e
 			return fmt.Errorf("requires a configuration, and there is none: %s FILE, or settings in the environment", c.CommandPath())
 		}
 		hideSettings(env)
-		logs := NewLogs(errOut, f.Log)
+		logs := logging.Open(errOut, f.Log)
+		defer closeLogs(logs)
 		p := Program{File: f, Read: read, Logs: logs, Log: logs.Logger(), Hangups: hangups}
 		if f.Name != "" {
 			p.Log = p.Log.With("member", f.Name)
@@ -162,9 +165,21 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, Program) e
 		for _, w := range warnings {
 			p.Log.Warn(w.String())
 		}
-		return run(c.Context(), p)
+		err = run(c.Context(), p)
+		if err != nil && f.Log.Dir != "" { // who reads the file does not see standard error
+			p.Log.Error("ending: " + err.Error())
+		}
+		return err
 	}
 	return c
+}
+
+// closeLogs has the last records written, but does not wait for a terminal that
+// nobody reads.
+func closeLogs(l *logging.Logs) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = l.Close(ctx)
 }
 
 // hideSettings removes the settings given in the environment from it: passwords

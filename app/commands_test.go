@@ -14,7 +14,7 @@ func TestWrongUsageSaysWhereHelpIs(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"foo"}, `unknown command "foo" for "matriarch"`},
+		{[]string{"foo"}, `no such command "foo"`},
 		{[]string{"lst"}, "list"}, // the nearest one
 		{[]string{"agent", "a", "b"}, "accepts at most 1 arg"},
 		{[]string{"agent"}, "requires a configuration, and there is none: matriarch agent FILE"},

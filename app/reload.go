@@ -86,7 +86,7 @@ func (m *member) change(f *config.File) error {
 		return errors.Join(err, m.rest.change(accessPolicy(old), old.RestAPI.Listen))
 	}
 	m.transport.replace(transport)
-	m.program.Logs.Change(f.Log)
+	m.logs.Reconfigure(f.Log)
 	m.source.file.Store(f)
 	m.agent.Wake()
 	return nil

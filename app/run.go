@@ -21,6 +21,7 @@ import (
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/journal"
 	"github.com/matriarch-ha/matriarch/lease"
+	"github.com/matriarch-ha/matriarch/logging"
 	"github.com/matriarch-ha/matriarch/postgres"
 	"github.com/matriarch-ha/matriarch/proxy"
 )
@@ -35,11 +36,11 @@ const (
 // RunAgent runs one member until ctx ends (a request to stop: the server is
 // settled and the lease handed over first) or a rule ends it.
 func RunAgent(ctx context.Context, p Program) error {
-	log := p.Log
-	if err := p.File.Check(config.ForAgent); err != nil {
+	f, log := p.File, p.Log
+	if err := f.Check(config.ForAgent); err != nil {
 		return err
 	}
-	m := &member{program: p, file: p.File, log: log, clock: clock.Real{}}
+	m := &member{program: p, file: f, log: log, logs: p.Logs, clock: clock.Real{}, stats: newStatistics(f.Scope, f.Name)}
 	m.life.log = log
 	defer m.life.stop()
 	if err := m.start(ctx); err != nil {
@@ -67,6 +68,7 @@ type member struct {
 	program Program
 	file    *config.File // as at the start; what is in force is with the source
 	log     *slog.Logger
+	logs    *logging.Logs
 	clock   clock.Clock
 	life    lifecycle
 
@@ -80,6 +82,7 @@ type member struct {
 	transport *replaceable
 	agent     *agent.Agent
 	access    *etcdembed.Access
+	stats     *statistics
 	source    *source
 	rest      *restPort
 	reload    sync.Mutex // one reload at a time
@@ -147,7 +150,7 @@ func (m *member) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.store = store
+	m.store = m.stats.measured(store)
 	m.life.onStop("store connection", 2*time.Second, func(context.Context) error { return store.Close() })
 	return nil
 }
@@ -186,6 +189,7 @@ func (m *member) makeAgent(context.Context) error {
 		Store: m.store, Clock: m.clock, Budget: budget, Member: f.Name, Logger: m.log,
 		Interval: func() time.Duration { return settings().LoopWait },
 		TTL:      func() time.Duration { return settings().TTL },
+		Renewed:  m.stats.renewed,
 	})
 	o := agent.Options{
 		Name: f.Name, Version: CompatVersion, Own: Version, StateDir: f.Matriarch.StateDir,
@@ -194,11 +198,13 @@ func (m *member) makeAgent(context.Context) error {
 		StartGuard: m.startGuard,
 		Kill:       func(ctx context.Context) error { _, err := guard.Kill(ctx, f.Postgres.DataDir, m.clock); return err },
 		Peers:      m.peers, Journal: m.journal, Clock: m.clock, Logger: m.log,
+		Recorder: m.stats, Heartbeat: m.logs.Heartbeat,
 	}
 	if m.access != nil {
 		o.OnLead = m.moveStoreLeader
 	}
 	m.agent = agent.New(o)
+	m.stats.watch(m.agent, m.clock)
 	return nil
 }
 
@@ -269,10 +275,10 @@ func (m *member) moveStoreLeader(ctx context.Context) {
 }
 
 func (m *member) serveREST(context.Context) error {
-	m.source = &source{agent: m.agent, store: m.store, peers: m.peers, clock: m.clock, reload: m.Reload}
+	m.source = &source{logs: m.logs, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock, reload: m.Reload}
 	m.source.file.Store(m.file)
 	policy := accessPolicy(m.file)
-	srv, err := api.New(api.Options{Source: m.source, Journal: m.journal, Clock: m.clock, Log: m.log, Policy: policy})
+	srv, err := api.New(api.Options{Source: m.source, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write, Policy: policy})
 	if err != nil {
 		return err
 	}
@@ -303,6 +309,7 @@ func (m *member) serveProxy(ctx context.Context) error {
 	if err := p.Start(context.Background()); err != nil {
 		return err
 	}
+	m.stats.entrypoint(p.Stats)
 	m.life.onStop("entrypoint", 6*time.Second, p.Stop)
 	return nil
 }
@@ -320,9 +327,9 @@ func newProxy(f *config.File, store dcs.Store, peers *http.Client, log *slog.Log
 }
 
 // RunProxy runs the entrypoint alone until ctx ends.
-func RunProxy(ctx context.Context, program Program) error {
-	f, log := program.File, program.Log
-	program.ignoreHangups()
+func RunProxy(ctx context.Context, prog Program) error {
+	f, log := prog.File, prog.Log
+	prog.ignoreHangups()
 	if err := f.Check(config.ForClient); err != nil {
 		return err
 	}
@@ -348,9 +355,9 @@ func RunProxy(ctx context.Context, program Program) error {
 
 // RunWitness runs a voting member of the embedded store, without PostgreSQL,
 // until ctx ends.
-func RunWitness(ctx context.Context, program Program) error {
-	f, log := program.File, program.Log
-	program.ignoreHangups()
+func RunWitness(ctx context.Context, p Program) error {
+	f := p.File
+	p.ignoreHangups()
 	if err := f.Check(config.ForWitness); err != nil {
 		return err
 	}
@@ -358,7 +365,7 @@ func RunWitness(ctx context.Context, program Program) error {
 		return fmt.Errorf("postgresql.data_dir %s: this file describes a member with a server, whose agent runs its vote; "+
 			"a witness needs a file of its own, without a section postgresql", dir)
 	}
-	return runStore(ctx, f, log)
+	return runStore(ctx, f, p.Log)
 }
 
 // runStore keeps this file's member of the embedded store running.

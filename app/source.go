@@ -15,12 +15,14 @@ import (
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/layout"
 	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/logging"
 	"github.com/matriarch-ha/matriarch/postgres"
 )
 
 // source shows the agent to the REST server.
 type source struct {
 	file   atomic.Pointer[config.File] // the configuration in force
+	logs   *logging.Logs
 	agent  *agent.Agent
 	store  dcs.Store
 	peers  *http.Client
@@ -51,6 +53,7 @@ func (s *source) status(n agent.Snapshot) api.Status {
 		Eligible: n.Decision.Memory.Eligible, WhyNot: n.Decision.Memory.WhyNot,
 		Guarded:  o.Guard.Required && o.Guard.Running,
 		NextTurn: n.Next, Task: string(o.Task.Kind), Progress: o.Task.Progress,
+		ScheduledRestart: s.agent.ScheduledRestart(),
 	}
 	if st.Settings.TTL == 0 {
 		st.Settings = cluster.DefaultSettings()
@@ -61,6 +64,8 @@ func (s *source) status(n agent.Snapshot) api.Status {
 	if n.State == cluster.StateRunning && !st.Facts {
 		st.State = cluster.StateUnknown
 	}
+	logs := s.logs.Stats()
+	st.LogQueue, st.LogLost = logs.Queued, logs.Lost
 	st.Server = serverFacts(f)
 	return st
 }
@@ -78,7 +83,8 @@ func serverFacts(f postgres.Facts) api.ServerFacts {
 	}
 	for _, w := range f.WalSenders {
 		out.Replication = append(out.Replication, api.Walsender{Usename: w.User, ApplicationName: w.Application, ClientAddr: w.Addr,
-			State: w.State, SyncState: w.SyncState, SyncPriority: w.SyncPriority})
+			State: w.State, SyncState: w.SyncState, SyncPriority: w.SyncPriority,
+			Replay: w.Replay, ReplayLag: w.ReplayLag})
 	}
 	return out
 }
@@ -96,9 +102,6 @@ func (s *source) WriteConfig(ctx context.Context, json string, was cluster.Versi
 
 // WriteFailover puts a request for another leader.
 func (s *source) WriteFailover(ctx context.Context, f cluster.Failover) error {
-	if f.ScheduledAt != "" {
-		return &api.Refusal{Code: http.StatusNotImplemented, Text: "scheduled switchovers are not supported yet"}
-	}
 	return s.put(ctx, layout.KeyFailover, layout.EncodeFailover(f), dcs.Always())
 }
 

@@ -108,7 +108,7 @@ func untilStore(ctx context.Context, log *slog.Logger, attempt func(context.Cont
 		case !more:
 			return err
 		}
-		if time.Since(said) > 5*time.Second {
+		if time.Since(said) > time.Minute {
 			said = time.Now()
 			log.Warn("waiting for the store; see that it runs and that the addresses are right", "error", dcs.Brief(err))
 		}

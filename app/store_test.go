@@ -64,7 +64,7 @@ func TestTheStoreIsReportedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out lockedBuffer
-	log := slog.New(&lineHandler{out: &out, mu: &sync.Mutex{}, level: slog.LevelInfo})
+	log := slog.New(slog.NewTextHandler(&out, nil))
 	var l lifecycle
 	l.log = log
 	defer l.stop()

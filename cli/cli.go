@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,29 @@ type Options struct {
 	OpenStore func(context.Context, *config.File) (dcs.Store, error)
 	// Now tells wall time, for messages; nil: time.Now.
 	Now func() time.Time
+	// Screen is the terminal to write for; nil: that of the output, if any.
+	Screen *Screen
+
+	timing timing
+}
+
+// timing is how long commands wait; tests wait less.
+type timing struct {
+	// known is how long the members that the configuration names may take, where
+	// the store can name others.
+	known time.Duration
+	// every is the time between two looks at what goes on.
+	every time.Duration
+	// silence is how long a member may give no sign of life before its outcome
+	// counts as unknown.
+	silence time.Duration
+	// move is how long a switchover or failover is followed, long a restart or a
+	// copy in which nothing changes any more.
+	move, long time.Duration
+}
+
+func usualTiming() timing {
+	return timing{known: 3 * time.Second, every: time.Second, silence: 30 * time.Second, move: 2 * time.Minute, long: 10 * time.Minute}
 }
 
 // New makes the root command with all commands, and the extra ones of the
@@ -39,38 +63,69 @@ func NewWith(o Options, extra ...*cobra.Command) *cobra.Command {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.timing == (timing{}) {
+		o.timing = usualTiming()
+	}
 	a := &app{opts: o, name: "matriarch"}
 	if o.Patronictl {
 		a.name = "patronictl"
 	}
+	root := a.root()
+	root.AddCommand(
+		a.listCommand(), a.topologyCommand(), a.historyCommand(), a.dsnCommand(), a.queryCommand(), a.versionCommand(),
+		a.switchoverCommand(), a.failoverCommand(), a.restartCommand(), a.reloadCommand(), a.reinitCommand(),
+		a.flushCommand(), a.pauseCommand(), a.resumeCommand(), a.removeCommand(),
+		a.showConfigCommand(), a.editConfigCommand(), a.configCommand(), a.validateCommand(), a.generateCommand(),
+		a.completionCommand(),
+	)
+	for _, c := range root.Commands() {
+		a.addGlobals(c)
+	}
+	root.AddCommand(extra...)
+	assignGroups(root)
+	return root
+}
+
+// root is the command without a command.
+func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   a.name,
 		Short: "High availability for PostgreSQL",
 		Long: "High availability for PostgreSQL: looks at a cluster and changes it.\n\n" +
 			"Commands ask the members themselves: the one at --api, or at restapi.connect_address of the\n" +
-			"configuration file, and the others that it names.",
+			"configuration file, and the others that it names. The store is used only when none answers.",
 		Example:       a.examples("{} --api http://10.0.0.1:8008 list", "{} -c /etc/patroni.yml switchover"),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       o.Version,
+		Version:       a.opts.Version,
+		// Options of the root may stand before a command, also where the command
+		// has one with the same letter, as query has.
+		TraverseChildren:      true,
+		DisableFlagsInUseLine: true,
+		Args:                  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(c, args[0])
+			}
+			return c.Help()
+		},
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	root.CompletionOptions.HiddenDefaultCmd = true
-	f := root.PersistentFlags()
-	f.StringVarP(&a.configFile, "config-file", "c", "", "configuration file or directory")
-	f.StringArrayVar(&a.apis, "api", nil, "member to ask, such as http://10.0.0.1:8008 (may be repeated)")
-	f.BoolVarP(&a.insecure, "insecure", "k", false, "do not verify members' certificates")
-	root.AddCommand(
-		a.listCommand(), a.topologyCommand(), a.historyCommand(),
-		a.switchoverCommand(), a.failoverCommand(),
-		a.showConfigCommand(), a.editConfigCommand(),
-		a.pauseCommand(), a.resumeCommand(),
-		a.dsnCommand(), a.versionCommand(),
-		a.configCommand(), a.validateCommand(), a.generateCommand(),
-	)
-	root.AddCommand(extra...)
+	root.SetUsageFunc(a.usageText)
+	root.CompletionOptions.DisableDefaultCmd = true
+	a.addGlobals(root)
 	return root
+}
+
+// unknownCommand suggests what was probably meant.
+func unknownCommand(root *cobra.Command, name string) error {
+	text := fmt.Sprintf("no such command %q", name)
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usage(root, fmt.Errorf("%s", text))
 }
 
 // app is what all commands share.
@@ -79,8 +134,36 @@ type app struct {
 	name string
 
 	configFile string
+	dcsURL     string
 	apis       []string
 	insecure   bool
+}
+
+// common marks the options that all commands share, for help.
+const common = "common"
+
+// addGlobals adds the shared options to a command and those below it, without
+// the letters that a command uses itself.
+func (a *app) addGlobals(c *cobra.Command) {
+	f := c.Flags()
+	letter := func(l string) string {
+		if f.ShorthandLookup(l) != nil {
+			return ""
+		}
+		return l
+	}
+	f.StringVarP(&a.configFile, "config-file", letter("c"), a.configFile, "configuration `FILE` or directory")
+	f.StringVarP(&a.dcsURL, "dcs-url", letter("d"), a.dcsURL, "`URL` of the store, such as etcd3://10.0.0.1:2379/service, instead of the configured one")
+	f.StringVar(&a.dcsURL, "dcs", a.dcsURL, "the same as --dcs-url")
+	f.StringArrayVar(&a.apis, "api", a.apis, "`URL` of a member to ask, such as http://10.0.0.1:8008 (may be repeated)")
+	f.BoolVarP(&a.insecure, "insecure", letter("k"), a.insecure, "do not verify members' certificates")
+	for _, name := range []string{"config-file", "dcs-url", "dcs", "api", "insecure"} {
+		_ = f.SetAnnotation(name, common, nil) // the error is for an option that does not exist
+	}
+	_ = f.MarkHidden("dcs")
+	for _, below := range c.Commands() {
+		a.addGlobals(below)
+	}
 }
 
 // args wraps a check of arguments so that it counts as wrong usage.
@@ -103,14 +186,10 @@ func clusterArg(args []string) string {
 
 // examples fills the program's name into examples.
 func (a *app) examples(lines ...string) string {
-	var out string
 	for i, l := range lines {
-		if i > 0 {
-			out += "\n"
-		}
-		out += "  " + replaceName(l, a.name)
+		lines[i] = "  " + strings.ReplaceAll(l, "{}", a.name)
 	}
-	return out
+	return strings.Join(lines, "\n")
 }
 
 // now stamps a line of progress as the reference does.

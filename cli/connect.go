@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +30,7 @@ type access struct {
 	rest  *client.Client
 	bases []string // roots of members' interfaces, in the order to ask them
 	store dcs.Store
+	said  map[string]bool // notes that were given already
 }
 
 // state is what a command knows of the cluster.
@@ -44,45 +44,47 @@ type state struct {
 	view cluster.View
 }
 
+// errNoCluster: nothing says which cluster is meant.
+var errNoCluster = errors.New("no cluster is known: give --api http://HOST:8008 or a configuration file with -c FILE")
+
 // connect prepares reaching the cluster; nothing is asked yet. scope empty means
 // that of the configuration, or whichever the member at --api belongs to.
 func (a *app) connect(cmd *cobra.Command, scope string) (*access, error) {
-	x := &access{app: a, cmd: cmd, scope: scope}
-	if err := x.load(); err != nil {
+	if err := refuseGroup(cmd); err != nil {
 		return nil, err
 	}
-	opts := client.Options{Insecure: a.insecure}
-	if f := x.file; f != nil {
-		if x.scope == "" {
-			x.scope = f.Scope
-		}
-		opts = clientOptions(f, a.insecure)
-	}
-	rest, err := client.New(opts)
+	f, err := a.settings()
 	if err != nil {
 		return nil, err
 	}
-	x.rest = rest
+	x := &access{app: a, cmd: cmd, scope: scope, file: f, said: map[string]bool{}}
+	if f != nil && x.scope == "" {
+		x.scope = f.Scope
+	}
+	if x.rest, err = client.New(clientOptions(f, a.insecure)); err != nil {
+		return nil, err
+	}
 	for _, base := range a.apis {
 		if !strings.Contains(base, "://") {
 			base = "http://" + base
 		}
 		x.bases = append(x.bases, client.Base(base))
 	}
-	if len(x.bases) == 0 && x.file != nil && x.file.RestAPI.ConnectAddress != "" && x.scope == x.file.Scope {
-		scheme := "http"
-		if x.file.RestAPI.CertFile != "" {
-			scheme = "https"
-		}
-		x.bases = []string{scheme + "://" + x.file.RestAPI.ConnectAddress}
+	if len(x.bases) > 0 {
+		return x, nil
 	}
-	if len(x.bases) == 0 && x.file == nil {
-		return nil, fmt.Errorf("no cluster is known: give --api http://HOST:8008 or a configuration file with -c FILE")
+	switch {
+	case f == nil:
+		return nil, errNoCluster
+	case x.scope == f.Scope && ownMember(f) != "":
+		x.bases = []string{ownMember(f)}
+	case x.scope == "":
+		return nil, errors.New("no cluster is named: give its name, or scope in the configuration file")
 	}
 	return x, nil
 }
 
-// look connects to the cluster and reads how it is. The caller closes the access.
+// look is connect and state together, for commands that need both.
 func (a *app) look(cmd *cobra.Command, scope string) (*access, state, error) {
 	x, err := a.connect(cmd, scope)
 	if err != nil {
@@ -96,75 +98,6 @@ func (a *app) look(cmd *cobra.Command, scope string) (*access, state, error) {
 	return x, s, nil
 }
 
-func clientOptions(f *config.File, insecure bool) client.Options {
-	o := client.Options{
-		Username: f.Ctl.Username, Password: f.Ctl.Password.Reveal(),
-		CAFile: f.Ctl.CACert, CertFile: f.Ctl.CertFile, KeyFile: f.Ctl.KeyFile,
-		Insecure: insecure || f.Ctl.Insecure,
-	}
-	if o.Username == "" {
-		o.Username, o.Password = f.RestAPI.Username, f.RestAPI.Password.Reveal()
-	}
-	if o.CAFile == "" {
-		o.CAFile = f.RestAPI.CAFile
-	}
-	return o
-}
-
-// load reads the configuration file: -c, the environment's, or the usual one,
-// which alone may be missing.
-func (x *access) load() error {
-	env := x.app.opts.Env
-	path := x.app.configFile
-	for _, name := range []string{"MATRIARCH_CONFIG_FILE", "PATRONICTL_CONFIG_FILE"} {
-		if path == "" {
-			path = getenv(env, name)
-		}
-	}
-	if path == "" {
-		path = usualFile(env)
-		if _, err := os.Stat(path); err != nil {
-			path = ""
-		}
-	}
-	if path == "" && !configured(env) {
-		return nil
-	}
-	f, _, err := config.Load(path, env)
-	if err != nil {
-		return err
-	}
-	x.file = f
-	return nil
-}
-
-func getenv(env []string, name string) string {
-	for _, e := range env {
-		if v, ok := strings.CutPrefix(e, name+"="); ok {
-			return v
-		}
-	}
-	return ""
-}
-
-func usualFile(env []string) string {
-	dir := getenv(env, "XDG_CONFIG_HOME")
-	if dir == "" {
-		dir = filepath.Join(getenv(env, "HOME"), ".config")
-	}
-	return filepath.Join(dir, "patroni", "patronictl.yaml")
-}
-
-// configured reports whether the environment alone says which cluster is meant.
-func configured(env []string) bool {
-	for _, name := range []string{"PATRONI_SCOPE", "MATRIARCH_SCOPE", "PATRONI_CONFIGURATION", "MATRIARCH_CONFIGURATION"} {
-		if getenv(env, name) != "" {
-			return true
-		}
-	}
-	return false
-}
-
 // close gives connections back.
 func (x *access) close() {
 	x.rest.Close()
@@ -173,37 +106,93 @@ func (x *access) close() {
 	}
 }
 
-// state asks the members in turn, then the store.
+// note tells a person something beside the command's output, once.
+func (x *access) note(format string, values ...any) {
+	text := fmt.Sprintf(format, values...)
+	if !x.said[text] {
+		x.said[text] = true
+		warn(x.cmd, "%s", text)
+	}
+}
+
+// state asks the known members, then those that the store names; when none of
+// them answers, what the store says is taken.
 func (x *access) state(ctx context.Context) (state, error) {
-	var tried []error
-	for _, base := range x.bases {
-		doc, err := x.rest.Cluster(ctx, base)
-		if err == nil && x.scope != "" && doc.Scope != x.scope {
-			err = fmt.Errorf("%s belongs to cluster %q, not %q", base, doc.Scope, x.scope)
-		}
-		if err != nil {
-			tried = append(tried, err)
-			continue
-		}
-		x.scope = doc.Scope
-		x.learn(doc, base)
-		s := state{doc: doc, asked: base, initialize: "uninitialized"}
-		// The title wants the system identifier; a member that cannot say it now
-		// is no reason to show nothing.
-		if st, err := x.rest.Status(ctx, base); err == nil && st.SystemID != "" {
-			s.initialize = st.SystemID
-		}
+	asked := x.bases
+	s, ok, tried := x.fromKnown(ctx)
+	if ok {
 		return s, nil
 	}
-	s, err := x.fromStore(ctx)
+	stored, err := x.fromStore(ctx)
 	if err != nil {
 		return state{}, x.unreadable(tried, err)
 	}
-	if len(tried) > 0 {
-		warn(x.cmd, "no member answered; read from the store")
+	x.learn(stored.doc, "")
+	others := slices.DeleteFunc(slices.Clone(x.bases), func(b string) bool { return slices.Contains(asked, b) })
+	if s, ok, _ := x.fromMembers(ctx, others); ok {
+		for _, err := range tried {
+			x.note("%s; asked the members that the store names", briefly(err))
+		}
+		return s, nil
 	}
-	x.learn(s.doc, "")
-	return s, nil
+	if len(x.bases)+len(asked) > 0 {
+		x.note("no member answered; read from the store")
+	}
+	return stored, nil
+}
+
+// fromKnown asks the members known so far. Where the store can name others, they
+// get less time.
+func (x *access) fromKnown(ctx context.Context) (state, bool, []error) {
+	if x.file != nil && x.file.Store.Kind != "" && x.app.opts.OpenStore != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, x.app.opts.timing.known)
+		defer cancel()
+	}
+	return x.fromMembers(ctx, x.bases)
+}
+
+// fromMembers takes the first answer of the members given. tried are the
+// reasons why there is none.
+func (x *access) fromMembers(ctx context.Context, bases []string) (s state, ok bool, tried []error) {
+	doc, base, ok, tried := first(ctx, bases, func(ctx context.Context, base string) (api.ClusterDoc, error) {
+		doc, err := x.rest.Cluster(ctx, base)
+		if err == nil && x.scope != "" && doc.Scope != x.scope {
+			err = x.otherCluster(base, doc)
+		}
+		return doc, err
+	})
+	if !ok {
+		return state{}, false, tried
+	}
+	x.scope = doc.Scope
+	x.learn(doc, base)
+	s = state{doc: doc, asked: base, initialize: "uninitialized"}
+	// The title wants the system identifier; a member that cannot say it now is
+	// no reason to show nothing.
+	if st, _, ok, _ := first(ctx, x.bases, x.identified); ok {
+		s.initialize = st.SystemID
+	}
+	return s, true, nil
+}
+
+// identified is a member's status if it knows the cluster's identity.
+func (x *access) identified(ctx context.Context, base string) (api.StatusDoc, error) {
+	st, err := x.rest.Status(ctx, base)
+	if err == nil && st.SystemID == "" {
+		err = errors.New("no system identifier yet")
+	}
+	return st, err
+}
+
+// otherCluster says that a member was asked about a cluster that is not its own.
+func (x *access) otherCluster(base string, doc api.ClusterDoc) error {
+	for _, m := range doc.Members {
+		if m.Name == x.scope {
+			return fmt.Errorf("%s belongs to cluster %q; %q is a member of it: write %s %s", base, doc.Scope, x.scope, doc.Scope, x.scope)
+		}
+	}
+	return fmt.Errorf("%s belongs to cluster %q, not %q", base, doc.Scope, x.scope)
 }
 
 // learn keeps the members' addresses: the leader first, since it acts at once,
@@ -211,12 +200,7 @@ func (x *access) state(ctx context.Context) (state, error) {
 func (x *access) learn(doc api.ClusterDoc, answered string) {
 	var bases []string
 	add := func(base string) {
-		for _, have := range bases {
-			if have == base {
-				return
-			}
-		}
-		if base != "" {
+		if base != "" && !slices.Contains(bases, base) {
 			bases = append(bases, base)
 		}
 	}
@@ -238,7 +222,7 @@ func (x *access) openStore(ctx context.Context) (dcs.Store, error) {
 	case x.store != nil:
 		return x.store, nil
 	case x.file == nil || x.file.Store.Kind == "" || x.app.opts.OpenStore == nil:
-		return nil, errors.New("no store is configured to read from")
+		return nil, errNoStore
 	}
 	f := *x.file
 	f.Scope = x.scope
@@ -250,18 +234,14 @@ func (x *access) openStore(ctx context.Context) (dcs.Store, error) {
 	return store, nil
 }
 
+// errNoStore: only the members could tell, and they did not.
+var errNoStore = errors.New("no store is configured to read from")
+
 func (x *access) fromStore(ctx context.Context) (state, error) {
-	store, err := x.openStore(ctx)
+	v, err := x.storeView(ctx)
 	if err != nil {
 		return state{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	snap, err := store.Load(ctx)
-	if err != nil {
-		return state{}, fmt.Errorf("read the store: %w", err)
-	}
-	v := layout.Decode(snap)
 	s := state{view: v, doc: api.Cluster(x.scope, v, api.SettingsOf(v, cluster.DefaultSettings()))}
 	switch {
 	case !v.Initialize.Present:
@@ -274,18 +254,48 @@ func (x *access) fromStore(ctx context.Context) (state, error) {
 	return s, nil
 }
 
-// write tries a change on one member after the other while it certainly had no
-// effect. ok is false when no member could be reached at all.
+// storeView reads the whole cluster from the store.
+func (x *access) storeView(ctx context.Context) (cluster.View, error) {
+	store, err := x.openStore(ctx)
+	if err != nil {
+		return cluster.View{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	snap, err := store.Load(ctx)
+	if err != nil {
+		return cluster.View{}, fmt.Errorf("read the store: %w", err)
+	}
+	return layout.Decode(snap), nil
+}
+
+// written is how a change ended that was tried on one member after the other.
+type written struct {
+	reply   client.Reply
+	reached bool    // a member got the request
+	err     error   // no answer from the member that got it, or the last failure
+	skipped []error // members that certainly got nothing
+}
+
+// tryEach tries a change on one member after the other while it certainly had
+// no effect.
+func tryEach(bases []string, try func(base string) (client.Reply, error)) (w written) {
+	for _, base := range bases {
+		w.reply, w.err = try(base)
+		if w.err == nil || client.Sent(w.err) {
+			w.reached = true
+			return w
+		}
+		w.skipped = append(w.skipped, w.err)
+	}
+	return w
+}
+
+// write is tryEach on all known members, with what failed said.
 func (x *access) write(try func(base string) (client.Reply, error)) (r client.Reply, ok bool, err error) {
-	for _, base := range x.bases {
-		r, err = try(base)
-		if err == nil {
-			return r, true, nil
-		}
-		if client.Sent(err) {
-			return r, true, err
-		}
+	w := tryEach(x.bases, try)
+	for _, err := range w.skipped {
 		warn(x.cmd, "%v", err)
 	}
-	return r, false, err
+	return w.reply, w.reached, w.err
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/pmezard/go-difflib/difflib"
 	"github.com/spf13/cobra"
 
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
@@ -32,8 +31,8 @@ func (a *app) editConfigCommand() *cobra.Command {
 		Use:   "edit-config [CLUSTER]",
 		Short: "Change the dynamic configuration",
 		Long: "Changes the configuration that all members share: in $EDITOR, or by options. The difference is\n" +
-			"shown and confirmed first, with what members will warn of, and nothing is written when somebody else changed it meanwhile.\n" +
-			"A value of null deletes a key.",
+			"shown and confirmed first, with what members will warn of, and nothing is written when somebody\n" +
+			"else changed it meanwhile. A value of null deletes a key.",
 		Example: a.examples("{} edit-config", "{} edit-config -s synchronous_mode=true", "{} edit-config -p max_connections=200 --force",
 			"{} edit-config --apply patch.yml"),
 		Args: args(cobra.MaximumNArgs(1)),
@@ -41,11 +40,13 @@ func (a *app) editConfigCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show the difference")
-	f.StringArrayVarP(&o.set, "set", "s", nil, "KEY.PATH=VALUE (may be repeated)")
-	f.StringArrayVarP(&o.pg, "pg", "p", nil, "PARAMETER=VALUE, short for postgresql.parameters.PARAMETER")
-	f.StringVar(&o.apply, "apply", "", "merge a YAML file, - is stdin")
-	f.StringVar(&o.replace, "replace", "", "replace by a YAML file, - is stdin")
+	f.StringArrayVarP(&o.set, "set", "s", nil, "set `KEY.PATH=VALUE` (may be repeated)")
+	f.StringArrayVarP(&o.pg, "pg", "p", nil, "set `PARAMETER=VALUE`, short for -s postgresql.parameters.PARAMETER=VALUE")
+	f.StringVar(&o.apply, "apply", "", "merge a YAML `FILE`, - is stdin")
+	f.StringVar(&o.replace, "replace", "", "replace by a YAML `FILE`, - is stdin")
 	f.BoolVar(&o.force, "force", false, "do not ask")
+	groupFlag(c)
+	c.ValidArgsFunction = a.completeCluster
 	return c
 }
 
@@ -68,7 +69,7 @@ func (a *app) editConfig(c *cobra.Command, name string, o editOptions) error {
 		return nil
 	}
 	if !o.quiet {
-		if err := showDifference(c, toYAML(old.doc), toYAML(edited)); err != nil {
+		if err := a.showDifference(c, toYAML(old.doc), toYAML(edited)); err != nil {
 			return err
 		}
 	}
@@ -243,18 +244,4 @@ func (a *app) inEditor(c *cobra.Command, doc pyjson.Object) (pyjson.Object, erro
 		return nil, err
 	}
 	return mapping("the edited configuration", text)
-}
-
-// showDifference prints what changes as a unified difference.
-func showDifference(c *cobra.Command, before, after string) error {
-	diff, err := difflib.GetUnifiedDiffString(difflib.UnifiedDiff{
-		A: difflib.SplitLines(before), B: difflib.SplitLines(after), FromFile: "", ToFile: "", Context: 3,
-	})
-	if err != nil {
-		return err
-	}
-	// An empty last line is SplitLines' own.
-	diff = strings.TrimSuffix("--- \n+++ \n"+strings.TrimPrefix(diff, "--- \n+++ \n"), " \n")
-	fmt.Fprintln(c.OutOrStdout(), strings.TrimSuffix(diff, "\n"))
-	return nil
 }

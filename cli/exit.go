@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -47,5 +46,3 @@ func (a *app) stillRunning() error {
 	}
 	return &exitError{code: exitRunning}
 }
-
-func replaceName(text, name string) string { return strings.ReplaceAll(text, "{}", name) }

@@ -3,7 +3,12 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,22 +24,90 @@ type world struct {
 	members map[string]*apitest.Member
 	url     string // of the first member
 	opts    Options
+
+	mu    sync.Mutex
+	fakes map[string]http.HandlerFunc // by "n1 POST /restart"
+	seen  []string                    // "n1 POST /restart BODY", without reading requests
 }
 
 // newWorld serves every member of the cluster; shown addresses stay as recorded
 // only in tables of hosts, since api_url is where the test listens.
 func newWorld(t *testing.T, c *apitest.Cluster) *world {
-	w := &world{t: t, c: c, members: map[string]*apitest.Member{}}
+	w := &world{t: t, c: c, members: map[string]*apitest.Member{}, fakes: map[string]http.HandlerFunc{}}
 	w.opts = Options{Version: "0.1.0", Env: []string{"HOME=" + t.TempDir()},
-		Now: func() time.Time { return time.Date(2026, 11, 22, 23, 5, 46, 123456789, time.UTC) }}
+		Now:    func() time.Time { return time.Date(2026, 11, 22, 23, 5, 46, 123456789, time.UTC) },
+		timing: timing{known: 2 * time.Second, every: 10 * time.Millisecond, silence: 200 * time.Millisecond, move: 10 * time.Second, long: 10 * time.Second}}
 	for _, m := range c.View().Members {
 		w.members[m.Name] = &apitest.Member{Name: m.Name, C: c}
-		hs := apitest.Serve(t, w.members[m.Name], func(o *api.Options) { o.Patience = 2 * time.Second })
+		served := apitest.Serve(t, w.members[m.Name], func(o *api.Options) { o.Patience = 2 * time.Second }).Config.Handler
+		front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.serve(m.Name, rw, r, served) }))
+		t.Cleanup(front.Close)
+		c.Change(func(v *cluster.View) {
+			for i := range v.Members {
+				if v.Members[i].Name == m.Name {
+					v.Members[i].APIURL = front.URL + "/patroni"
+				}
+			}
+		})
 		if w.url == "" {
-			w.url = hs.URL
+			w.url = front.URL
 		}
 	}
 	return w
+}
+
+// serve answers as the test says, or as a member does.
+func (w *world) serve(name string, rw http.ResponseWriter, r *http.Request, otherwise http.Handler) {
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	w.mu.Lock()
+	fake := w.fakes[name+" "+r.Method+" "+r.URL.Path]
+	if r.Method != http.MethodGet {
+		w.seen = append(w.seen, strings.TrimSpace(name+" "+r.Method+" "+r.URL.Path+" "+string(body)))
+	}
+	w.mu.Unlock()
+	if fake != nil {
+		fake(rw, r)
+		return
+	}
+	otherwise.ServeHTTP(rw, r)
+}
+
+// fake answers a request to a member, such as "n1 POST /restart".
+func (w *world) fake(what string, h http.HandlerFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fakes[what] = h
+}
+
+// reply is a fake that answers always the same.
+func (w *world) reply(what string, code int, text string) {
+	w.fake(what, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.WriteHeader(code)
+		io.WriteString(rw, text)
+	})
+}
+
+// requests returns what was asked of the members since the last call, reading
+// aside, sorted.
+func (w *world) requests() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := slices.Sorted(slices.Values(w.seen))
+	w.seen = nil
+	return out
+}
+
+// hang makes a member accept requests and never answer, until the test ends.
+func (w *world) hang(what ...string) {
+	for _, k := range what {
+		w.fake(k, func(_ http.ResponseWriter, r *http.Request) {
+			select {
+			case <-r.Context().Done():
+			case <-w.t.Context().Done():
+			}
+		})
+	}
 }
 
 // result is how a command ended.

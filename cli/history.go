@@ -19,15 +19,11 @@ func (a *app) historyCommand() *cobra.Command {
 		Long:    "Shows each change of timeline: where the old one was left, why, when, and who led afterwards.",
 		Example: a.examples("{} history", "{} history -f json"),
 		Args:    args(cobra.MaximumNArgs(1)),
-		RunE: func(c *cobra.Command, names []string) error {
-			format, err := parseFormat(format)
-			if err != nil {
-				return usage(c, err)
-			}
-			return a.history(c, clusterArg(names), format)
-		},
+		RunE:    func(c *cobra.Command, names []string) error { return a.history(c, clusterArg(names), format) },
 	}
-	c.Flags().StringVarP(&format, "format", "f", formatPretty, "pretty, tsv, json, yaml")
+	formatFlag(c, &format, "f", formatPretty)
+	groupFlag(c)
+	c.ValidArgsFunction = a.completeCluster
 	return c
 }
 
@@ -64,7 +60,7 @@ func (a *app) history(c *cobra.Command, name, format string) error {
 	var out string
 	switch format {
 	case formatPretty:
-		out = table("", columns, cells)
+		out = table("", columns, cells, false)
 	case formatTSV:
 		out = tsv(columns, cells)
 	default:
@@ -76,18 +72,14 @@ func (a *app) history(c *cobra.Command, name, format string) error {
 	return nil
 }
 
-// history asks the members in turn; from the store it is in the view already.
+// history asks the members; from the store it is in the view already.
 func (x *access) history(ctx context.Context, s state) ([]api.HistoryLine, error) {
 	if s.asked == "" {
 		return api.History(s.view.History), nil
 	}
-	var errs []error
-	for _, base := range x.bases {
-		lines, err := x.rest.History(ctx, base)
-		if err == nil {
-			return lines, nil
-		}
-		errs = append(errs, err)
+	lines, _, ok, errs := first(ctx, x.bases, x.rest.History)
+	if !ok {
+		return nil, errors.Join(errs...)
 	}
-	return nil, errors.Join(errs...)
+	return lines, nil
 }

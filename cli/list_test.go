@@ -2,21 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
-	"github.com/matriarch-ha/matriarch/config"
-	"github.com/matriarch-ha/matriarch/dcs"
-	"github.com/matriarch-ha/matriarch/dcs/layout"
-	"github.com/matriarch-ha/matriarch/dcs/memory"
-	"github.com/matriarch-ha/matriarch/internal/clock"
 )
 
 func TestListPretty(t *testing.T) {
@@ -109,6 +99,7 @@ func TestScheduledFooter(t *testing.T) {
 
 func TestWatchEndsWithItsContext(t *testing.T) {
 	w := newWorld(t, demo())
+	w.opts.Screen = &Screen{Columns: 200, Lines: 40}
 	root := NewWith(w.opts)
 	var out syncBuffer
 	root.SetOut(&out)
@@ -155,85 +146,10 @@ func TestHistoryDsnVersion(t *testing.T) {
 	w.run("", "version", "lab", "n2").want(t, 0, "patronictl version 0.1.0\n\nn2: Patroni 4.1.5 PostgreSQL 15.18\n", "")
 }
 
-// TestFindingMembers: from a configuration file the own member is asked; when
-// it does not answer the store is read, and that is said.
-func TestFindingMembers(t *testing.T) {
-	w := newWorld(t, demo())
-	file := filepath.Join(t.TempDir(), "member.yml")
-	write := func(connect string) {
-		text := "scope: lab\nname: n1\nrestapi:\n  listen: 127.0.0.1:8008\n  connect_address: " + connect + "\netcd3:\n  hosts: 127.0.0.1:1\n"
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(strings.TrimPrefix(w.url, "http://"))
-	w.exec("", "-c", file, "list").contains(t, 0, "| n2     | 10.0.0.2 |")
-	w.opts.Env = append(w.opts.Env, "PATRONICTL_CONFIG_FILE="+file)
-	w.exec("", "dsn").want(t, 0, "host=10.0.0.1 port=5432\n", "")
-
-	dead := httptest.NewServer(nil)
-	dead.Close()
-	write(strings.TrimPrefix(dead.URL, "http://"))
-	w.exec("", "dsn").contains(t, 1, "connection refused", "no store is configured")
-	w.opts.OpenStore = func(context.Context, *config.File) (dcs.Store, error) {
-		return nil, fmt.Errorf("load: %w: rpc error: code = Unavailable desc = connection error: desc = %q", dcs.ErrUnavailable,
-			"transport: Error while dialing: dial tcp 10.0.0.9:2379: connect: connection refused")
-	}
-	w.exec("", "dsn").want(t, 1, "", "Error: the cluster cannot be read:\n  GET "+dead.URL+`/cluster: connection refused
-  etcd3: the store is unavailable: 10.0.0.9:2379: connection refused
-Are agents and store up, and are these their addresses? They come from restapi.connect_address and
-the section etcd3 of the configuration; --api names another member.`)
-	server := memory.NewServer(clock.Real{})
-	store := server.Connect()
-	for _, m := range w.c.View().Members {
-		put(t, store, layout.KeyMember(m.Name), layout.EncodeMember(m))
-	}
-	put(t, store, layout.KeyLeader, "n1")
-	put(t, store, layout.KeyInitialize, "7412345678901234567")
-	put(t, store, layout.KeyConfig, `{"ttl":30}`)
-	w.opts.OpenStore = func(_ context.Context, f *config.File) (dcs.Store, error) {
-		if f.Scope != "lab" {
-			return nil, errors.New("wrong scope " + f.Scope)
-		}
-		return server.Connect(), nil
-	}
-	w.exec("", "list").contains(t, 0, "+ Cluster: lab (7412345678901234567)", "| n1     | 10.0.0.1 | Leader", "no member answered; read from the store")
-	w.exec("", "show-config").want(t, 0, "ttl: 30\n", "no member answered; read from the store\n")
-	w.exec("", "edit-config", "-s", "ttl=20", "--force").contains(t, 0, "Configuration changed", "written to the store")
-	w.exec("", "edit-config", "-s", "ttl=never", "--force").contains(t, 1, "configuration refused: ttl")
-	if snap, err := store.Load(t.Context()); err != nil || layout.Decode(snap).Config.JSON != `{"ttl":20}` {
-		t.Errorf("%v %+v", err, snap)
-	}
-}
-
-func put(t *testing.T, s dcs.Store, key, value string) {
-	t.Helper()
-	if _, err := s.Put(t.Context(), key, value, dcs.Always()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestWrongUsage(t *testing.T) {
-	w := newWorld(t, demo())
-	w.exec("", "list").contains(t, 1, "give --api")
-	for _, every := range []string{"0", "-1", "NaN", "1e300", "1e-12"} {
-		w.run("", "list", "-w", every).contains(t, 2, "is not from 0.01 to 86400 seconds")
-	}
-	w.exec("", "--api", "http://127.0.0.1:1", "dsn", "-r", "x").contains(t, 2, "is not one of")
-	w.run("", "list", "--nonsense").contains(t, 2, "unknown flag")
-	w.run("", "pause", "a", "b").contains(t, 2, "accepts at most 1 arg")
-	w.run("", "-c", "/nonexistent.yml", "list").contains(t, 1, "/nonexistent.yml")
-	w.run("", "list", "other").contains(t, 1, `belongs to cluster "lab", not "other"`)
-	w.exec("", "--api", "http://127.0.0.1:1", "list").want(t, 1, "", `Error: the cluster cannot be read:
-  GET http://127.0.0.1:1/cluster: connection refused
-  no store is configured to read from
-Is the agent up, and is this its address? --api names another member.`)
-}
-
 func TestEveryCommandHasHelp(t *testing.T) {
 	w := newWorld(t, demo())
 	for _, c := range NewWith(w.opts).Commands() {
-		if c.Short == "" || c.Long == "" || c.Example == "" {
+		if !c.Hidden && (c.Short == "" || c.Long == "" || c.Example == "") {
 			t.Errorf("%s: no help or no example", c.Name())
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,8 +16,12 @@ import (
 type listOptions struct {
 	format   string
 	extended bool
-	guards   bool // also who is guarded
+	guards   bool    // also who is guarded
+	screen   *Screen // whom the table shall fit; nil: nobody looks
+	narrow   bool    // make do with less where the screen is too narrow
 }
+
+func (o listOptions) colours() bool { return o.screen != nil && o.screen.Colour }
 
 // memberRow is one member as columns show it; empty fields have no value.
 type memberRow struct {
@@ -45,14 +50,66 @@ func renderMembers(s state, o listOptions) (string, error) {
 		r.fields = r.fields.Set("Member", indent[m.Name]+m.Name)
 		rows = append(rows, r)
 	}
-	if o.format == formatJSON || o.format == formatYAML {
+	switch o.format {
+	case formatJSON, formatYAML:
 		return objects(pick(rows, titles), o.format)
-	}
-	columns, cells := grid(titles, rows, people)
-	if o.format == formatTSV {
+	case formatTSV:
+		columns, cells := grid(titles, rows, people)
 		return tsv(columns, cells), nil
 	}
-	return table(title(s), columns, cells) + footer(s.doc), nil
+	return membersTable(s, titles, rows, o), nil
+}
+
+// membersTable is the table for people.
+func membersTable(s state, titles []string, rows []memberRow, o listOptions) string {
+	columns, cells := grid(titles, rows, true)
+	text := table(title(s), columns, cells, o.colours()) + footer(s.doc)
+	if o.narrow && !o.extended && o.screen != nil && tableWidth(text) > o.screen.Columns {
+		return narrowTable(s, titles, rows, o)
+	}
+	return text
+}
+
+// narrowTable is the table for a screen that is too narrow for the whole one:
+// the positions make room, their lags stay; what only some members have stands
+// below.
+func narrowTable(s state, titles []string, rows []memberRow, o listOptions) string {
+	var kept, below []string
+	for _, t := range titles {
+		switch {
+		case strings.HasSuffix(t, " LSN"):
+		case slices.Contains(someHave(), t):
+			below = append(below, t)
+		default:
+			kept = append(kept, t)
+		}
+	}
+	columns, cells := grid(kept, rows, true)
+	for i := range columns {
+		columns[i].title = strings.TrimSuffix(columns[i].title, " Lag")
+	}
+	var b strings.Builder
+	b.WriteString(table(title(s), columns, cells, o.colours()))
+	for _, r := range rows {
+		for _, t := range below {
+			_, reason := r.fields.Get("Pending restart reason")
+			if v, ok := r.fields.Get(t); ok && !(t == "Pending restart" && reason) {
+				fmt.Fprintf(&b, " %s: %s: %s\n", r.name, t, harmless(strings.ReplaceAll(cell(v, true, false), "\n", ", ")))
+			}
+		}
+	}
+	return b.String() + footer(s.doc) + " Receive and Replay are lags in MiB; -e shows all\n"
+}
+
+// someHave are the columns that are shown only when a member has a value.
+func someHave() []string {
+	return []string{"Pending restart", "Pending restart reason", "Scheduled restart", "Tags"}
+}
+
+// tableWidth is the width of a table's first line, which has no colour.
+func tableWidth(text string) int {
+	line, _, _ := strings.Cut(text, "\n")
+	return displayWidth(line)
 }
 
 func title(s state) string { return fmt.Sprintf(" Cluster: %s (%s) ", s.doc.Scope, s.initialize) }
@@ -206,8 +263,13 @@ func grid(titles []string, rows []memberRow, people bool) ([]column, [][]string)
 	var columns []column
 	for _, t := range titles {
 		c := column{title: t, right: rightAligned(t)}
-		if people && strings.HasSuffix(t, " Lag") {
+		switch {
+		case people && strings.HasSuffix(t, " Lag") && slices.Contains(titles, "Replay LSN"):
 			c.title = "Lag"
+		case t == "Role":
+			c.colour = roleColour
+		case t == "State":
+			c.colour = stateColour
 		}
 		columns = append(columns, c)
 	}

@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -12,10 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matriarch-ha/matriarch/api"
-	"github.com/matriarch-ha/matriarch/client"
-	"github.com/matriarch-ha/matriarch/cluster"
-	"github.com/matriarch-ha/matriarch/dcs"
-	"github.com/matriarch-ha/matriarch/dcs/layout"
 )
 
 // move is one switchover or failover on its way from options and answers to a
@@ -38,9 +32,10 @@ func (a *app) switchoverCommand() *cobra.Command {
 		Use:   "switchover [CLUSTER]",
 		Short: "Move the leadership to another member, planned",
 		Long: "Moves the leadership while the leader is alive. What is not given is asked for, with the\n" +
-			"cluster shown first. Returns when the outcome is known.",
-		Example: a.examples("{} switchover", "{} switchover --leader n1 --candidate n2 --force"),
-		Args:    args(cobra.MaximumNArgs(1)),
+			"cluster shown first. Returns when the outcome is known, and says who leads now.",
+		Example: a.examples("{} switchover", "{} switchover --leader n1 --candidate n2 --force",
+			"{} switchover --scheduled 2030-01-01T03:00 --force"),
+		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, names []string) error {
 			m.leaderGiven = c.Flags().Changed("leader") || c.Flags().Changed("primary")
 			m.candidateGiven = c.Flags().Changed("candidate")
@@ -48,11 +43,14 @@ func (a *app) switchoverCommand() *cobra.Command {
 			return a.move(c, clusterArg(names), m)
 		},
 	}
-	c.Flags().StringVar(&m.leader, "leader", "", "name of the current leader")
-	c.Flags().StringVar(&m.leader, "primary", "", "the same as --leader")
-	c.Flags().StringVar(&m.candidate, "candidate", "", "who shall lead")
-	c.Flags().StringVar(&m.scheduled, "scheduled", "", "when, such as 2030-01-01T03:00+01:00; a time without zone is local; Matriarch's members refuse it so far")
+	c.Flags().StringVar(&m.leader, "leader", "", "`NAME` of the current leader")
+	c.Flags().StringVar(&m.leader, "primary", "", "the same as --leader (`NAME`)")
+	c.Flags().StringVar(&m.candidate, "candidate", "", "`NAME` of the member that shall lead")
+	c.Flags().StringVar(&m.scheduled, "scheduled", "", "`TIME` when, such as 2030-01-01T03:00+01:00; without a zone it is local; now")
 	c.Flags().BoolVar(&m.force, "force", false, "do not ask")
+	groupFlag(c)
+	a.completesMembers(c, "candidate")
+	c.ValidArgsFunction = a.completeCluster
 	return c
 }
 
@@ -70,8 +68,11 @@ func (a *app) failoverCommand() *cobra.Command {
 			return a.move(c, clusterArg(names), m)
 		},
 	}
-	c.Flags().StringVar(&m.candidate, "candidate", "", "who shall lead")
+	c.Flags().StringVar(&m.candidate, "candidate", "", "`NAME` of the member that shall lead")
 	c.Flags().BoolVar(&m.force, "force", false, "do not ask")
+	groupFlag(c)
+	a.completesMembers(c, "candidate")
+	c.ValidArgsFunction = a.completeCluster
 	return c
 }
 
@@ -82,10 +83,10 @@ func (a *app) move(c *cobra.Command, name string, m move) error {
 	}
 	defer x.close()
 	say(c, "Current cluster topology")
-	if err := printMembers(c, s, listOptions{format: formatPretty}); err != nil {
+	if err := a.printMembers(c, s); err != nil {
 		return err
 	}
-	d := dialog{app: a, prompt: newPrompter(c), state: s, move: &m}
+	d := dialog{app: a, x: x, prompt: newPrompter(c), state: s, move: &m}
 	if err := d.run(); err != nil {
 		return err
 	}
@@ -95,6 +96,7 @@ func (a *app) move(c *cobra.Command, name string, m move) error {
 // dialog completes a move by asking, and checks what can be checked here.
 type dialog struct {
 	app    *app
+	x      *access
 	prompt *prompter
 	state  state
 	move   *move
@@ -174,13 +176,13 @@ func (d *dialog) candidate() error {
 // asynchronous warns before a failover to a member that may lack commits.
 func (d *dialog) asynchronous() error {
 	m := d.move
-	synchronous, listed := false, false
-	for _, o := range d.state.doc.Members {
-		is := o.Role == "sync_standby" || o.Role == "quorum_standby"
-		synchronous = synchronous || is
-		listed = listed || is && o.Name == m.candidate
+	if m.action != "failover" || m.force {
+		return nil
 	}
-	if m.action != "failover" || m.force || !synchronous || listed {
+	listed := slices.ContainsFunc(d.state.doc.Members, func(o api.MemberDoc) bool {
+		return o.Name == m.candidate && (o.Role == "sync_standby" || o.Role == "quorum_standby")
+	})
+	if listed || !d.x.synchronous(d.x.cmd.Context()) {
 		return nil
 	}
 	yes, err := d.prompt.confirm(fmt.Sprintf("Are you sure you want to failover to the asynchronous node %s?", m.candidate))
@@ -209,19 +211,11 @@ func (d *dialog) when() error {
 			return err
 		}
 	}
-	if m.scheduled == "" || strings.EqualFold(m.scheduled, "now") {
-		m.scheduled = ""
-		return nil
+	var err error
+	if m.scheduled, err = scheduledTime(m.scheduled, now); err == nil && m.scheduled != "" && d.state.doc.Pause {
+		err = errors.New("Can't schedule switchover in the paused state") //nolint:staticcheck // the reference's text
 	}
-	at, _, ok := api.ParseTime(m.scheduled, now.Location())
-	switch {
-	case !ok:
-		return fmt.Errorf("Unable to parse scheduled timestamp (%s). It should be in an unambiguous format (e.g. ISO 8601)", m.scheduled) //nolint:staticcheck // the reference's text
-	case d.state.doc.Pause:
-		return errors.New("Can't schedule switchover in the paused state") //nolint:staticcheck // the reference's text
-	}
-	m.scheduled = at.Format("2006-01-02T15:04:05-07:00")
-	return nil
+	return err
 }
 
 // sure asks once more with everything said.
@@ -246,118 +240,4 @@ func (d *dialog) sure() error {
 		return d.refusal()
 	}
 	return nil
-}
-
-// send makes the request and tells its outcome.
-func (a *app) send(c *cobra.Command, x *access, s state, m move) error {
-	if s.asked == "" {
-		return a.sendToStore(c, x, s, m)
-	}
-	x.preferCandidate(s, m)
-	request := client.Move{Leader: m.leader, Candidate: m.candidate, ScheduledAt: m.scheduled}
-	r, reached, err := x.write(func(base string) (client.Reply, error) {
-		if m.action == "failover" {
-			return x.rest.Failover(c.Context(), base, request)
-		}
-		return x.rest.Switchover(c.Context(), base, request)
-	})
-	switch {
-	case !reached:
-		return a.sendToStore(c, x, s, m)
-	case err != nil:
-		say(c, "%s no answer to the request, which was sent: %v", a.now(), err)
-		return a.follow(c, x, s, m)
-	case r.Code == http.StatusAccepted && m.scheduled == "" || strings.Contains(r.Text, "status unknown"):
-		say(c, "%s %s", a.now(), r.Text)
-		return a.follow(c, x, s, m)
-	case !r.OK():
-		say(c, "%s failed, details: %d, %s", m.title(), r.Code, r.Text)
-		return a.refused()
-	}
-	say(c, "%s %s", a.now(), r.Text)
-	return a.showAfter(c, x)
-}
-
-// preferCandidate asks the candidate where there is no leader to ask.
-func (x *access) preferCandidate(s state, m move) {
-	if _, ok := s.doc.Leader(); ok || m.candidate == "" {
-		return
-	}
-	for _, o := range s.doc.Members {
-		if o.Name == m.candidate {
-			base := client.Base(o.APIURL)
-			x.bases = append([]string{base}, slices.DeleteFunc(slices.Clone(x.bases), func(b string) bool { return b == base })...)
-		}
-	}
-}
-
-func (a *app) showAfter(c *cobra.Command, x *access) error {
-	s, err := x.state(c.Context())
-	if err != nil {
-		warn(c, "the cluster could not be shown: %v", err)
-		return nil
-	}
-	return printMembers(c, s, listOptions{format: formatPretty})
-}
-
-// sendToStore writes the request where the members will find it.
-func (a *app) sendToStore(c *cobra.Command, x *access, s state, m move) error {
-	say(c, "%s Could not %s using the REST API, falling back to the store", a.now(), m.action)
-	store, err := x.openStore(c.Context())
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(c.Context(), storeTimeout)
-	defer cancel()
-	f := cluster.Failover{Leader: m.leader, Candidate: m.candidate, ScheduledAt: m.scheduled}
-	if _, err := store.Put(ctx, layout.KeyFailover, layout.EncodeFailover(f), dcs.Always()); err != nil {
-		return fmt.Errorf("write the request to the store: %w", err)
-	}
-	if m.scheduled != "" {
-		say(c, "%s %s scheduled", a.now(), m.title())
-		return nil
-	}
-	return a.follow(c, x, s, m)
-}
-
-// Following a request from here: how often to look, how long at most.
-const (
-	followEvery = time.Second
-	followLimit = 2 * time.Minute
-)
-
-// follow tells what becomes of a request that was made, until another leader is
-// seen, whenever the leadership moves meanwhile.
-func (a *app) follow(c *cobra.Command, x *access, before state, m move) error {
-	was, _ := before.doc.Leader()
-	last := was.Name
-	deadline := time.Now().Add(followLimit)
-	for time.Now().Before(deadline) {
-		s, err := x.state(c.Context())
-		if err == nil {
-			l, ok := s.doc.Leader()
-			if ok && l.Name != was.Name && l.State == string(cluster.StateRunning) {
-				say(c, "%s Member %q leads now", a.now(), l.Name)
-				return printMembers(c, s, listOptions{format: formatPretty})
-			}
-			if l.Name != last {
-				last = l.Name
-				say(c, "%s %s", a.now(), leads(last))
-			}
-		}
-		select {
-		case <-time.After(followEvery):
-		case <-c.Context().Done():
-			return a.stillRunning()
-		}
-	}
-	say(c, "%s %s still running after %.0f seconds: %s", a.now(), m.title(), followLimit.Seconds(), leads(last))
-	return a.stillRunning()
-}
-
-func leads(name string) string {
-	if name == "" {
-		return "nobody leads now"
-	}
-	return fmt.Sprintf("%q leads now", name)
 }

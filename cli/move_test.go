@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"io"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -188,4 +190,36 @@ func TestLeaderNotReachable(t *testing.T) {
 	if len(*seen) != 1 {
 		t.Errorf("requests %+v", *seen)
 	}
+}
+
+// TestInterruptedQuestion: who presses Ctrl-C wants no other question.
+func TestInterruptedQuestion(t *testing.T) {
+	w := newWorld(t, demo())
+	silent, _ := io.Pipe()
+	var out syncBuffer
+	root := NewWith(w.opts)
+	root.SetOut(&out)
+	root.SetIn(silent)
+	root.SetArgs([]string{"--api", w.url, "switchover"})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- root.ExecuteContext(ctx) }()
+	for !strings.HasSuffix(out.String(), "Primary [n1]: ") {
+		time.Sleep(5 * time.Millisecond)
+	}
+	stop()
+	if err := <-done; err == nil || err.Error() != "Aborted!" {
+		t.Error(err)
+	}
+	if got := w.requests(); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestAsynchronousWithoutStandbys: in synchronous mode every member is
+// asynchronous while none is listed.
+func TestAsynchronousWithoutStandbys(t *testing.T) {
+	w := newWorld(t, demo())
+	w.c.Change(func(v *cluster.View) { v.Config.JSON = `{"synchronous_mode":true}` })
+	w.run("n2\nn\n", "failover").contains(t, 1, "failover to the asynchronous node n2?", "Aborting failover")
 }

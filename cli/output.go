@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
@@ -16,14 +17,17 @@ const (
 	formatYAML     = "yaml"
 )
 
+// formats are the words for them that options take.
+func formats() []string { return []string{formatPretty, formatTSV, formatJSON, formatYAML, "yml"} }
+
 func parseFormat(text string) (string, error) {
-	switch text {
-	case formatPretty, formatTSV, formatJSON, formatYAML:
-		return text, nil
-	case "yml":
+	switch {
+	case text == "yml":
 		return formatYAML, nil
+	case slices.Contains(formats(), text):
+		return text, nil
 	}
-	return "", fmt.Errorf("invalid value for --format: %q is not one of pretty, tsv, json, yaml, yml", text)
+	return text, fmt.Errorf("%q is not one of %s", text, strings.Join(formats(), ", "))
 }
 
 // objects writes rows as JSON or YAML; each row is an object.

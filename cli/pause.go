@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +39,8 @@ func (a *app) pausing(c *cobra.Command, on bool) *cobra.Command {
 	c.Args = args(cobra.MaximumNArgs(1))
 	c.RunE = func(c *cobra.Command, names []string) error { return a.setPause(c, clusterArg(names), on, wait) }
 	c.Flags().BoolVar(&wait, "wait", false, "wait until all members know it")
+	groupFlag(c)
+	c.ValidArgsFunction = a.completeCluster
 	return c
 }
 
@@ -60,6 +64,10 @@ func (a *app) setPause(c *cobra.Command, name string, on, wait bool) error {
 		return x.rest.PatchConfig(c.Context(), base, patch, "")
 	})
 	switch {
+	case !reached && !a.opts.Patronictl && x.file != nil && x.file.Store.Kind != "":
+		if err := x.patchStored(c.Context(), patch); err != nil {
+			return err
+		}
 	case !reached:
 		return errors.New("Can not find accessible cluster member") //nolint:staticcheck // the reference's text
 	case err != nil:
@@ -92,9 +100,15 @@ func (a *app) awaitPause(c *cobra.Command, x *access, s state, on bool) error {
 		missing[m.Name] = client.Base(m.APIURL)
 	}
 	for {
-		for name, base := range missing {
-			if st, err := x.rest.Status(c.Context(), base); err == nil && st.Pause == on {
-				delete(missing, name)
+		names := sortedKeys(missing)
+		for i, knows := range each(names, func(name string) bool {
+			ctx, cancel := context.WithTimeout(c.Context(), statusTimeout)
+			defer cancel()
+			st, err := x.rest.Status(ctx, missing[name])
+			return err == nil && st.Pause == on
+		}) {
+			if knows {
+				delete(missing, names[i])
 			}
 		}
 		if len(missing) == 0 {
@@ -112,6 +126,8 @@ func (a *app) awaitPause(c *cobra.Command, x *access, s state, on bool) error {
 	return a.stillRunning()
 }
 
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
 // loopWait is the configured loop_wait, or its default.
 func (x *access) loopWait(ctx context.Context) time.Duration {
 	conf, err := x.config(ctx)
@@ -123,4 +139,16 @@ func (x *access) loopWait(ctx context.Context) time.Duration {
 		}
 	}
 	return 10 * time.Second
+}
+
+// synchronous reports whether commits wait for standbys, as far as the
+// configuration says.
+func (x *access) synchronous(ctx context.Context) bool {
+	conf, err := x.config(ctx)
+	if err != nil {
+		return false
+	}
+	v, _ := conf.doc.Get("synchronous_mode")
+	text := strings.ToLower(fmt.Sprint(v))
+	return slices.Contains([]string{"true", "on", "yes", "1", "quorum"}, text)
 }

@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) showConfigCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:     "show-config [CLUSTER]",
 		Short:   "Show the dynamic configuration",
 		Long:    "Shows the configuration that all members share, as YAML.",
@@ -41,6 +41,9 @@ func (a *app) showConfigCommand() *cobra.Command {
 			return nil
 		},
 	}
+	groupFlag(c)
+	c.ValidArgsFunction = a.completeCluster
+	return c
 }
 
 // errNoConfig: the cluster has no dynamic configuration (yet).
@@ -54,7 +57,7 @@ type dynamic struct {
 	version cluster.Version
 }
 
-// config asks the members in turn, then the store.
+// config asks the members, then the store.
 func (x *access) config(ctx context.Context) (dynamic, error) {
 	s, err := x.state(ctx)
 	if err != nil {
@@ -63,18 +66,20 @@ func (x *access) config(ctx context.Context) (dynamic, error) {
 	if s.asked == "" {
 		return configOf(s.view)
 	}
-	var errs []error
-	for _, base := range x.bases {
+	conf, _, ok, errs := first(ctx, x.bases, func(ctx context.Context, base string) (dynamic, error) {
 		doc, tag, err := x.rest.Config(ctx, base)
-		switch {
-		case err == nil:
-			return dynamic{doc: doc, base: base, tag: tag}, nil
-		case client.Code(err) == http.StatusBadGateway:
-			return dynamic{}, errNoConfig
+		if client.Code(err) == http.StatusBadGateway {
+			return dynamic{}, nil // the member's word that there is none
 		}
-		errs = append(errs, err)
+		return dynamic{doc: doc, base: base, tag: tag}, err
+	})
+	switch {
+	case !ok:
+		return dynamic{}, errors.Join(errs...)
+	case conf.base == "":
+		return dynamic{}, errNoConfig
 	}
-	return dynamic{}, errors.Join(errs...)
+	return conf, nil
 }
 
 func configOf(v cluster.View) (dynamic, error) {
@@ -143,6 +148,20 @@ func (x *access) storeConfig(ctx context.Context, old dynamic, doc pyjson.Object
 	}
 	warn(x.cmd, "written to the store: no member answered")
 	return nil
+}
+
+// patchStored merges a patch into the configuration in the store.
+func (x *access) patchStored(ctx context.Context, patch pyjson.Object) error {
+	v, err := x.storeView(ctx)
+	if err != nil {
+		return err
+	}
+	old, err := configOf(v)
+	if err != nil {
+		return err
+	}
+	doc, _ := pyjson.Merge(old.doc, patch)
+	return x.storeConfig(ctx, old, doc)
 }
 
 // difference is the patch that turns one document into another.

@@ -1,87 +1,127 @@
 package cli
 
 import (
-	"fmt"
 	"strings"
-	"unicode/utf8"
+	"unicode"
+
+	"golang.org/x/text/width"
 )
 
 // column is one column of a table.
 type column struct {
-	title string
-	right bool
+	title  string
+	right  bool
+	colour func(cell string) string // nil: plain
 }
 
 // table lays cells out with borders; the title overwrites the beginning of the
 // upper border, as existing scripts and eyes know it. Cells may have several
 // lines; then every row gets a separator.
-func table(title string, columns []column, rows [][]string) string {
-	widths := make([]int, len(columns))
+func table(title string, columns []column, rows [][]string, colours bool) string {
+	t := drawing{columns: columns, widths: make([]int, len(columns)), colours: colours}
 	several := false
 	for i, c := range columns {
-		widths[i] = utf8.RuneCountInString(c.title)
+		t.widths[i] = displayWidth(c.title)
 	}
-	for _, r := range rows {
+	lines := make([][][]string, len(rows))
+	for n, r := range rows {
+		lines[n] = make([][]string, len(r))
 		for i, cell := range r {
-			for line := range strings.SplitSeq(cell, "\n") {
-				widths[i] = max(widths[i], utf8.RuneCountInString(line))
+			lines[n][i] = strings.Split(harmless(cell), "\n")
+			several = several || len(lines[n][i]) > 1
+			for _, line := range lines[n][i] {
+				t.widths[i] = max(t.widths[i], displayWidth(line))
 			}
-			several = several || strings.Contains(cell, "\n")
 		}
 	}
 	border := "+"
-	for _, w := range widths {
-		border += strings.Repeat("-", w+2) + "+"
-	}
-	var b strings.Builder
-	b.WriteString(titled(title, border) + "\n")
-	titles := make([]string, len(columns))
+	titles := make([][]string, len(columns))
 	for i, c := range columns {
-		titles[i] = c.title
+		border += strings.Repeat("-", t.widths[i]+2) + "+"
+		titles[i] = []string{c.title}
 	}
-	writeRow(&b, titles, columns, widths)
-	b.WriteString(border + "\n")
-	for i, r := range rows {
+	t.b.WriteString(titled(harmless(title), border) + "\n")
+	t.row(titles, false)
+	t.b.WriteString(border + "\n")
+	for i, r := range lines {
 		if several && i > 0 {
-			b.WriteString(border + "\n")
+			t.b.WriteString(border + "\n")
 		}
-		writeRow(&b, r, columns, widths)
+		t.row(r, colours)
 	}
 	if len(rows) > 0 {
-		b.WriteString(border + "\n")
+		t.b.WriteString(border + "\n")
 	}
-	return b.String()
+	return t.b.String()
 }
 
 // titled writes the title over the border after its first character.
 func titled(title, border string) string {
-	runes := []rune(title)
-	if len(runes) > len(border)-2 {
-		runes = runes[:max(0, len(border)-2)]
+	room := max(0, len(border)-2)
+	for displayWidth(title) > room {
+		runes := []rune(title)
+		title = string(runes[:len(runes)-1])
 	}
-	return border[:1] + string(runes) + border[1+len(runes):]
+	return border[:1] + title + border[1+displayWidth(title):]
 }
 
-func writeRow(b *strings.Builder, cells []string, columns []column, widths []int) {
+// drawing is a table that is being written.
+type drawing struct {
+	b       strings.Builder
+	columns []column
+	widths  []int
+	colours bool
+}
+
+// row writes one row, each cell given by its lines.
+func (t *drawing) row(cells [][]string, colours bool) {
 	height := 1
-	lines := make([][]string, len(cells))
-	for i, cell := range cells {
-		lines[i] = strings.Split(cell, "\n")
-		height = max(height, len(lines[i]))
+	for _, lines := range cells {
+		height = max(height, len(lines))
 	}
 	for n := range height {
-		for i := range cells {
+		for i, lines := range cells {
 			text := ""
-			if n < len(lines[i]) {
-				text = lines[i][n]
+			if n < len(lines) {
+				text = lines[n]
 			}
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text))
-			if columns[i].right {
-				fmt.Fprintf(b, "| %s%s ", pad, text)
+			pad := strings.Repeat(" ", max(0, t.widths[i]-displayWidth(text)))
+			if colour := t.columns[i].colour; colours && colour != nil && text != "" {
+				text = painted(text, colour(text))
+			}
+			if t.columns[i].right {
+				t.b.WriteString("| " + pad + text + " ")
 			} else {
-				fmt.Fprintf(b, "| %s%s ", text, pad)
+				t.b.WriteString("| " + text + pad + " ")
 			}
 		}
-		b.WriteString("|\n")
+		t.b.WriteString("|\n")
 	}
+}
+
+// displayWidth is how many columns of a terminal a text takes.
+func displayWidth(text string) int {
+	n := 0
+	for _, r := range text {
+		switch kind := width.LookupRune(r).Kind(); {
+		case r < 0x7f:
+			n++
+		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		case kind == width.EastAsianWide || kind == width.EastAsianFullwidth:
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// harmless replaces what a terminal would obey instead of showing it.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }

@@ -1,8 +1,8 @@
 package cli
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 	"syscall"
@@ -17,12 +17,9 @@ func (x *access) unreadable(members []error, store error) error {
 	lines := []string{"the cluster cannot be read:"}
 	silent := false
 	for _, err := range members {
-		var asked *client.Error
-		if errors.As(err, &asked) && asked.Code == 0 {
-			silent = true
-			err = fmt.Errorf("%s: %s", asked.Op, cause(asked.Err))
-		}
-		lines = append(lines, err.Error())
+		text, unanswered := unanswered(err)
+		silent = silent || unanswered
+		lines = append(lines, text)
 	}
 	stored := x.app.opts.OpenStore != nil && x.file != nil && x.file.Store.Kind != ""
 	text := store.Error()
@@ -41,12 +38,30 @@ func (x *access) unreadable(members []error, store error) error {
 	return errors.New(text)
 }
 
+// unanswered tells briefly why a member gave no usable answer, and whether it
+// gave none at all.
+func unanswered(err error) (text string, silent bool) {
+	var asked *client.Error
+	if errors.As(err, &asked) && asked.Code == 0 {
+		return asked.Op + ": " + cause(asked.Err), true
+	}
+	return err.Error(), false
+}
+
+// briefly is the text of unanswered alone.
+func briefly(err error) string {
+	text, _ := unanswered(err)
+	return text
+}
+
 // cause is the system's word for an error of the network, whose own text
 // repeats the address.
 func cause(err error) string {
 	var no syscall.Errno
 	var name *net.DNSError
 	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
 	case errors.As(err, &no):
 		return no.Error()
 	case errors.As(err, &name):

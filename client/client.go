@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/matriarch-ha/matriarch/api"
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
@@ -28,9 +29,10 @@ const (
 	defaultTimeout = 10 * time.Second
 	// dialTimeout is shorter: a dead host should not hold up asking the next one.
 	dialTimeout = 3 * time.Second
-	// moveTimeout: a request to move the leadership is answered by its outcome.
-	moveTimeout = 5 * time.Minute
-	maxAnswer   = 32 << 20
+	// outcomeTimeout: some requests are answered by their outcome only. Whoever
+	// wants to wait less ends the context.
+	outcomeTimeout = 30 * time.Minute
+	maxAnswer      = 32 << 20
 )
 
 // Options say how members are called.
@@ -42,7 +44,8 @@ type Options struct {
 	CertFile, KeyFile string
 	// Insecure does not verify the members' certificates.
 	Insecure bool
-	// Timeout bounds every call but a move of the leadership; 0 means 10 s.
+	// Timeout bounds every call but those that are answered by their outcome (a
+	// move of the leadership, a restart); 0 means 10 s.
 	Timeout time.Duration
 }
 
@@ -184,7 +187,24 @@ func plain(body []byte, code int) string {
 	if strings.HasPrefix(text, "<") {
 		return http.StatusText(code)
 	}
-	return text
+	// Whoever answers may be a stranger: nothing that a terminal obeys.
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
+// outcome sends a request that is answered by its outcome.
+func (c *Client) outcome(ctx context.Context, base, path string, doc any) (Reply, error) {
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return Reply{}, &Error{Op: "POST " + base + path, Err: err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, outcomeTimeout)
+	defer cancel()
+	return c.do(ctx, http.MethodPost, base, path, body, "")
 }
 
 // call is do with the usual deadline.
@@ -285,42 +305,4 @@ func (c *Client) send(ctx context.Context, method, base, path string, doc any, t
 		return Reply{}, &Error{Op: method + " " + base + path, Err: err}
 	}
 	return c.call(ctx, method, base, path, body, tag)
-}
-
-// Reload makes a member read its configuration file again.
-func (c *Client) Reload(ctx context.Context, base string) (Reply, error) {
-	return c.call(ctx, http.MethodPost, base, "/reload", []byte{}, "")
-}
-
-// Move is a request to move the leadership.
-type Move struct {
-	Leader      string `json:"leader,omitempty"`
-	Candidate   string `json:"candidate,omitempty"`
-	ScheduledAt string `json:"scheduled_at,omitempty"`
-}
-
-// Switchover moves the leadership from Move.Leader and returns when the outcome
-// is known, or with code 202 when it is scheduled or still running.
-func (c *Client) Switchover(ctx context.Context, base string, m Move) (Reply, error) {
-	return c.move(ctx, base, "/switchover", m)
-}
-
-// Failover moves the leadership to Move.Candidate; otherwise as Switchover.
-func (c *Client) Failover(ctx context.Context, base string, m Move) (Reply, error) {
-	return c.move(ctx, base, "/failover", m)
-}
-
-func (c *Client) move(ctx context.Context, base, path string, m Move) (Reply, error) {
-	body, err := json.Marshal(m)
-	if err != nil {
-		return Reply{}, &Error{Op: "POST " + base + path, Err: err}
-	}
-	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
-	defer cancel()
-	return c.do(ctx, http.MethodPost, base, path, body, "")
-}
-
-// CancelSwitchover withdraws a scheduled switchover.
-func (c *Client) CancelSwitchover(ctx context.Context, base string) (Reply, error) {
-	return c.call(ctx, http.MethodDelete, base, "/switchover", nil, "")
 }

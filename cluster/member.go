@@ -70,6 +70,8 @@ type Member struct {
 	PendingRestart       bool            `json:"pending_restart,omitempty"`
 	PendingRestartReason []SettingChange `json:"pending_restart_reason,omitempty"`
 	Paused               bool            `json:"paused,omitempty"`
+
+	ScheduledRestart ScheduledRestart `json:"scheduled_restart,omitzero"`
 }
 
 // SettingChange is one PostgreSQL parameter that waits for a restart.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"strings"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/wal"
 )
@@ -121,6 +122,14 @@ type Failover struct {
 
 // Requested reports whether the key holds a request at all.
 func (f Failover) Requested() bool { return f.Leader != "" || f.Candidate != "" }
+
+// At is when the request is to be carried out; zero: at once.
+func (f Failover) At() (time.Time, error) {
+	if f.ScheduledAt == "" {
+		return time.Time{}, nil
+	}
+	return time.Parse(time.RFC3339, f.ScheduledAt)
+}
 
 // SyncState is the sync key: the leader that last managed synchronous
 // replication and the standbys that hold every commit it acknowledged.

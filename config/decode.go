@@ -103,7 +103,7 @@ func decodeFile(root *node, r *report) *File {
 		Bootstrap: decodeBootstrap(d, r),
 		Tags:      decodeTags(d.sub("tags"), r),
 		Watchdog:  decodeWatchdog(d.sub("watchdog"), r),
-		Log:       decodeLog(d.sub("log")),
+		Log:       decodeLog(d.sub("log"), d.flag("matriarch.log_heartbeat", false), r),
 		Raw:       Tree{root},
 	}
 	f.Ctl = decodeCtl(d.sub("ctl"), f.RestAPI)
@@ -249,18 +249,6 @@ func decodeCredentials(d reader) Credentials {
 func roleKeywords() []string {
 	return []string{"sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir",
 		"gssencmode", "channel_binding", "sslnegotiation"}
-}
-
-func decodeLog(d reader) Log {
-	return Log{
-		Level:    d.word("level", "info"),
-		Type:     d.word("type", "plain"),
-		Format:   d.text("format", ""),
-		Dir:      d.text("dir", ""),
-		FileNum:  int(min(d.int("file_num", "", 4), 1<<20)),
-		FileSize: d.int("file_size", "B", 25_000_000),
-		FileMode: int(d.int("mode", "", 0)),
-	}
 }
 
 func decodeProxy(d reader) *Proxy {

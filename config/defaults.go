@@ -5,7 +5,8 @@ package config
 func literalDefaults() map[string]string {
 	return map[string]string{
 		"namespace": "service",
-		"log.type":  "plain", "log.level": "info",
+		"log.type":  "plain", "log.level": "info", "log.file_num": "4", "log.file_size": "25000000", "log.max_queue_size": "1000",
+		"log.deduplicate_heartbeat_logs": "false", "matriarch.log_heartbeat": "false",
 		"restapi.listen": "127.0.0.1:8008", "restapi.verify_client": "none", "restapi.server_tokens": "original", "restapi.allowlist_include_members": "false",
 		"ctl.insecure":      "false",
 		"postgresql.listen": "127.0.0.1:5432", "postgresql.config_base_name": "postgresql", "postgresql.database": "postgres",

@@ -50,7 +50,7 @@ func expand(list string) []string {
 // having no effect, or is refused by name.
 func TestDocumentedVariables(t *testing.T) {
 	special := map[string]string{
-		"LOG_LEVEL": "debug", "LOGLEVEL": "debug", "LOG_TYPE": "json", "LOG_TRACEBACK_LEVEL": "DEBUG", "RESTAPI_VERIFY_CLIENT": "required",
+		"LOG_LEVEL": "debug", "LOGLEVEL": "debug", "LOG_TYPE": "json", "LOG_TRACEBACK_LEVEL": "DEBUG", "LOG_LOGGERS": "agent: debug", "RESTAPI_VERIFY_CLIENT": "required",
 		"RESTAPI_SERVER_TOKENS": "minimal", "ETCD_PROTOCOL": "https", "ETCD3_PROTOCOL": "https", "ZOOKEEPER_VERIFY": "off",
 		"ETCD_URL": "http://h:7", "ETCD3_URL": "http://h:7", "ZOOKEEPER_SET_ACLS": "x509:CN=a: [ALL]", "ZOOKEEPER_AUTH_DATA": "digest: a:b",
 		"THREAD_STACK_SIZE": "64kB", "REWIND_PASSWORD": "p",

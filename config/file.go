@@ -194,17 +194,6 @@ type Watchdog struct {
 	SafetyMargin int    // seconds; -1 means half of ttl
 }
 
-// Log is where and how the agent logs.
-type Log struct {
-	Level    string // debug, info, warning, error, critical
-	Type     string // plain or json
-	Format   string // the pattern of another agent; kept, without effect
-	Dir      string // "" logs to standard error
-	FileNum  int    // how many rotated files are kept
-	FileSize int64  // bytes
-	FileMode int    // permission bits, 0 when not configured
-}
-
 // Proxy is the entrypoint for clients.
 type Proxy struct {
 	Listen         string        // read-write, follows the leader; default 0.0.0.0:5000

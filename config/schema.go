@@ -123,7 +123,6 @@ const (
 	onlyBasebackup = "other methods than basebackup are not supported yet; basebackup is used"
 
 	notYet    = "is not supported yet and has no effect"
-	cosmetic  = "belongs to another agent's way of logging and has no effect"
 	fromPyAPI = "has no effect: this server needs no such tuning"
 )
 
@@ -149,24 +148,11 @@ func localFields() []field {
 			host("listen"), hostOrOff("listen_replicas"), hostOrOff("stats"),
 			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"))),
 		section("matriarch",
-			lasting(str("state_dir")), duration("turn_interval"),
+			lasting(str("state_dir")), duration("turn_interval"), yesno("log_heartbeat"),
 			lasting(section("guard", duration("fence_budget"), duration("clean_stop"))),
 			lasting(section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1)))),
 	}
 	return append(fields, allLasting(storeFields()...)...)
-}
-
-func logFields() []field {
-	return []field{
-		oneOf("type", "plain", "json"),
-		oneOf("level", "debug", "info", "warning", "error", "critical"),
-		later(str("dir"), notYet+": the log goes to standard error"), later(num("file_num", 0), notYet, "4"),
-		later(unit("file_size", "B", 1), notYet, "25000000"), later(within("mode", 0, 0o777), notYet),
-		later(whatever("format"), cosmetic),
-		later(str("traceback_level"), cosmetic, "ERROR"), later(str("dateformat"), cosmetic),
-		later(free("static_fields"), cosmetic), later(num("max_queue_size", 0), cosmetic, "1000"),
-		later(free("loggers"), cosmetic), later(yesno("deduplicate_heartbeat_logs"), cosmetic),
-	}
 }
 
 func restFields() []field {

@@ -82,6 +82,14 @@ const (
 	// AcceptRewind removes the mark of a rewind, the server being consistent.
 	AcceptRewind ActionKind = "accept-rewind"
 
+	// DropScheduled forgets the scheduled restart; Why says what became of it.
+	DropScheduled ActionKind = "drop-scheduled-restart"
+	// Reply tells the person who made Request what came of it: Outcome, and Why in
+	// the words that programs know. Detail is for the log and the journal. It never
+	// fails, and is the last word on that request, but for what it says of work
+	// that was to go on after it.
+	Reply ActionKind = "reply"
+
 	// Exit ends the agent with Code; Why has the message for the person. The
 	// server is left as it is. A Code of 0 ends the session in the store too.
 	Exit ActionKind = "exit"
@@ -111,7 +119,8 @@ const (
 	// Stop shuts the server down cleanly (a primary: after a checkpoint while
 	// still serving) and leaves standby.signal in place. Names lists the
 	// standbys that must get the last record; for a primary it ends at the
-	// latest when the lease does.
+	// latest when the lease does. EndArchiver: it is started again at once, so the
+	// archiver is not waited for.
 	Stop ActionKind = "stop"
 	// Rewind runs pg_rewind of the stopped server against Upstream, keeping
 	// what is lost aside.
@@ -169,4 +178,9 @@ type Action struct {
 	SystemID string                `json:"system_id,omitempty"`
 	Code     int                   `json:"code,omitempty"`
 	Why      string                `json:"why,omitempty"`
+
+	EndArchiver bool    `json:"end_archiver,omitempty"`
+	Request     int     `json:"request,omitempty"`
+	Detail      string  `json:"detail,omitempty"`
+	Outcome     Outcome `json:"outcome,omitempty"`
 }

@@ -32,7 +32,7 @@ func (t *turn) duties() []Action {
 		add(Action{Kind: WriteHistory, Session: session, Lines: lines})
 	}
 	add(t.identityDuty()...)
-	if f := t.view.Failover; f.Requested() && t.refusal(f) != "" {
+	if f := t.view.Failover; f.Requested() && !(t.o.Settings.Paused && f.ScheduledAt != "") && t.refusal(f) != "" {
 		add(Action{Kind: ClearFailover, Version: f.Version, Why: t.refusal(f)})
 	}
 	if t.view.Handover.Present() {

@@ -12,6 +12,9 @@ import (
 	"github.com/matriarch-ha/matriarch/wal"
 )
 
+// epoch is the observations' wall time.
+var epoch = time.Unix(1_900_000_000, 0).UTC()
+
 // The generators draw from small pools, so that names, sessions, versions and
 // positions often agree, as they must for anything deep to happen.
 
@@ -77,6 +80,30 @@ func memberOf(t *rapid.T) cluster.Member {
 
 func slot(t *rapid.T) cluster.SlotState { return cluster.SlotState{Name: name(t), LSN: lsnOf(t)} }
 
+func conditions(t *rapid.T) cluster.RestartConditions {
+	return cluster.RestartConditions{Role: mostly(t, "", cluster.RolePrimary, cluster.RoleReplica), OlderThan: mostly(t, 0, 150000),
+		OnlyPending: seldom(t), Timeout: mostly(t, 0, time.Second)}
+}
+
+// wallTime is around the observations' own.
+func wallTime(t *rapid.T) time.Time {
+	return epoch.Add(time.Duration(rapid.IntRange(-40, 40).Draw(t, "")) * time.Second)
+}
+
+func requests(t *rapid.T) ha.Requests {
+	var r ha.Requests
+	if seldom(t) {
+		r.Restart = ha.RestartRequest{ID: some(t, 1, 2), Conditions: conditions(t)}
+	}
+	if seldom(t) {
+		r.Reinit = ha.ReinitRequest{ID: some(t, 3, 4), Force: yesNo(t), FromLeader: yesNo(t)}
+	}
+	if seldom(t) {
+		r.Scheduled = cluster.ScheduledRestart{At: wallTime(t), Conditions: conditions(t), PostmasterStart: mostly(t, time.Time{}, epoch)}
+	}
+	return r
+}
+
 func taskKind(t *rapid.T) ha.ActionKind {
 	return mostly(t, ha.ActionKind(""), ha.Bootstrap, ha.Clone, ha.StartReplica, ha.StartPrimary, ha.Promote, ha.Stop, ha.Rewind, ha.Checkpoint, "nonsense")
 }
@@ -91,7 +118,8 @@ func viewOf(t *rapid.T) cluster.View {
 			return cluster.HistoryLine{Timeline: timeline(t), LSN: lsnOf(t), NewLeader: name(t)}
 		})},
 		Failover: mostly(t, cluster.Failover{}, cluster.Failover{Candidate: "a", Version: "1"}, cluster.Failover{Leader: "a", Version: "1"},
-			cluster.Failover{Leader: "a", Candidate: "b"}, cluster.Failover{Leader: "b", Candidate: "a", ScheduledAt: "soon"}),
+			cluster.Failover{Leader: "a", Candidate: "b"}, cluster.Failover{Leader: "b", Candidate: "a", ScheduledAt: "soon"},
+			cluster.Failover{Leader: "a", ScheduledAt: wallTime(t).Format(time.RFC3339), Version: "2"}),
 		Sync:   cluster.SyncState{Leader: mostly(t, "", "a", "b"), Standbys: many(t, name), Version: version(t), Quorum: some(t, 0, 0, 1, -1)},
 		Config: cluster.Config{Present: yesNo(t)},
 		Timelines: cluster.Timelines{Version: version(t), Claims: many(t, func(t *rapid.T) cluster.TimelineClaim {
@@ -118,7 +146,7 @@ var observations = rapid.Custom(func(t *rapid.T) ha.Observation {
 		l.Deadlines = fence.Compute(near(), set.TTL, fence.DefaultBudget())
 	}
 	o := ha.Observation{
-		Now: now, Wall: time.Unix(1_900_000_000, 0).UTC(), Settings: set, Lease: l,
+		Now: now, Wall: epoch, Requests: requests(t), Settings: set, Lease: l,
 		Self: ha.Self{Name: "a", Tags: tags(t), CanBootstrap: yesNo(t)},
 		Server: ha.Server{
 			Dir:     mostly(t, ha.DirPresent, ha.DirEmpty, ha.DirUnfinished, ha.DirInaccessible, ha.DirUnknown),
@@ -127,7 +155,7 @@ var observations = rapid.Custom(func(t *rapid.T) ha.Observation {
 			Position: wal.Position{Timeline: timeline(t), LSN: lsnOf(t)}, Replayed: lsnOf(t), ReplayDone: !seldom(t),
 			Receiver: yesNo(t), Streaming: yesNo(t), Upstream: some(t, "", "b.db:5432", "c.db:5432"), Identity: identityOf(t), History: historyOf(t),
 			Clean: yesNo(t), ShutDown: seldom(t), Rewinding: seldom(t), RewindUnproven: seldom(t), CanRewind: yesNo(t), CheckpointTimeline: timeline(t),
-			SyncNames: many(t, name), Slots: many(t, slot),
+			SyncNames: many(t, name), Slots: many(t, slot), Version: mostly(t, 150018, 0), PostmasterStart: mostly(t, epoch, time.Time{}, epoch.Add(1)),
 			Replication: many(t, func(t *rapid.T) ha.Walsender {
 				return ha.Walsender{Name: name(t), State: mostly(t, "streaming", "backup"), SyncState: some(t, "async", "sync", "potential", "?"), Flush: lsnOf(t)}
 			}),
@@ -169,6 +197,13 @@ var memories = rapid.Custom(func(t *rapid.T) ha.Memory {
 	}
 	if seldom(t) {
 		m.BackoffUntil = instant(t)
+	}
+	if seldom(t) {
+		m.Restart = ha.Restarting{ID: some(t, 0, 1, 2), Conditions: conditions(t), Begun: instant(t), Session: session(t),
+			Seq: rapid.IntRange(0, 3).Draw(t, ""), Down: instant(t), Started: instant(t)}
+	}
+	if seldom(t) {
+		m.Reinit = ha.Reiniting{ID: some(t, 3, 4), FromLeader: yesNo(t), Begun: instant(t), Seq: rapid.IntRange(0, 3).Draw(t, ""), Copied: seldom(t)}
 	}
 	return m
 })

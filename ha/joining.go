@@ -15,7 +15,7 @@ func (t *turn) unfinishedData() bool {
 	switch {
 	case init.SystemID != "" && init.SystemID == s.SystemID:
 		return t.answer(SituationJoining, "the cluster was initialised with this database", Action{Kind: AcceptBootstrap})
-	case !t.ownsClaim() && init.Present && init.Owner == "" && s.Claim != "" && s.Claim == init.Version:
+	case !t.ownsClaim() && init.Present && init.SystemID == "" && init.Owner == "" && s.Claim != "" && s.Claim == init.Version:
 		// Nobody else may have seen its owner, and then nobody else may release it.
 		return t.answer(SituationJoining, "this member died while it made the database and its claim stands: releasing it",
 			Action{Kind: ReleaseInitialize, Version: init.Version})

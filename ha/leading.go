@@ -21,7 +21,7 @@ const maxStarts = 2
 // the race, so the lease is given up instead.
 func (t *turn) crashedPrimary() bool {
 	s := t.o.Server
-	if t.stuckStarting() {
+	if t.stuckStarting() || t.stuckStopping() {
 		return true
 	}
 	if !t.live() || !t.stopped() || s.Dir != DirPresent {
@@ -85,6 +85,23 @@ func (t *turn) stuckStarting() bool {
 	return t.answer(SituationLeading, sentence("the primary has been starting for %s and nobody else can take over yet", down))
 }
 
+// stuckStopping: somebody else has told the primary to stop, and it waits: for its
+// archiver, for sessions. It takes no new ones, so the lease would be kept without
+// being used for as long as that lasts. One that ends soon is started again.
+func (t *turn) stuckStopping() bool {
+	s := t.o.Server
+	if !t.live() || s.Process != ProcessStopping || s.Role != ServerPrimary || t.m.Led != t.o.Lease.Session {
+		return false
+	}
+	waited := t.since(s.RoleSince)
+	if waited < successorWait {
+		t.wake(successorWait - waited)
+		return t.answer(SituationLeading, "the primary is shutting down, and this member did not tell it to: waiting until it is down, to start it again")
+	}
+	return t.answer(SituationLeading, sentence("the primary has been shutting down for %s, and this member did not tell it to: seeing it through, to hand the lease over", waited),
+		Action{Kind: Stop, Names: names(t.successors(Handing{}))})
+}
+
 // mayStartInPlace: this member led a running primary under this very lease, and
 // what is down now is that primary.
 func (t *turn) mayStartInPlace() bool {
@@ -104,6 +121,11 @@ func (t *turn) replaceCrashed(release Action, down time.Duration) bool {
 			Action{Kind: AskPeers, Names: names(cands)})
 	}
 	good, open := t.goodCandidates(cands, t.m.CrashAsked, t.view.Status.Optime)
+	if have := t.haveAll(good, t.m.CrashAsked); t.o.Server.Clean && len(have) > 0 {
+		// It stopped cleanly, for a restart, and does not start any more: as after
+		// any clean stop nothing need be lost.
+		good, release.Handover = have, t.handover(have)
+	}
 	switch {
 	case len(good) > 0:
 		t.m.Released = t.o.Now
@@ -132,6 +154,16 @@ func (t *turn) goodCandidates(cands []cluster.Member, since boot.Instant, end wa
 	return good, open
 }
 
+// haveAll are those of names that answered since the instant that they have all
+// that the stopped server here has.
+func (t *turn) haveAll(names []string, since boot.Instant) []string {
+	end := t.o.Server.Position
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		p, ok, _ := t.word(name, since)
+		return !ok || !end.Known() || p.Position.Timeline != end.Timeline || p.Position.LSN < end.LSN
+	})
+}
+
 // streams: the member is connected to this primary and has caught up with it.
 func (t *turn) streams(name string) bool {
 	return slices.ContainsFunc(t.o.Server.Replication, func(w Walsender) bool {
@@ -143,7 +175,7 @@ func (t *turn) streams(name string) bool {
 // before the server is touched, and a request that cannot be met is cleared at
 // once, which reports it as refused.
 func (t *turn) switchoverAway() bool {
-	f := t.view.Failover
+	f := t.failover()
 	if !t.live() || !t.running(ServerPrimary) || !f.Requested() {
 		return false
 	}
@@ -194,8 +226,8 @@ func (t *turn) andSync() string {
 func (t *turn) refusal(f cluster.Failover) string {
 	me := t.o.Self.Name
 	switch {
-	case f.ScheduledAt != "":
-		return "scheduled switchovers are not supported yet"
+	case t.missed(f) != "":
+		return t.missed(f)
 	case f.Leader != "" && f.Leader != me:
 		return sentence("%s leads now, not %s", me, f.Leader)
 	case f.Candidate == me:
@@ -263,8 +295,10 @@ func (t *turn) takeOver() bool {
 		return t.answer(SituationLeading, "won the lease, but the server does not say where its WAL ends: giving it up", release)
 	case election.DivergedFrom(t.standing(), t.ground()) != "":
 		return t.answer(SituationLeading, "won the lease, but "+election.DivergedFrom(t.standing(), t.ground())+": giving it up", release)
-	case t.view.Sync.Active() && !t.view.Sync.Holds(t.o.Self.Name) && !t.forced():
-		return t.answer(SituationLeading, "won the lease, but the synchronous standby is another by now: giving it up", release)
+	case !t.forced() && election.WhyNot(t.standing(), t.ground()) != "":
+		// It took the lease by a view that was old: another led meanwhile, or the
+		// synchronous standby is another by now.
+		return t.answer(SituationLeading, "won the lease, but "+election.WhyNot(t.standing(), t.ground())+": giving it up", release)
 	}
 	if id := t.identityDuty(); id != nil {
 		// Somebody may have promoted by hand: another member may be on a branch of
@@ -291,6 +325,6 @@ func (t *turn) takeOver() bool {
 // forced: a person named this member in a failover (not a switchover), knowing
 // that it may lack commits.
 func (t *turn) forced() bool {
-	f := t.view.Failover
+	f := t.failover()
 	return f.Candidate == t.o.Self.Name && f.Leader == ""
 }

@@ -46,6 +46,10 @@ type Memory struct {
 
 	// Handing is a clean stop under way to hand the lease over.
 	Handing Handing `json:"handing,omitzero"`
+	// Restart is a restart asked for by a person that is under way, and Reinit
+	// the copying of the data anew.
+	Restart Restarting `json:"restart,omitzero"`
+	Reinit  Reiniting  `json:"reinit,omitzero"`
 	// HandoverSeen is when the handover of HandoverVersion was first seen.
 	HandoverSeen    boot.Instant    `json:"handover_seen,omitempty"`
 	HandoverVersion cluster.Version `json:"handover_version,omitempty"`

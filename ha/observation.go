@@ -24,6 +24,7 @@ type Observation struct {
 	Guard    Guard            `json:"guard"`
 	Store    Store            `json:"store"`
 	Peers    []Peer           `json:"peers,omitempty"`
+	Requests Requests         `json:"requests,omitzero"`
 	// Stopping: the agent was told to stop and will end once the server is
 	// settled and the lease given up.
 	Stopping bool `json:"stopping,omitempty"`
@@ -131,6 +132,10 @@ type Server struct {
 	Replication []Walsender             `json:"replication,omitempty"`
 	Slots       []cluster.SlotState     `json:"slots,omitempty"` // physical ones, sorted
 	Pending     []cluster.SettingChange `json:"pending,omitempty"`
+	// Version is the running program's, such as 150018, and PostmasterStart when
+	// it was started, by its own clock. Zero: not known.
+	Version         int       `json:"version,omitempty"`
+	PostmasterStart time.Time `json:"postmaster_start,omitzero"`
 	// LastError says why the last start or probe failed; empty when it did not.
 	LastError string `json:"last_error,omitempty"`
 }

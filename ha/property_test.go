@@ -13,6 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
 )
 
@@ -130,16 +131,19 @@ var properties = []property{
 		func(o ha.Observation, a ha.Action) bool { return a.Session != o.Lease.Session },
 		ha.Promote, ha.StartPrimary, ha.WriteSync, ha.PublishStatus, ha.WriteHistory, ha.ClaimTimeline, ha.PublishIdentity,
 		ha.TakeLeader, ha.ReleaseLeader, ha.ClaimInitialize)},
+	{"which database the cluster is, is never unsaid (D5)", forbid(
+		func(o ha.Observation, a ha.Action) bool { return o.Store.View.Initialize.SystemID != "" },
+		ha.ReleaseInitialize)},
 	{"a half rewound directory is not started (D1)", forbid(
 		func(o ha.Observation, a ha.Action) bool { return o.Server.Rewinding },
 		ha.StartReplica, ha.StartPrimary, ha.Promote)},
 	{"what was rewound is not written to before it was consistent (D1)", forbid(
 		func(o ha.Observation, a ha.Action) bool { return o.Server.RewindUnproven && !o.Settings.Paused },
 		ha.StartPrimary, ha.TakeLeader)},
-	{"data are only replaced where the settings allow it, or where a rewind left no server's data (I8)", forbid(
+	{"data are only replaced where the settings or a person allow it, or where a rewind left no server's data (I8)", except(forbid(
 		func(o ha.Observation, a ha.Action) bool {
 			return o.Server.Dir != ha.DirEmpty && !o.Server.Rewinding && !o.Settings.RecloneOnDivergence && !o.Settings.RecloneOnRewindFailure
-		}, ha.Clone)},
+		}, ha.Clone), ha.Reinitialize)},
 	{"data are only made where there are none (I8)", forbid(
 		func(o ha.Observation, a ha.Action) bool { return o.Server.Dir != ha.DirEmpty }, ha.Bootstrap)},
 	{"only data that were never accepted are set aside", forbid(
@@ -156,7 +160,7 @@ var properties = []property{
 			if s.Process != ha.ProcessRunning || s.Role != ha.ServerStandby || !s.Position.Known() {
 				return "it is none"
 			}
-			if (s.Receiver || s.Upstream != "") && d.Actions[0].Kind != ha.StopReceiver {
+			if (s.Receiver || s.Upstream != "") && deeds(d)[0].Kind != ha.StopReceiver {
 				return "the receiver is not stopped first"
 			}
 			if a.Timeline <= s.Position.Timeline || a.Timeline <= o.Store.View.Timelines.Highest() {
@@ -184,8 +188,8 @@ var properties = []property{
 	}},
 	{"a vote is a promise: the lease is not taken while a receiver may run (V1)", forbid(
 		func(o ha.Observation, a ha.Action) bool {
-			running := o.Server.Process == ha.ProcessRunning && o.Server.Role == ha.ServerPrimary
-			return (o.Server.Receiver || o.Server.Upstream != "") && !(o.Settings.Paused && running) && o.Server.Dir != ha.DirUnfinished
+			primary := o.Server.Role == ha.ServerPrimary && (o.Server.Process == ha.ProcessRunning || o.Server.Process == ha.ProcessStopped)
+			return (o.Server.Receiver || o.Server.Upstream != "") && !(o.Settings.Paused && primary) && o.Server.Dir != ha.DirUnfinished
 		}, ha.TakeLeader)},
 	{"the key is not taken from anybody (L5)", forbid(
 		func(o ha.Observation, a ha.Action) bool {
@@ -219,10 +223,10 @@ var properties = []property{
 		if !writable(o) || o.Lease.Live(o.Now) || o.Settings.Paused || o.Task.Kind == ha.Stop {
 			return ""
 		}
-		if len(d.Actions) == 0 {
+		if len(deeds(d)) == 0 {
 			return "nothing is done"
 		}
-		switch k := d.Actions[0].Kind; {
+		switch k := deeds(d)[0].Kind; {
 		case k == ha.Fence, k == ha.Stop, k == ha.CancelTask && o.Task.Kind == ha.Checkpoint:
 			return ""
 		}
@@ -248,13 +252,60 @@ var properties = []property{
 	}},
 	{"a person's pause holds: no task, unless a person asked", func(o ha.Observation, d ha.Decision) string {
 		f := o.Store.View.Failover
-		if !o.Settings.Paused || f.Requested() || d.Rule == ha.HandOver || !o.Store.Reachable || !o.Store.Known {
+		asked := d.Rule == ha.HandOver || d.Rule == ha.Restart || d.Rule == ha.Reinitialize
+		if !o.Settings.Paused || f.Requested() && f.ScheduledAt == "" || asked || !o.Store.Reachable || !o.Store.Known {
 			return ""
 		}
 		for _, a := range d.Actions {
 			if a.Kind.IsTask() && a.Kind != ha.Checkpoint || a.Kind == ha.Fence || a.Kind == ha.Follow || a.Kind == ha.StopReceiver {
 				return "something is started or stopped"
 			}
+		}
+		return ""
+	}},
+	{"whoever asks is answered, or sees it begin, or sees way made for it (I7)", func(o ha.Observation, d ha.Decision) string {
+		for _, id := range []int{o.Requests.Restart.ID, o.Requests.Reinit.ID} {
+			if id != 0 && !replied(d, id) && d.Memory.Restart.ID != id && d.Memory.Reinit.ID != id && !has(d, ha.CancelTask) {
+				return "a request is left lying"
+			}
+		}
+		return ""
+	}},
+	{"a restart keeps lease and timeline", func(o ha.Observation, d ha.Decision) string {
+		for _, k := range []ha.ActionKind{ha.ReleaseLeader, ha.Promote, ha.ClaimTimeline, ha.Fence, ha.Clone} {
+			if d.Rule == ha.Restart && has(d, k) {
+				return "it does " + string(k)
+			}
+		}
+		return ""
+	}},
+	{"a restart begins only when its conditions hold, and a scheduled one not before its time", func(o ha.Observation, d ha.Decision) string {
+		r := d.Memory.Restart
+		begins := strings.HasPrefix(d.Why, "a restart was asked for: stopping") || strings.HasPrefix(d.Why, "the time of the scheduled restart")
+		if d.Rule != ha.Restart || !begins {
+			return ""
+		}
+		c := r.Conditions
+		switch {
+		case c.OnlyPending && len(o.Server.Pending) == 0, c.OlderThan > 0 && (o.Server.Version == 0 || o.Server.Version >= c.OlderThan),
+			c.Role == cluster.RolePrimary && o.Server.Role != ha.ServerPrimary, c.Role == cluster.RoleReplica && o.Server.Role != ha.ServerStandby:
+			return "the conditions do not hold"
+		case r.ID == 0 && (o.Settings.Paused || o.Wall.Before(o.Requests.Scheduled.At)):
+			return "it is scheduled for later"
+		}
+		return ""
+	}},
+	{"the leader's data are not copied anew", func(o ha.Observation, d ha.Decision) string {
+		if d.Rule == ha.Reinitialize && o.Lease.Held && !has(d, ha.StartReplica) {
+			return "they are"
+		}
+		return ""
+	}},
+	{"a switchover begins neither before its time nor long after", func(o ha.Observation, d ha.Decision) string {
+		f := o.Store.View.Failover
+		at, err := f.At()
+		if d.Rule == ha.SwitchoverAway && has(d, ha.AskPeers) && (err != nil || o.Wall.Before(at)) {
+			return "it begins"
 		}
 		return ""
 	}},
@@ -276,6 +327,25 @@ func forbid(when func(ha.Observation, ha.Action) bool, kinds ...ha.ActionKind) f
 		}
 		return ""
 	}
+}
+
+// except lifts a property for one rule.
+func except(broken func(ha.Observation, ha.Decision) string, id ha.RuleID) func(ha.Observation, ha.Decision) string {
+	return func(o ha.Observation, d ha.Decision) string {
+		if d.Rule == id {
+			return ""
+		}
+		return broken(o, d)
+	}
+}
+
+// deeds are the actions but for words to people, which stand before them.
+func deeds(d ha.Decision) []ha.Action {
+	return slices.DeleteFunc(slices.Clone(d.Actions), func(a ha.Action) bool { return a.Kind == ha.Reply || a.Kind == ha.DropScheduled })
+}
+
+func replied(d ha.Decision, id int) bool {
+	return slices.ContainsFunc(d.Actions, func(a ha.Action) bool { return a.Kind == ha.Reply && a.Request == id })
 }
 
 func has(d ha.Decision, k ha.ActionKind) bool {

@@ -12,7 +12,7 @@ import (
 // confirm the old primary's commits. Then it asks the others, and takes the
 // lease if nobody is better. The store lets only one succeed.
 func (t *turn) race() bool {
-	if !t.leaderless() || !t.running(ServerStandby) || t.o.Settings.Paused && t.view.Failover.Candidate != t.o.Self.Name {
+	if !t.leaderless() || !t.running(ServerStandby) || t.o.Settings.Paused && t.failover().Candidate != t.o.Self.Name {
 		return false
 	}
 	if t.o.Server.Receiver || t.o.Server.Upstream != "" {
@@ -24,7 +24,7 @@ func (t *turn) race() bool {
 		t.wake(soon)
 		return t.answer(SituationLeaderless, "nobody leads; no session in the store yet to race with")
 	}
-	if f := t.view.Failover; f.Candidate == t.o.Self.Name {
+	if f := t.failover(); f.Candidate == t.o.Self.Name {
 		if why := t.whyNotByHand(f); why == "" {
 			return t.take("a person named this member as the next leader")
 		}
@@ -130,13 +130,13 @@ func (t *turn) rivals() []cluster.Member {
 	return slices.DeleteFunc(t.others(), func(m cluster.Member) bool {
 		former := m.Name == t.m.Leader.Name
 		switch {
-		case t.view.Failover.Candidate == m.Name && t.since(t.m.LeaderlessSince) < successorWait:
+		case t.failover().Candidate == m.Name && t.since(t.m.LeaderlessSince) < successorWait:
 			return false
 		case !m.Tags.MayLead():
 			return true
 		case t.view.Sync.Active() && !t.view.Sync.Holds(m.Name):
 			return true
-		case m.Name == t.view.Handover.Leader && t.since(max(t.m.HandoverSeen, t.m.LeaderlessSince)) < successorWait:
+		case m.Name == t.view.Handover.Leader && t.sinceHandover() < successorWait:
 			return true
 		default:
 			_, present := t.view.Member(m.Name)
@@ -151,7 +151,7 @@ func (t *turn) beatenBy(p Peer) bool {
 	if p.EligibleKnown && !p.Eligible || !p.Position.Known() || p.WatchdogFailed {
 		return false
 	}
-	if t.view.Failover.Candidate == p.Name && t.since(t.m.LeaderlessSince) < successorWait {
+	if t.failover().Candidate == p.Name && t.since(t.m.LeaderlessSince) < successorWait {
 		return true
 	}
 	rival := election.Standing{Name: p.Name, Tags: p.Tags, Position: p.Position}

@@ -8,6 +8,8 @@ const (
 	HandOver         RuleID = "hand-over"
 	StoreUnknown     RuleID = "store-unknown"
 	ForeignData      RuleID = "foreign-data"
+	Reinitialize     RuleID = "reinitialize"
+	Restart          RuleID = "restart"
 	Paused           RuleID = "paused"
 	PermanentLeader  RuleID = "permanent-leader"
 	UnfinishedData   RuleID = "unfinished-bootstrap"
@@ -49,6 +51,10 @@ var rules = []rule{
 	{StoreUnknown, "the store does not answer: keep what is, start nothing new", (*turn).storeUnknown},
 	// From here on the view is current.
 	{ForeignData, "the data belong to another cluster: refuse", (*turn).foreignData},
+	// What a person asks of this one member is done in a pause too, and what was
+	// begun is finished before anything else is.
+	{Reinitialize, "a person wants the data here copied anew: stop the replica and copy", (*turn).reinitialize},
+	{Restart, "a person wants PostgreSQL restarted: stop it and start it in its role, a primary under its lease", (*turn).restart},
 	{Paused, "a person paused the cluster: keep the lease, change nothing", (*turn).paused},
 	// Before anything that takes the key's word for a leader.
 	{PermanentLeader, "the leader key belongs to no session and never expires: remove an old one of this member's name, report another's", (*turn).permanentLeader},
@@ -77,9 +83,13 @@ var rules = []rule{
 func Decide(o Observation, m Memory) Decision {
 	t := &turn{o: o, m: m, view: o.Store.View}
 	t.remember()
+	t.followRestart()
+	t.followReinit()
 	for _, r := range rules {
 		if r.try(t) {
-			t.d.Rule, t.d.Memory = r.id, t.m
+			t.d.Rule = r.id
+			t.answerPeople()
+			t.d.Memory = t.m
 			return t.d
 		}
 	}

@@ -1,5 +1,7 @@
 package ha
 
+import "github.com/matriarch-ha/matriarch/ha/election"
+
 // leaseLost: the server writes, or is about to, and no live lease allows it.
 // A lease that was refused is fenced at once. One that merely could not be
 // confirmed until its soft deadline is given a clean stop, since nobody else
@@ -37,12 +39,13 @@ func (t *turn) leaseLost() bool {
 // own it. An agent that must end does not wait for a copy.
 func (t *turn) taskRunning() bool {
 	task := t.o.Task
-	if task.Kind == "" || task.Kind == Checkpoint {
-		return false
-	}
-	if task.Kind == Stop && t.down() && !t.stopped() {
-		// The last record is written and only the archiver, or a standby, is waited for.
+	if (task.Kind == Stop || task.Kind == "") && t.down() && !t.stopped() {
+		// The last record is written and only the archiver, or a standby, is waited
+		// for, perhaps since before this agent began.
 		switch {
+		case t.m.Restart.UnderWay() && !t.o.Stopping:
+			// It is started again as soon as its processes are gone, which does not
+			// take long: see followRestart.
 		case t.live():
 			// Whatever it was stopped for: a lease that is kept and not used would
 			// leave the cluster without a primary for as long as the archiver likes.
@@ -51,11 +54,24 @@ func (t *turn) taskRunning() bool {
 			}
 			return false // the handover need not wait with it
 		case t.neededInRace():
-			return t.answer(SituationLeaderless, "nobody leads, and the server that is shut down still waits ("+task.Progress+"): ending that, since this member may be needed",
+			what := "for its archiver or a standby"
+			if task.Progress != "" {
+				what = "(" + task.Progress + ")"
+			}
+			return t.answer(SituationLeaderless, "nobody leads, and the server that is shut down still waits "+what+": ending that, since this member may be needed",
 				Action{Kind: Fence})
 		case t.leaderless() && !t.m.LeaderlessSince.IsZero():
 			t.wakeAt(t.m.LeaderlessSince.Add(successorWait))
 		}
+	}
+	if !t.tasked() {
+		return false
+	}
+	if t.makeWay() {
+		return true
+	}
+	if t.giveUpCopy() {
+		return t.answer(SituationLeaderless, "nobody leads: cancelling the copy of data that nobody has any more, since the old ones may be needed", Action{Kind: CancelTask})
 	}
 	what := string(task.Kind)
 	if task.Progress != "" {
@@ -145,19 +161,28 @@ func (t *turn) paused() bool {
 	}
 	held := t.o.Lease.Held
 	switch {
-	case held && !t.running(ServerPrimary) && !(t.view.Failover.Candidate == t.o.Self.Name):
+	case held && !t.running(ServerPrimary) && !(t.failover().Candidate == t.o.Self.Name):
 		return t.answer(SituationLeading, "paused: the server is no running primary, so the lease is given up",
 			Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
+	case t.leaderless() && t.running(ServerPrimary) && t.superseded():
+		return t.answer(SituationLeaderless, "paused: another member may have been promoted since this primary led, so the free lease is not taken")
 	case t.leaderless() && t.running(ServerPrimary) && t.sameSystem():
 		return t.answer(SituationLeaderless, "paused: the running primary takes the free lease",
 			Action{Kind: TakeLeader, Session: t.o.Lease.Session})
-	case t.view.Failover.Candidate != "" && (held || t.leaderless()):
+	case t.failover().Candidate != "" && (held || t.leaderless()):
 		return false // a person's request to a named candidate goes on below
 	case held && t.lead():
 		return true
 	default:
 		return t.answer(t.situation(), "paused: nothing is changed")
 	}
+}
+
+// superseded: somebody else may have been promoted since this primary led. Nobody
+// fences it while the cluster is paused, but as the leader it would have all
+// others rewound to a line that the cluster has left.
+func (t *turn) superseded() bool {
+	return t.o.Server.Position.Timeline < t.view.Timelines.Highest() || election.DivergedFrom(t.standing(), t.ground()) != ""
 }
 
 func (t *turn) sameSystem() bool {

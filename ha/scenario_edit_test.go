@@ -37,6 +37,7 @@ import (
 //	handover none | handover leader=b lsn=0/5000000 tl=2 members=c
 //	peer c lsn=0/5000000 tl=2 voting=yes eligible=yes …   the answer to the latest question
 //	peer c error=refused | peer c silent
+//	request restart id=1 role=primary … | request reinit id=2 force=yes … | request scheduled at=… … | request none
 //	stopping
 var verbs = map[string]func(*world, args) error{
 	"world": func(w *world, a args) error {
@@ -67,7 +68,7 @@ var verbs = map[string]func(*world, args) error{
 		}
 		return nil
 	},
-	"handover": editHandover, "peer": editPeer,
+	"handover": editHandover, "peer": editPeer, "request": editRequest,
 }
 
 // edit applies one line.
@@ -320,8 +321,53 @@ func editServer(w *world, a args) error {
 		"history": func(v string) (err error) { s.History, err = switches(v); return err },
 		"clean":   yes(&s.Clean), "shut_down": yes(&s.ShutDown), "rewinding": yes(&s.Rewinding), "unproven": yes(&s.RewindUnproven), "can_rewind": yes(&s.CanRewind),
 		"checkpoint_tl": number(&s.CheckpointTimeline), "sync_names": words(&s.SyncNames), "slots": slotStates(&s.Slots),
-		"error": text(&s.LastError), "claim": text(&s.Claim),
+		"error": text(&s.LastError), "claim": text(&s.Claim), "version": number(&s.Version), "started": instantOf(&s.PostmasterStart),
+		"pending": func(v string) error {
+			s.Pending = nil
+			if v == "yes" {
+				s.Pending = []cluster.SettingChange{{Name: "shared_buffers", Old: "1", New: "2"}}
+			}
+			return nil
+		},
+		"since": func(v string) error { // how long ago
+			ago, err := time.ParseDuration(v)
+			s.RoleSince = w.o.Now.Add(-ago)
+			return err
+		},
 	})
+}
+
+// instantOf reads the time of a day in the worlds' year.
+func instantOf(p *time.Time) func(string) error {
+	return func(s string) (err error) {
+		*p = time.Time{}
+		if s != "_" {
+			*p, err = time.Parse(time.RFC3339, s)
+		}
+		return err
+	}
+}
+
+func conditionFields(c *cluster.RestartConditions) fields {
+	return fields{"role": text(&c.Role), "older_than": number(&c.OlderThan), "pending": yes(&c.OnlyPending), "timeout": duration(&c.Timeout)}
+}
+
+func editRequest(w *world, a args) error {
+	r := &w.o.Requests
+	switch a.word(0) {
+	case "none":
+		*r = ha.Requests{}
+	case "restart":
+		return a.rest(1).each(join(conditionFields(&r.Restart.Conditions), fields{"id": number(&r.Restart.ID)}))
+	case "reinit":
+		return a.rest(1).each(fields{"id": number(&r.Reinit.ID), "force": yes(&r.Reinit.Force), "from_leader": yes(&r.Reinit.FromLeader)})
+	case "scheduled":
+		return a.rest(1).each(join(conditionFields(&r.Scheduled.Conditions),
+			fields{"at": instantOf(&r.Scheduled.At), "started": instantOf(&r.Scheduled.PostmasterStart)}))
+	default:
+		return fmt.Errorf("want restart, reinit, scheduled or none")
+	}
+	return nil
 }
 
 func editWalsender(w *world, a args) error {

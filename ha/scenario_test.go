@@ -57,11 +57,12 @@ func TestScenarios(t *testing.T) {
 }
 
 // decide runs one turn and does what the executor would do about questions: it
-// notes when they were sent.
+// notes when they were sent. A request that was answered is gone.
 func (w *world) decide() ha.Decision {
 	d := ha.Decide(w.o, w.m)
 	w.m = d.Memory
 	for _, a := range d.Actions {
+		w.answered(a)
 		if a.Kind != ha.AskPeers {
 			continue
 		}
@@ -71,6 +72,19 @@ func (w *world) decide() ha.Decision {
 		}
 	}
 	return d
+}
+
+func (w *world) answered(a ha.Action) {
+	r := &w.o.Requests
+	switch {
+	case a.Kind == ha.DropScheduled:
+		r.Scheduled = cluster.ScheduledRestart{}
+	case a.Kind != ha.Reply || a.Request == 0:
+	case a.Request == r.Restart.ID:
+		r.Restart = ha.RestartRequest{}
+	case a.Request == r.Reinit.ID:
+		r.Reinit = ha.ReinitRequest{}
+	}
 }
 
 func printDecision(d ha.Decision) string {
@@ -120,7 +134,10 @@ func printFields(a ha.Action) string {
 	add(a.Timeline != 0, "timeline=%d", a.Timeline)
 	add(a.SystemID != "", "system=%s", a.SystemID)
 	add(a.Kind == ha.Exit, "code=%d", a.Code)
+	add(a.EndArchiver, "end-archiver")
+	add(a.Kind == ha.Reply, "request=%d %s", a.Request, a.Outcome)
 	add(a.Why != "", "why=%q", a.Why)
+	add(a.Detail != "", "detail=%q", a.Detail)
 	return b.String()
 }
 

@@ -71,11 +71,14 @@ func (t *turn) handOver() bool {
 		return t.releaseWith(have)
 	}
 	if !open || t.since(h.Down) >= handoverWait || !t.o.Store.Reachable {
-		if h.Why != HandingSwitchover {
+		switch {
+		case h.Why != HandingSwitchover:
 			return t.releaseWith(nil)
-		}
-		if t.stopped() { // before that it cannot be started again
+		case t.stopped(): // before that it cannot be started again
 			return t.handoverFailed(sentence("nobody is known to have the last record at %s after %s", s.Position.LSN, t.since(h.Down)))
+		case t.since(h.Down) >= handoverWait+successorWait:
+			// An archiver that hangs must not keep the cluster without a primary.
+			return t.releaseWith(nil)
 		}
 	}
 	t.wake(askEvery)
@@ -98,8 +101,13 @@ func (t *turn) releaseWith(have []string) bool {
 	// done again, with the same record.
 	t.m.Released = t.o.Now
 	t.wake(soon)
-	return t.answer(SituationHandingOver, why, Action{Kind: ReleaseLeader, Session: t.o.Lease.Session,
-		Handover: cluster.Handover{Leader: t.o.Self.Name, Timeline: s.Position.Timeline, LSN: s.Position.LSN, Members: have}})
+	return t.answer(SituationHandingOver, why, Action{Kind: ReleaseLeader, Session: t.o.Lease.Session, Handover: t.handover(have)})
+}
+
+// handover is the record of what the next leader must have, and who has it.
+func (t *turn) handover(have []string) cluster.Handover {
+	end := t.o.Server.Position
+	return cluster.Handover{Leader: t.o.Self.Name, Timeline: end.Timeline, LSN: end.LSN, Members: have}
 }
 
 // stopFailed: the stop ended and the server still runs.
@@ -150,6 +158,10 @@ func (t *turn) releaseOnStop() bool {
 			acts = append(acts, Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
 		}
 		return t.answer(SituationStopping, "told to stop before the new database was accepted: giving the bootstrap claim up and ending", append(acts, done)...)
+	case t.live() && t.stopped() && s.Clean && s.Role == ServerPrimary && t.m.Led == t.o.Lease.Session:
+		// It was being restarted: what it wrote last is handed over as after any clean stop.
+		t.m.Handing = Handing{Why: HandingStop, Stopped: t.o.Now}
+		return t.handOver()
 	case t.stopped() || s.Dir == DirEmpty || s.Dir == DirInaccessible:
 		if t.o.Lease.Held {
 			return t.answer(SituationStopping, "the server is down; giving the lease up and ending",

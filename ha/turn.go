@@ -33,6 +33,9 @@ type turn struct {
 	m    Memory
 	view cluster.View
 	d    Decision
+
+	replies []Action // to people, before whatever the rule does
+	waits   bool     // a request stays, to be looked at again when the way is free
 }
 
 // answer fills the decision in and reports that a rule has answered.
@@ -106,6 +109,9 @@ func (t *turn) running(role ServerRole) bool {
 	return t.o.Server.Process == ProcessRunning && t.o.Server.Role == role
 }
 
+// tasked: a long action owns the server.
+func (t *turn) tasked() bool { return t.o.Task.Kind != "" && t.o.Task.Kind != Checkpoint }
+
 func (t *turn) stopped() bool { return t.o.Server.Process == ProcessStopped }
 
 // down: the server has written its last record, whether or not its postmaster
@@ -131,12 +137,23 @@ func (t *turn) ground() election.Ground {
 	if t.view.Sync.Active() {
 		g.Sync = t.view.Sync
 	}
-	// It binds until ttl after the release, not after the record was written: a
-	// leader that dies between the two leaves a lease that runs as long.
-	if t.view.Handover.Present() && t.since(max(t.m.HandoverSeen, t.m.LeaderlessSince)) < t.o.Settings.TTL {
+	if t.view.Handover.Present() && t.sinceHandover() < t.o.Settings.TTL {
 		g.Handover = t.view.Handover
 	}
 	return g
+}
+
+// sinceHandover is how long ago the last leader gave the lease up as it recorded.
+// That is when the key was seen to go, not when the record was written: a leader
+// that dies between the two leaves a lease that runs for a ttl, and so does a
+// successor that dies before anything else. A record that is older than both is
+// one that a later leader could not clear, or is kept in force by a member that
+// takes the lease again and again and cannot be promoted: it is of no account.
+func (t *turn) sinceHandover() time.Duration {
+	if since := t.since(t.m.HandoverSeen); since >= 3*t.o.Settings.TTL {
+		return since
+	}
+	return t.since(max(t.m.HandoverSeen, t.m.LeaderlessSince))
 }
 
 // whyNot says why this member could not lead now, and nothing when it could.

@@ -299,6 +299,7 @@ type world struct {
 	guard *fakeGuard
 	ttl   time.Duration
 	k     *Keeper
+	left  []time.Duration // what Renewed was told
 }
 
 // newWorld starts a keeper that renews every 5 s a lease of 30 s and waits for
@@ -310,7 +311,8 @@ func newWorld(t *testing.T, change func(*world)) *world {
 		change(w)
 	}
 	w.k = New(Options{Store: w.store, Clock: w.clock, Budget: fence.DefaultBudget(), Member: "n1", Guard: w.guard,
-		Interval: func() time.Duration { return 5 * time.Second }, TTL: func() time.Duration { return w.ttl }})
+		Interval: func() time.Duration { return 5 * time.Second }, TTL: func() time.Duration { return w.ttl },
+		Renewed: func(left time.Duration) { w.left = append(w.left, left) }})
 	done := make(chan struct{})
 	go func() { defer close(done); _ = w.k.Run(t.Context()) }()
 	t.Cleanup(func() { _ = w.k.Close(context.Background(), false); <-done })

@@ -49,8 +49,11 @@ type Options struct {
 	// TTL is the lease length to ask for. After a change a new session is opened
 	// as soon as this member does not lead: the keys of a session cannot move to
 	// another at once, so a leader keeps the length that it was granted.
-	TTL    func() time.Duration
-	Logger *slog.Logger // nil discards
+	TTL func() time.Duration
+	// Renewed is told, at each renewal of a held lease, how much of it was left
+	// before the soft deadline. It returns at once; nil: nobody is told.
+	Renewed func(left time.Duration)
+	Logger  *slog.Logger // nil discards
 }
 
 // State is a copy of what the Keeper knows.

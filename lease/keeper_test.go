@@ -348,3 +348,22 @@ func TestGrantedShorterThanAsked(t *testing.T) {
 		}
 	})
 }
+
+// TestRenewedTellsTheMargin: at each renewal of a held lease, and of no other,
+// the time that was left is told.
+func TestRenewedTellsTheMargin(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		time.Sleep(20 * time.Second)
+		if synctest.Wait(); len(w.left) != 0 {
+			t.Errorf("told %v without a lease", w.left)
+		}
+		w.take()
+		time.Sleep(12 * time.Second)
+		synctest.Wait()
+		// 30 s, less 0.5 % and 1 s for the fence, 2 s for the clean stop, and the
+		// 5 s since the renewal before.
+		if want := 21850 * time.Millisecond; len(w.left) != 2 || w.left[0] != want || w.left[1] != want {
+			t.Errorf("told %v, want %v twice", w.left, want)
+		}
+	})
+}

@@ -277,6 +277,9 @@ func (k *Keeper) renew(ctx context.Context, s dcs.Session, t *turns) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.o.Renewed != nil && k.held && k.session == s {
+		k.o.Renewed(furthest(k.deadlines, k.extended).Soft.Sub(k.o.Clock.Now()))
+	}
 	k.confirm(s, c)
 	t.next = c.Sent.Add(k.interval(c.Granted))
 	return nil

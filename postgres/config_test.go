@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A line that the server cannot read is refused before it is in force: the file
@@ -35,7 +34,7 @@ func TestRefusedRulesLeaveTheFormer(t *testing.T) {
 	if got := a.sql(t, ctx, "SHOW work_mem"); got != "7MB" {
 		t.Errorf("the rest was not applied: work_mem %s", got)
 	}
-	must(t, a.Restart(ctx, 30*time.Second, nil))
+	must(t, restart(ctx, a))
 
 	// An agent that died in between left the wrong file behind.
 	must(t, a.user.WriteFile(a.hbaConf(), []byte("local all all perhaps\n"), 0o600))

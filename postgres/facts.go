@@ -148,7 +148,8 @@ type WalSender struct {
 	Write        wal.LSN       `json:"write,omitempty"`
 	Flush        wal.LSN       `json:"flush,omitempty"`
 	Replay       wal.LSN       `json:"replay,omitempty"`
-	ReplyAge     time.Duration `json:"reply_age,omitempty"` // since its last reply; -1: never
+	ReplayLag    time.Duration `json:"replay_lag,omitempty"` // how long the last record took to be replayed; -1: not known
+	ReplyAge     time.Duration `json:"reply_age,omitempty"`  // since its last reply; -1: never
 }
 
 // SlotFact is one replication slot.

@@ -265,3 +265,21 @@ func (s *Server) crash(t *testing.T, ctx context.Context) {
 
 func freeze(pid int) error { return syscall.Kill(pid, syscall.SIGSTOP) }
 func thaw(pid int)         { _ = syscall.Kill(pid, syscall.SIGCONT) }
+
+// restart stops the server and starts it again in the role it had.
+func restart(ctx context.Context, s *Server) error {
+	standby := exists(s.standbySignal())
+	if _, err := s.Stop(ctx, StopFast, StopOptions{EndArchiver: true}); err != nil {
+		return err
+	}
+	if !standby {
+		return s.StartPrimary(ctx, 30*time.Second)
+	}
+	s.task.Lock()
+	defer s.task.Unlock()
+	p, err := s.launch(ctx, true)
+	if err != nil {
+		return err
+	}
+	return s.waitReady(ctx, p, s.startTimeout())
+}

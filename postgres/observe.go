@@ -211,14 +211,18 @@ func controlOf(st probe.State) control.Data {
 func senders(in []probe.Sender) []WalSender {
 	var out []WalSender
 	for _, r := range in {
-		age := time.Duration(-1)
-		if r.ReplyAge != nil {
-			age = max(0, time.Duration(*r.ReplyAge*float64(time.Second)))
-		}
 		out = append(out, WalSender{PID: r.PID, User: r.User, Application: r.App, Addr: r.Addr, State: r.State, SyncState: r.Sync, SyncPriority: r.Priority,
-			Sent: wal.LSN(r.Sent), Write: wal.LSN(r.Write), Flush: wal.LSN(r.Flush), Replay: wal.LSN(r.Replay), ReplyAge: age})
+			Sent: wal.LSN(r.Sent), Write: wal.LSN(r.Write), Flush: wal.LSN(r.Flush), Replay: wal.LSN(r.Replay), ReplayLag: since(r.Lag), ReplyAge: since(r.ReplyAge)})
 	}
 	return out
+}
+
+// since turns seconds into a duration; -1 for what is not known.
+func since(seconds *float64) time.Duration {
+	if seconds == nil {
+		return -1
+	}
+	return max(0, time.Duration(*seconds*float64(time.Second)))
 }
 
 func slotFacts(in []probe.Slot) []SlotFact {

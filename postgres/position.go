@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/postgres/control"
 	"github.com/matriarch-ha/matriarch/postgres/walfile"
@@ -49,13 +50,22 @@ func (s *Server) wrongOwner() error {
 	return fmt.Errorf("%s is owned by user %d and PostgreSQL runs as %s: chown -R %s %s", s.opt.DataDir, st.Uid, s.user.Name, s.user.Name, s.opt.DataDir)
 }
 
-// controlKey changes whenever the control file was written.
+// clockTick is longer than what the kernel's stamps of files are apart at least.
+const clockTick = 20 * time.Millisecond
+
+// controlKey changes whenever the control file was written. One that was written
+// just now may be written again within the same stamp, so it has a key of its own
+// each time: what is read from it is not kept.
 func (s *Server) controlKey() (string, error) {
 	st, err := os.Stat(s.dataPath("global", "pg_control"))
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d/%d", st.ModTime().UnixNano(), st.Size()), nil
+	key := fmt.Sprintf("%d/%d", st.ModTime().UnixNano(), st.Size())
+	if now := time.Now(); now.Sub(st.ModTime()).Abs() < clockTick {
+		key += fmt.Sprintf("/%d", now.UnixNano())
+	}
+	return key, nil
 }
 
 // history reads the ancestors of a timeline; nil when unknown.

@@ -171,7 +171,7 @@ func TestShutDownWhileTheArchiverHangs(t *testing.T) {
 	cfg.Parameters = append(cfg.Parameters, Param{Name: "archive_mode", Value: "on"},
 		Param{Name: "archive_command", Value: "while [ ! -e " + release + " ]; do sleep 0.05; done"})
 	a.SetConfig(cfg)
-	must(t, a.Restart(ctx, 0, nil))
+	must(t, restart(ctx, a))
 	l.caughtUp(ctx, b, a)
 
 	told, done := make(chan struct{}), make(chan StopReport, 1)

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/matriarch-ha/matriarch/postgres/control"
 	"github.com/matriarch-ha/matriarch/postgres/probe"
@@ -327,7 +326,7 @@ func TestConfigPendingRestartMaximaAndHBA(t *testing.T) {
 
 	// A standby never starts with less than its primary's log demands.
 	b.SetConfig(cfg)
-	must(t, b.Restart(ctx, 0, nil))
+	must(t, restart(ctx, b))
 	f := b.Observe(ctx)
 	if got := b.sql(t, ctx, "SHOW max_connections"); got != "50" || f.Role != RoleStandby {
 		t.Fatalf("standby has max_connections %s, %+v", got, f)
@@ -335,7 +334,7 @@ func TestConfigPendingRestartMaximaAndHBA(t *testing.T) {
 	if len(f.Pending) != 1 || f.Pending[0].Name != "max_connections" || f.Pending[0].New != "30" {
 		t.Errorf("standby's pending %+v", f.Pending)
 	}
-	must(t, a.Restart(ctx, 30*time.Second, nil))
+	must(t, restart(ctx, a))
 	if f := a.Observe(ctx); len(f.Pending) != 0 || f.Role != RolePrimary || f.Position.Timeline != 1 {
 		t.Errorf("after the restart: %+v", f)
 	}
@@ -370,7 +369,7 @@ func TestPendingRestartEndsWhenTakenBack(t *testing.T) {
 	if got := apply(add); !slices.Equal(got, []string{"max_files_per_process"}) {
 		t.Errorf("pending %q when it was added again", got)
 	}
-	must(t, a.Restart(ctx, 30*time.Second, nil))
+	must(t, restart(ctx, a))
 	if f := a.Observe(ctx); len(f.Pending) != 0 {
 		t.Errorf("pending %+v after the restart", f.Pending)
 	}

@@ -350,29 +350,3 @@ func ignoreGone(err error) error {
 	}
 	return err
 }
-
-// Restart stops the server and starts it again in the role it had.
-func (s *Server) Restart(ctx context.Context, timeout time.Duration, progress Progress) error {
-	standby := exists(s.standbySignal())
-	_, err := s.Stop(ctx, StopFast, StopOptions{Progress: progress})
-	if err != nil {
-		return err
-	}
-	s.say(progress, "starting")
-	if !standby {
-		return s.StartPrimary(ctx, timeout)
-	}
-	s.task.Lock()
-	defer s.task.Unlock()
-	if err := s.mayStart(false); err != nil {
-		return err
-	}
-	p, err := s.launch(ctx, true)
-	if err != nil {
-		return err
-	}
-	if timeout == 0 {
-		timeout = s.startTimeout()
-	}
-	return s.waitReady(ctx, p, timeout)
-}

@@ -4,6 +4,7 @@
 # when all is there, and says what to install where it cannot.
 set -euo pipefail
 what=${1:-run}
+patroni=/usr/local/lib/matriarch-test/patroni
 
 have_postgres() {
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null 2>&1
@@ -21,6 +22,9 @@ if [ "$what" = test ]; then
 	command -v gcc >/dev/null || want+=(gcc libc6-dev)
 	command -v ip >/dev/null || want+=(iproute2)
 	command -v psql >/dev/null || want+=(postgresql-client)
+	# What Debian's patronictl needs: the package itself is only unpacked, below.
+	[ -x "$patroni/usr/bin/patronictl" ] || want+=(python3-cdiff python3-click python3-dateutil python3-pkg-resources
+		python3-prettytable python3-psutil python3-psycopg2 python3-urllib3 python3-yaml python3-etcd python3-kazoo)
 fi
 [ ${#want[@]} -eq 0 ] && exit 0
 
@@ -54,3 +58,14 @@ if ! { "${as_root[@]}" apt-get update &&
 	exit 1
 fi
 rm -f "$log"
+
+# Installing Debian's patroni would enable its service and put files into /etc
+# that a later `patroni` would start from. The tests want its patronictl only, so
+# the package is unpacked into a directory of its own.
+if [ "$what" = test ] && ! [ -x "$patroni/usr/bin/patronictl" ]; then
+	work=$(mktemp -d)
+	(cd "$work" && apt-get -q -o APT::Sandbox::User=root download patroni >/dev/null && dpkg-deb -x patroni_*.deb tree)
+	"${as_root[@]}" mkdir -p "$(dirname "$patroni")"
+	"${as_root[@]}" cp -r "$work/tree" "$patroni"
+	rm -rf "$work"
+fi

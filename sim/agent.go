@@ -35,6 +35,7 @@ type agent struct {
 	peers    []ha.Peer
 	task     task
 	stopping bool
+	requests ha.Requests // of people, but for the scheduled restart, which is on disk
 	guardOK  bool
 	told     string // last error of the server
 

@@ -198,6 +198,15 @@ func (c *checker) promoted(s *server) {
 	c.highest[s.sysID] = max(c.highest[s.sysID], s.branch.timeline)
 }
 
+// restarted: a person is told that the server was restarted. A primary goes on
+// as the primary that it was.
+func (c *checker) restarted(s *server, request int) {
+	if s.stopAs != nil && s.stopFor == request && s.proc == ha.ProcessRunning && (s.role != ha.ServerPrimary || s.branch != s.stopAs) {
+		c.violate("I7", "%s was a primary on branch %d, was restarted on request, and is a %s on branch %d",
+			s.m.name, s.stopAs.id, s.role, s.branch.id)
+	}
+}
+
 // forked: a server writes on where another has written, on the same timeline.
 func (c *checker) forked(s *server) {
 	c.violate("I5", "%s goes on writing timeline %d at %s, where %s is the writer", s.m.name, s.branch.timeline, s.branch.from, s.branch.parent.writer.m.name)

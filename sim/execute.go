@@ -108,6 +108,9 @@ func (a *agent) do(x ha.Action, done func(bool)) {
 		return
 	}
 	switch x.Kind {
+	case ha.Reply, ha.DropScheduled:
+		a.answer(x)
+		done(true)
 	case ha.Fence:
 		a.fence(done)
 	case ha.CancelTask:

@@ -44,6 +44,8 @@ const (
 	// WriteLeader: when the leader key goes next, a person writes it by hand: it
 	// belongs to no session and never expires.
 	WriteLeader FaultKind = "write-leader"
+	AskRestart  FaultKind = "ask-restart"
+	AskReinit   FaultKind = "ask-reinit"
 )
 
 // kinds lists all, with their weight and how long they last at most (0: an
@@ -59,6 +61,7 @@ var kinds = []struct {
 	{StoreLeader, 2, 3 * time.Second}, {CutPair, 3, 40 * time.Second}, {CutOneWay, 3, 40 * time.Second}, {CutStore, 3, 40 * time.Second},
 	{Isolate, 3, 40 * time.Second}, {Stutter, 2, 8 * time.Second}, {LoseReplies, 3, 10 * time.Second}, {SlowNet, 2, 20 * time.Second}, {SlowDisk, 2, 20 * time.Second},
 	{AskSwitchover, 4, 0}, {AskFailover, 1, 0}, {AskPause, 1, 30 * time.Second}, {AskSync, 1, 0},
+	{AskRestart, 4, 0}, {AskReinit, 2, 0},
 }
 
 // Fault is one drawn event of the schedule.
@@ -244,6 +247,8 @@ func (w *world) strike(i int, f Fault) {
 		w.request(f, heal)
 	case WriteLeader:
 		w.store.handwritten = m.name
+	case AskRestart, AskReinit:
+		a.asked(f)
 	default:
 		w.strikeNet(f, m, heal)
 	}

@@ -14,6 +14,7 @@ type Summary struct {
 	Total          Stats
 	// Worlds in which each happened at least once.
 	WithFailover, WithFence, WithRewind, WithLostReply, WithSwitchover, WithMidTurn int
+	WithRestart, WithReinit                                                         int
 	Failures                                                                        []Result // the first ones, by seed
 	Took                                                                            time.Duration
 }
@@ -70,6 +71,8 @@ func (s *Summary) add(r Result) {
 	count(&s.WithLostReply, r.Stats.LostReplies)
 	count(&s.WithSwitchover, r.Stats.Switchovers)
 	count(&s.WithMidTurn, r.Stats.MidTurn)
+	count(&s.WithRestart, r.Stats.Restarts)
+	count(&s.WithReinit, r.Stats.Reinits)
 	if len(r.Violations) > 0 {
 		s.Failed++
 		if len(s.Failures) < keepFailures {

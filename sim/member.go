@@ -20,7 +20,10 @@ type member struct {
 
 	voted       int // the lapse of the lease in which it last gave its word as a voter
 	votedAt     time.Duration
-	leftRunning bool // a paused cluster's agent ended and left a primary running
+	scheduled   cluster.ScheduledRestart // on disk
+	wishes      int                      // counts the requests made of it
+	skew        time.Duration            // of its wall clock
+	leftRunning bool                     // a paused cluster's agent ended and left a primary running
 	stutters    []func()
 
 	grace                  time.Duration // exempt from I1 until then, after a thaw or a pause
@@ -33,7 +36,7 @@ type member struct {
 }
 
 func newMember(w *world, i int) *member {
-	m := &member{w: w, index: i, name: names[i]}
+	m := &member{w: w, index: i, name: names[i], skew: time.Duration(i) * 700 * time.Millisecond}
 	m.url = "postgres://" + m.name + ":5432/postgres"
 	m.api = "http://" + m.name + ":8008/patroni"
 	m.host = newHost(m)

@@ -43,7 +43,7 @@ func (m Mutant) blind(o *ha.Observation) {
 			o.Store.View.Sync = cluster.SyncState{Version: o.Store.View.Sync.Version}
 		}
 	case NoHandover:
-		if !o.Lease.Held {
+		if !(o.Lease.Held && o.Server.Role == ha.ServerPrimary) {
 			o.Store.View.Handover = cluster.Handover{}
 		}
 	case VoterStreams:

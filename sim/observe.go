@@ -15,15 +15,17 @@ var epochStart = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 func (a *agent) observe() ha.Observation {
 	a.keeper.expire()
 	o := ha.Observation{
-		Now: a.now(), Wall: epochStart.Add(a.m.w.now),
+		Now: a.now(), Wall: a.m.wall(),
 		Self:     ha.Self{Name: a.m.name, Tags: a.m.tags, CanBootstrap: a.m.tags.MayLead()},
 		Settings: a.m.w.cfg.settings,
 		Server:   a.observeServer(),
 		Task:     ha.Task{Kind: a.task.kind, Since: a.task.since, Last: a.task.last},
 		Guard:    ha.Guard{Required: true, Running: a.guardOK, Armed: a.keeper.armed},
 		Peers:    slices.Clone(a.peers),
+		Requests: a.requests,
 		Stopping: a.stopping,
 	}
+	o.Requests.Scheduled = a.m.scheduled
 	k := &a.keeper
 	o.Lease = ha.Lease{Session: k.session, Held: k.held, Deadlines: k.deadlines, Granted: k.granted, LastError: k.lastError}
 	o.Store = ha.Store{Known: a.snap != nil, Reachable: a.snap != nil && a.reachable, Seen: a.seen, LastError: a.storeErr, NewSince: a.newSince}
@@ -46,6 +48,9 @@ func (a *agent) observeServer() ha.Server {
 		return v
 	}
 	b := s.branch.at(s.end)
+	if s.proc == ha.ProcessRunning {
+		v.Version, v.PostmasterStart = 150018, epochStart.Add(s.started)
+	}
 	v.Position, v.Replayed, v.History, v.Identity = s.position(), s.replayed, b.history, s.identity()
 	v.ReplayDone = s.role == ha.ServerPrimary || s.replayed >= s.end
 	v.Receiver = s.role == ha.ServerStandby && s.proc == ha.ProcessRunning && s.rx != nil

@@ -35,6 +35,9 @@ type server struct {
 	proc     ha.Process
 	life     int // counts starts, so that what belongs to a dead server is dropped
 	since    time.Duration
+	started  time.Duration
+	stopAs   *branch // what it wrote when the restart stopFor stopped it as a primary
+	stopFor  int
 	replayed wal.LSN
 	promote  bool // a promotion was ordered and cannot be called back
 	rx       *conn
@@ -91,7 +94,7 @@ func (s *server) start(role ha.ServerRole, up ha.Upstream, done func(error)) {
 	if !s.clean {
 		d += w.upTo(w.cfg.recovery)
 	}
-	s.role, s.upstream, s.clean = role, up, false
+	s.role, s.upstream, s.clean, s.started = role, up, false, w.now
 	s.replayed = s.end
 	s.set(ha.ProcessStarting)
 	s.m.guard.serverStarts()

@@ -39,6 +39,7 @@ type Result struct {
 type Stats struct {
 	Reigns, Failovers, Switchovers, Fences, Rewinds, Clones int
 	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
+	Restarts, Reinits                                       int
 	Turns, Steps                                            int
 	Rules                                                   [maxRules]int
 	Recovery                                                time.Duration // from the end of the faults to a primary
@@ -112,7 +113,7 @@ func (w *world) settle() {
 	w.until(w.ceased+settleWithin, settled)
 	if why := w.unsettled(); why != "" {
 		inv := "I6"
-		if w.store.view.Failover.Requested() {
+		if w.store.view.Failover.Requested() || w.unanswered() != "" {
 			inv = "I7"
 		}
 		w.check.violate(inv, "%s after all faults ceased: %s", seconds(settleWithin), why)
@@ -156,6 +157,9 @@ func (w *world) unsettled() string {
 	if f := w.store.view.Failover; f.Requested() {
 		return fmt.Sprintf("the request %+v is neither carried out nor cleared", f)
 	}
+	if why := w.unanswered(); why != "" {
+		return why
+	}
 	lead := w.member(w.store.view.Leader.Name)
 	for _, m := range w.members {
 		if m == lead {
@@ -164,6 +168,15 @@ func (w *world) unsettled() string {
 		s := m.server
 		if s.proc != ha.ProcessRunning || s.role != ha.ServerStandby || s.rx == nil || !lead.server.branch.contains(lead.server.end, s.branch, s.end) {
 			return fmt.Sprintf("%s does not follow %s: %s %s at %s, upstream %q", m.name, lead.name, s.role, s.proc, s.position(), s.upstream.Name)
+		}
+	}
+	return ""
+}
+
+func (w *world) unanswered() string {
+	for _, m := range w.members {
+		if why := m.unanswered(); why != "" {
+			return why
 		}
 	}
 	return ""
@@ -181,6 +194,8 @@ func (s *Stats) Add(o Stats) {
 	s.MidTurn += o.MidTurn
 	s.Faults += o.Faults
 	s.Requests += o.Requests
+	s.Restarts += o.Restarts
+	s.Reinits += o.Reinits
 	s.Commits += o.Commits
 	s.Lost += o.Lost
 	s.Turns += o.Turns

@@ -75,7 +75,8 @@ func TestTenThousandSeeds(t *testing.T) {
 		t.Errorf("seed %d\n%s", r.Seed, r.Report())
 	}
 	for what, n := range map[string]int{"failover": s.WithFailover, "fence": s.WithFence, "rewind": s.WithRewind,
-		"lost reply": s.WithLostReply, "switchover": s.WithSwitchover, "fault between two actions": s.WithMidTurn} {
+		"lost reply": s.WithLostReply, "switchover": s.WithSwitchover, "fault between two actions": s.WithMidTurn,
+		"restart on request": s.WithRestart, "reinitialization": s.WithReinit} {
 		if n == 0 {
 			t.Errorf("no world had a %s", what)
 		}

@@ -59,7 +59,7 @@ func (a *agent) begin(x ha.Action) bool {
 	a.m.w.traceTask(a, x)
 	switch x.Kind {
 	case ha.Bootstrap:
-		a.bootstrap(end)
+		a.bootstrap(x, end)
 	case ha.Clone:
 		a.copy(x, end)
 	case ha.Rewind:
@@ -127,7 +127,7 @@ func (a *agent) work(d time.Duration, killed func(), end func(error), fn func())
 	})
 }
 
-func (a *agent) bootstrap(end func(error)) {
+func (a *agent) bootstrap(x ha.Action, end func(error)) {
 	w, s := a.m.w, a.m.server
 	if s.dir != ha.DirEmpty || s.proc != ha.ProcessStopped {
 		end(errf("the data directory is not empty"))
@@ -135,7 +135,7 @@ func (a *agent) bootstrap(end func(error)) {
 	}
 	a.work(500*time.Millisecond+w.upTo(time.Second)+s.slow(), nil, end, func() {
 		w.systems++
-		s.claim = a.snap.view.Initialize.Version
+		s.claim = x.Version
 		s.dir, s.sysID = ha.DirUnfinished, fmt.Sprintf("70000000000%d", w.systems)
 		s.branch = w.newBranch(s.sysID)
 		s.branch.timeline, s.branch.end, s.end = 1, 1<<24, 1<<24
@@ -281,6 +281,9 @@ func (a *agent) stopServer(x ha.Action, end func(error)) {
 		return
 	}
 	life, primary := s.life, s.writable()
+	if s.stopAs = nil; primary && x.EndArchiver {
+		s.stopAs, s.stopFor = s.branch, a.mem.Restart.ID
+	}
 	serving := w.upTo(200*time.Millisecond) + s.slow()
 	if !primary {
 		serving = 0
@@ -294,13 +297,17 @@ func (a *agent) stopServer(x ha.Action, end func(error)) {
 				s.shutDown = true
 				a.m.agent.serverChanged()
 			}
-			a.waitForLast(s, life, x.Names, 0, end)
+			archive := w.cfg.archive
+			if x.EndArchiver && w.rng.IntN(8) > 0 { // else it cannot even be killed
+				archive = 0
+			}
+			a.waitForLast(s, life, x.Names, archive, 0, end)
 		})
 	})
 }
 
 // waitForLast lets the walsenders send the last record.
-func (a *agent) waitForLast(s *server, life int, names []string, tries int, end func(error)) {
+func (a *agent) waitForLast(s *server, life int, names []string, archiver time.Duration, tries int, end func(error)) {
 	all := true
 	for _, c := range s.tx {
 		if c.to.end < s.end && slices.Contains(names, c.to.m.name) {
@@ -309,8 +316,8 @@ func (a *agent) waitForLast(s *server, life int, names []string, tries int, end 
 	}
 	if all || tries >= 40 || s.role != ha.ServerPrimary {
 		archive := time.Duration(0)
-		if a.m.w.cfg.archive > 0 && s.role == ha.ServerPrimary {
-			archive = a.m.w.upTo(a.m.w.cfg.archive)
+		if s.role == ha.ServerPrimary {
+			archive = a.m.w.upTo(archiver)
 		}
 		s.later(archive, life, func() {
 			s.stopped(true)
@@ -318,7 +325,7 @@ func (a *agent) waitForLast(s *server, life int, names []string, tries int, end 
 		})
 		return
 	}
-	s.later(50*time.Millisecond, life, func() { a.waitForLast(s, life, names, tries+1, end) })
+	s.later(50*time.Millisecond, life, func() { a.waitForLast(s, life, names, archiver, tries+1, end) })
 }
 
 func (a *agent) checkpoint(end func(error)) {

@@ -113,17 +113,39 @@ type Member struct {
 	Edit func(*api.Status)
 	// Refuse is why a member cannot lead, by name.
 	Refuse map[string]string
+	// OnRestart and OnReinitialize are what becomes of the request; nil: it
+	// succeeds.
+	OnRestart      func(ctx context.Context, c cluster.RestartConditions) error
+	OnReinitialize func(force, fromLeader bool) error
+	// OnReload is what Reload finds; nil: all is well.
+	OnReload func() error
 
-	mu      sync.Mutex
-	reloads int
-	wakes   int
+	mu        sync.Mutex
+	reloads   int
+	wakes     int
+	restarts  int
+	reinits   int
+	scheduled cluster.ScheduledRestart
 }
 
-// Reloads counts the calls of Reload, Wakes those of Wake.
+// Reloads counts the calls of Reload.
 func (m *Member) Reloads() int { m.mu.Lock(); defer m.mu.Unlock(); return m.reloads }
 
 // Wakes counts the calls of Wake.
 func (m *Member) Wakes() int { m.mu.Lock(); defer m.mu.Unlock(); return m.wakes }
+
+// Restarts counts the calls of Restart.
+func (m *Member) Restarts() int { m.mu.Lock(); defer m.mu.Unlock(); return m.restarts }
+
+// Reinits counts the calls of Reinitialize.
+func (m *Member) Reinits() int { m.mu.Lock(); defer m.mu.Unlock(); return m.reinits }
+
+// Scheduled is the restart that waits for its time.
+func (m *Member) Scheduled() cluster.ScheduledRestart {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.scheduled
+}
 
 // Status implements api.Source.
 func (m *Member) Status() api.Status {
@@ -143,7 +165,8 @@ func (m *Member) Status() api.Status {
 		},
 		Settings: api.SettingsOf(v, settings),
 		View:     v, ViewSeen: Now, StoreSeen: wall, NextTurn: Now,
-		Guarded: self.Guarded, Eligible: self.Role == cluster.RoleReplica,
+		ScheduledRestart: m.Scheduled(),
+		Guarded:          self.Guarded, Eligible: self.Role == cluster.RoleReplica,
 	}
 	if v.Leader.Name == m.Name {
 		s.Lease = api.Lease{Held: true, Session: v.Leader.Session,
@@ -234,8 +257,58 @@ func (m *Member) CanLead(_ context.Context, o cluster.Member) error {
 	return nil
 }
 
+// Restart implements api.Source.
+func (m *Member) Restart(ctx context.Context, c cluster.RestartConditions) error {
+	m.mu.Lock()
+	m.restarts++
+	m.mu.Unlock()
+	if m.OnRestart != nil {
+		return m.OnRestart(ctx, c)
+	}
+	return nil
+}
+
+// ScheduleRestart implements api.Source.
+func (m *Member) ScheduleRestart(_ context.Context, r cluster.ScheduledRestart) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.scheduled.Present() {
+		return api.ErrConflict
+	}
+	m.scheduled = r
+	return nil
+}
+
+// CancelRestart implements api.Source.
+func (m *Member) CancelRestart(context.Context) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	had := m.scheduled.Present()
+	m.scheduled = cluster.ScheduledRestart{}
+	return had, nil
+}
+
+// Reinitialize implements api.Source.
+func (m *Member) Reinitialize(_ context.Context, force, fromLeader bool) error {
+	m.mu.Lock()
+	m.reinits++
+	m.mu.Unlock()
+	if m.OnReinitialize != nil {
+		return m.OnReinitialize(force, fromLeader)
+	}
+	return nil
+}
+
 // Reload implements api.Source.
-func (m *Member) Reload() error { m.mu.Lock(); defer m.mu.Unlock(); m.reloads++; return nil }
+func (m *Member) Reload() error {
+	m.mu.Lock()
+	m.reloads++
+	m.mu.Unlock()
+	if m.OnReload != nil {
+		return m.OnReload()
+	}
+	return nil
+}
 
 // Wake implements api.Source.
 func (m *Member) Wake() { m.mu.Lock(); m.wakes++; m.mu.Unlock() }

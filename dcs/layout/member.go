@@ -34,6 +34,7 @@ func EncodeMember(m cluster.Member) string {
 	w.optUint("receive_lsn", uint64(m.Received))
 	w.optString("replication_state", m.ReplicationState)
 	w.optUint("timeline", uint64(m.Timeline))
+	writeScheduledRestart(&w, m.ScheduledRestart)
 	w.optTrue("pause", m.Paused)
 	w.optString("matriarch", m.Matriarch)
 	w.optTrue("guarded", m.Guarded)
@@ -114,6 +115,7 @@ func decodeMember(name, value string) (cluster.Member, bool) {
 		CheckpointPending:    strings.TrimSpace(string(o["checkpoint_after_promote"])) == "false",
 		PendingRestart:       o.truthy("pending_restart"),
 		PendingRestartReason: decodeRestartReason(o["pending_restart_reason"]),
+		ScheduledRestart:     decodeScheduledRestart(o["scheduled_restart"]),
 		Paused:               o.truthy("pause"),
 	}, true
 }

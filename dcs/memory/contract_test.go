@@ -39,8 +39,10 @@ func TestContract(t *testing.T) {
 		return open(prefix)
 	}
 	dcstest.Run(t, dcstest.Harness{
-		TTL:  300 * time.Millisecond,
-		Open: func(_ *testing.T, prefix string) dcs.Store { return locked(prefix) },
+		TTL: 300 * time.Millisecond,
+		Open: func(_ *testing.T, prefix string) dcs.Store {
+			return dcs.Measured(locked(prefix), func(string, string, time.Duration) {})
+		},
 		OpenLinked: func(_ *testing.T, prefix string) (dcs.Store, dcstest.Link) {
 			st := locked(prefix)
 			return st, link{st}

@@ -92,6 +92,7 @@ type Sender struct {
 	Write    LSN      `json:"write"`
 	Flush    LSN      `json:"flush"`
 	Replay   LSN      `json:"replay"`
+	Lag      *float64 `json:"lag"` // seconds that the last replayed record took; null: nothing was sent lately
 	ReplyAge *float64 `json:"age"` // seconds
 }
 
@@ -145,7 +146,7 @@ SELECT pg_catalog.json_build_object(
     'flushed', flushed_lsn, 'end', latest_end_lsn, 'host', sender_host, 'port', sender_port, 'slot', slot_name,
     'last', pg_catalog.date_part('epoch', last_msg_receipt_time)) FROM pg_catalog.pg_stat_get_wal_receiver() WHERE pid IS NOT NULL),
  'senders', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('pid', pid, 'user', usename, 'app', application_name, 'addr', pg_catalog.host(client_addr),
-    'state', state, 'sync', sync_state, 'prio', sync_priority, 'sent', sent_lsn, 'write', write_lsn, 'flush', flush_lsn, 'replay', replay_lsn,
+    'state', state, 'sync', sync_state, 'prio', sync_priority, 'sent', sent_lsn, 'write', write_lsn, 'flush', flush_lsn, 'replay', replay_lsn, 'lag', pg_catalog.date_part('epoch', replay_lag),
     'age', pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) reply_time)) ORDER BY application_name, pid) FROM pg_catalog.pg_stat_replication),
  'slots', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', slot_name, 'type', slot_type, 'active', active, 'restart', restart_lsn,
     'confirmed', confirmed_flush_lsn, 'db', database, 'plugin', plugin, 'temp', temporary,

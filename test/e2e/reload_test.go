@@ -109,7 +109,7 @@ func wrongFile(t *testing.T, m *lab.Member) {
 	}
 	m.Edit("work_mem: 7MB", "work_mem: 9MB", "zone: north", "zone: south, nosync: perhaps", "restapi:\n", "log: {level: loud}\nrestapi:\n")
 	said := reload(t, m, 500)
-	if problem := lacks(said, "nothing was changed", "member.yml:", `tags.nosync = "perhaps"`, `log.level = "loud"`); problem != "" {
+	if problem := lacks(said, "nothing was reloaded", "member.yml:", `tags.nosync = "perhaps"`, `log.level = "loud"`); problem != "" {
 		t.Error(problem)
 	}
 	// A certificate that does not exist is found only where it is read.
@@ -117,7 +117,7 @@ func wrongFile(t *testing.T, m *lab.Member) {
 		t.Fatal(err)
 	}
 	m.Edit("work_mem: 7MB", "work_mem: 9MB", "zone: north", "zone: south", "restapi:\n", "restapi:\n  certfile: /nonexistent.pem\n")
-	if problem := lacks(reload(t, m, 500), "nothing was changed", "restapi.certfile"); problem != "" {
+	if problem := lacks(reload(t, m, 500), "nothing was reloaded", "restapi.certfile"); problem != "" {
 		t.Error(problem)
 	}
 	if err := os.WriteFile(m.File(), good, 0o600); err != nil {

@@ -28,6 +28,7 @@ var order = []string{
 	"guard",
 	"sim",
 	"journal",
+	"logging",
 	"postgres",
 	"dcs/open",
 	"dcs/dcstest",

@@ -75,8 +75,8 @@ func (a *Agent) longAction(s step) func(context.Context, func(string)) error {
 	pg := a.opt.Postgres
 	switch s.Kind {
 	case ha.Bootstrap:
+		o := a.opt.Bootstrap
 		return func(ctx context.Context, p func(string)) error {
-			o := a.opt.Bootstrap
 			o.Progress, o.Claim = p, string(s.Version)
 			return pg.Bootstrap(ctx, o)
 		}

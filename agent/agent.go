@@ -74,16 +74,11 @@ type nobody struct{}
 func (nobody) Turn(time.Duration, ha.RuleID)          {}
 func (nobody) Task(ha.TaskKind, time.Duration, error) {}
 
-// Options are what an agent is made of. All fields are required unless said
-// otherwise.
-type Options struct {
-	Name     string
-	Tags     cluster.Tags
-	ConnURL  string // as published
-	APIURL   string // as published, with the path /patroni
-	Version  string // compatibility level, as published
-	Own      string // our own version
-	StateDir string
+// Reloadable is what may change while an agent runs; see Reconfigure.
+type Reloadable struct {
+	Tags    cluster.Tags
+	ConnURL string // as published
+	APIURL  string // as published, with the path /patroni
 
 	CanBootstrap bool
 	Bootstrap    postgres.BootstrapOptions
@@ -94,6 +89,19 @@ type Options struct {
 	Configure func(json, role string) (Configured, error)
 	// MaxIdle caps the time between turns instead of loop_wait; 0: loop_wait.
 	MaxIdle time.Duration
+}
+
+// Options are what an agent is made of. All fields are required unless said
+// otherwise.
+type Options struct {
+	Name     string
+	Version  string // compatibility level, as published
+	Own      string // our own version
+	StateDir string
+	Reloadable
+	// Remember keeps the dynamic configuration beside the data, for a start
+	// without it; optional.
+	Remember func(json string) error
 
 	Store    dcs.Store
 	Keeper   *lease.Keeper
@@ -149,6 +157,7 @@ type Agent struct {
 
 	mu   sync.Mutex
 	snap Snapshot
+	next *Reloadable // for the next turn
 }
 
 // ErrExit is how Run ends when a rule says that the agent must end.

@@ -289,9 +289,9 @@ func newRig(t *testing.T, server *memory.Server, c bubbleClock, dir string, chan
 	keeper := lease.New(lease.Options{Store: r.store, Clock: c, Budget: fence.DefaultBudget(), Member: "a",
 		Interval: func() time.Duration { return settings().LoopWait }, TTL: func() time.Duration { return settings().TTL }})
 	o := Options{
-		Name: "a", ConnURL: "postgres://a:5432/postgres", APIURL: "http://a:8008/patroni", Version: "4", Own: "1", StateDir: dir,
-		CanBootstrap: true, Store: r.store, Keeper: keeper, Postgres: r.pg, Kill: r.pg.kill,
-		Configure: func(json, role string) (Configured, error) {
+		Name: "a", Version: "4", Own: "1", StateDir: dir,
+		Store: r.store, Keeper: keeper, Postgres: r.pg, Kill: r.pg.kill,
+		Reloadable: Reloadable{ConnURL: "postgres://a:5432/postgres", APIURL: "http://a:8008/patroni", CanBootstrap: true, Configure: func(json, role string) (Configured, error) {
 			s := settings()
 			switch json {
 			case "bad":
@@ -300,7 +300,7 @@ func newRig(t *testing.T, server *memory.Server, c bubbleClock, dir string, chan
 				s.Paused = true
 			}
 			return Configured{Settings: s, Postgres: postgres.Config{CustomConf: role}}, nil
-		},
+		}},
 		StartGuard: func(context.Context) (Guard, error) {
 			g := &fakeGuard{done: make(chan struct{})}
 			r.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -55,7 +56,7 @@ func report(w io.Writer, program string, err error) int {
 // wrongUsage recognises the errors that the command line's library makes of a
 // wrong command or flag; it has no type for them.
 func wrongUsage(err error) bool {
-	for _, begin := range []string{"unknown command", "unknown flag", "unknown shorthand flag", "accepts ", "requires ", "invalid argument", "flag needs"} {
+	for _, begin := range []string{"unknown command", "unknown flag", "unknown shorthand flag", "accepts ", "requires ", "invalid argument", "flag needs", "if any flags in the group"} {
 		if strings.HasPrefix(err.Error(), begin) {
 			return true
 		}
@@ -66,7 +67,7 @@ func wrongUsage(err error) bool {
 // rewrite turns `matriarch FILE` and `patroni FILE` into `matriarch agent FILE`.
 func rewrite(argv []string) []string {
 	args := argv[1:]
-	if called(argv[0], "patroni") {
+	if called(argv[0], "patroni") && !slices.Contains(args, "--version") {
 		return append([]string{"agent"}, args...)
 	}
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
@@ -83,15 +84,15 @@ func rewrite(argv []string) []string {
 func daemons(env []string, errOut io.Writer) []*cobra.Command {
 	return []*cobra.Command{
 		up.Command(env),
-		daemon(env, errOut, RunAgent, &cobra.Command{
+		withModes(daemon(env, errOut, RunAgent, &cobra.Command{
 			Use:   "agent FILE",
 			Short: "Run one member: supervise the local PostgreSQL and take part in the cluster",
 			Long: "Runs one member from a YAML file (or a directory of them): it supervises the local\n" +
 				"PostgreSQL, takes part in the election of the primary, and serves the REST interface.\n" +
-				"Files written for Patroni work unchanged. SIGTERM stops the server cleanly and hands\n" +
-				"the lease over.",
+				"Files written for Patroni work unchanged. SIGHUP reads them again; SIGTERM stops the server\n" +
+				"cleanly and hands the lease over.",
 			Example: "  matriarch agent postgres0.yml\n  matriarch postgres0.yml          # the same",
-		}),
+		}), env),
 		daemon(env, errOut, RunProxy, &cobra.Command{
 			Use:   "proxy FILE",
 			Short: "Run the entrypoint: one address that always leads to the primary",
@@ -118,8 +119,21 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 // Program is what a command that keeps running was started with.
 type Program struct {
 	File *config.File
-	Log  *slog.Logger
-	Logs *logging.Logs // where Log writes
+	// Read reads the configuration again: the same files, and the environment as
+	// it was at the start.
+	Read    func() (*config.File, []config.Warning, error)
+	Log     *slog.Logger
+	Logs    *logging.Logs    // where Log writes
+	Hangups <-chan os.Signal // requests to read it again
+}
+
+// ignoreHangups says that this program does not read its file again.
+func (p Program) ignoreHangups() {
+	go func() {
+		for range p.Hangups {
+			p.Log.Warn("SIGHUP: this program does not read its file again; restart it to apply changes")
+		}
+	}()
 }
 
 // daemon completes a command that loads a configuration and runs until ctx ends.
@@ -130,7 +144,11 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, Program) e
 		if len(args) > 0 {
 			path = args[0]
 		}
-		f, warnings, err := config.Load(path, env)
+		// From now on a hangup is heard, and ends nobody.
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		read := func() (*config.File, []config.Warning, error) { return config.Load(path, env) }
+		f, warnings, err := read()
 		if err != nil {
 			return err
 		}
@@ -140,23 +158,16 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, Program) e
 		hideSettings(env)
 		logs := logging.Open(errOut, f.Log)
 		defer closeLogs(logs)
-		log := logs.Logger()
+		p := Program{File: f, Read: read, Logs: logs, Log: logs.Logger(), Hangups: hangups}
 		if f.Name != "" {
-			log = log.With("member", f.Name)
+			p.Log = p.Log.With("member", f.Name)
 		}
 		for _, w := range warnings {
-			log.Warn(w.String())
+			p.Log.Warn(w.String())
 		}
-		hangups := make(chan os.Signal, 1)
-		signal.Notify(hangups, syscall.SIGHUP)
-		go func() {
-			for range hangups {
-				log.Warn("SIGHUP: reading the file again is not supported yet; restart to apply it (the dynamic configuration needs no reload)")
-			}
-		}()
-		err = run(c.Context(), Program{File: f, Log: log, Logs: logs})
+		err = run(c.Context(), p)
 		if err != nil && f.Log.Dir != "" { // who reads the file does not see standard error
-			log.Error("ending: " + err.Error())
+			p.Log.Error("ending: " + err.Error())
 		}
 		return err
 	}

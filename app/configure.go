@@ -72,6 +72,11 @@ func credentials(c config.Credentials) postgres.Credentials {
 	}
 }
 
+func roles(f *config.File) postgres.Roles {
+	p := f.Postgres
+	return postgres.Roles{Superuser: credentials(p.Superuser), Replication: credentials(p.Replication), Rewind: credentials(p.Rewind)}
+}
+
 // serverOptions are the parts of the configuration that need a restart of the
 // agent to change.
 func serverOptions(f *config.File) postgres.Options {
@@ -85,7 +90,7 @@ func serverOptions(f *config.File) postgres.Options {
 		Name: f.Name, Scope: f.Scope,
 		DataDir: p.DataDir, ConfigDir: p.ConfigDir, BinDir: p.BinDir, BinName: p.BinName,
 		ListenHosts: p.ListenAddresses, Port: p.Port,
-		Superuser: credentials(p.Superuser), Replication: credentials(p.Replication), Rewind: credentials(p.Rewind),
+		Roles:  roles(f),
 		PgPass: p.PgPass, Database: p.Database, UseUnixSocket: p.UseUnixSocket,
 		ConfigBaseName: p.ConfigBaseName, KrbSrvName: p.KrbSrvName,
 		StateDir: f.Matriarch.StateDir,

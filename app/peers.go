@@ -7,15 +7,36 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/config"
 )
 
-// peerClient asks other members over REST. Certificates are verified whenever
+// peerClient asks other members over REST.
+func peerClient(t http.RoundTripper) *http.Client {
+	return &http.Client{Timeout: 5 * time.Second, Transport: t}
+}
+
+// replaceable is a transport that can be exchanged under a client in use.
+type replaceable struct {
+	now atomic.Pointer[http.Transport]
+}
+
+func (r *replaceable) RoundTrip(req *http.Request) (*http.Response, error) {
+	return r.now.Load().RoundTrip(req)
+}
+
+func (r *replaceable) replace(t *http.Transport) {
+	if old := r.now.Swap(t); old != nil {
+		old.CloseIdleConnections()
+	}
+}
+
+// peerTransport is how other members are reached. Certificates are verified whenever
 // TLS is used, unless the configuration says ctl.insecure. No proxy of the
 // environment is used: a member is asked directly or not at all.
-func peerClient(f *config.File) (*http.Client, error) {
+func peerTransport(f *config.File) (*http.Transport, error) {
 	conf := &tls.Config{InsecureSkipVerify: f.Ctl.Insecure, MinVersion: tls.VersionTLS12}
 	if ca := first(f.Ctl.CACert, f.RestAPI.CAFile); ca != "" {
 		pem, err := os.ReadFile(ca)
@@ -34,14 +55,11 @@ func peerClient(f *config.File) (*http.Client, error) {
 		}
 		conf.Certificates = []tls.Certificate{cert}
 	}
-	return &http.Client{
-		Timeout: 5 * time.Second,
-		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
-			TLSClientConfig:     conf,
-			MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second,
-			ResponseHeaderTimeout: 3 * time.Second,
-		},
+	return &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		TLSClientConfig:     conf,
+		MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second,
+		ResponseHeaderTimeout: 3 * time.Second,
 	}, nil
 }
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/agent"
@@ -40,7 +40,7 @@ func RunAgent(ctx context.Context, p Program) error {
 	if err := f.Check(config.ForAgent); err != nil {
 		return err
 	}
-	m := &member{file: f, log: log, logs: p.Logs, clock: clock.Real{}, stats: newStatistics(f.Scope, f.Name)}
+	m := &member{program: p, file: f, log: log, logs: p.Logs, clock: clock.Real{}, stats: newStatistics(f.Scope, f.Name)}
 	m.life.log = log
 	defer m.life.stop()
 	if err := m.start(ctx); err != nil {
@@ -54,6 +54,7 @@ func RunAgent(ctx context.Context, p Program) error {
 		m.agent.Stop()
 	})
 	defer stop()
+	m.life.background("reload", time.Second, m.hearHangups)
 	err := m.agent.Run(context.Background())
 	var exit *agent.ErrExit
 	if errors.As(err, &exit) && exit.Code == 0 {
@@ -64,11 +65,12 @@ func RunAgent(ctx context.Context, p Program) error {
 
 // member holds the parts of one agent process.
 type member struct {
-	file  *config.File
-	log   *slog.Logger
-	logs  *logging.Logs
-	clock clock.Clock
-	life  lifecycle
+	program Program
+	file    *config.File // as at the start; what is in force is with the source
+	log     *slog.Logger
+	logs    *logging.Logs
+	clock   clock.Clock
+	life    lifecycle
 
 	store   dcs.Store
 	server  *postgres.Server
@@ -76,9 +78,14 @@ type member struct {
 	keeper  *lease.Keeper
 	journal *journal.Journal
 	peers   *http.Client
-	agent   *agent.Agent
-	access  *etcdembed.Access
-	stats   *statistics
+	// transport is what peers uses; a reload replaces it.
+	transport *replaceable
+	agent     *agent.Agent
+	access    *etcdembed.Access
+	stats     *statistics
+	source    *source
+	rest      *restPort
+	reload    sync.Mutex // one reload at a time
 }
 
 // start makes and starts the parts, in order; what was started is on the stack.
@@ -101,8 +108,14 @@ func (m *member) openState(context.Context) error {
 	}
 	m.journal = j
 	m.life.background("journal", 2*time.Second, j.Run)
-	m.peers, err = peerClient(m.file)
-	return err
+	transport, err := peerTransport(m.file)
+	if err != nil {
+		return err
+	}
+	m.transport = &replaceable{}
+	m.transport.replace(transport)
+	m.peers = peerClient(m.transport)
+	return nil
 }
 
 func (m *member) openServer(ctx context.Context) error {
@@ -178,17 +191,9 @@ func (m *member) makeAgent(context.Context) error {
 		TTL:      func() time.Duration { return settings().TTL },
 		Renewed:  m.stats.renewed,
 	})
-	initial := ""
-	boot := postgres.BootstrapOptions{}
-	if b := f.Bootstrap; b != nil {
-		initial = f.BootstrapDCS()
-		boot = postgres.BootstrapOptions{InitDB: options(b.InitDB), HBA: b.PgHBA, PostInit: b.PostInit}
-	}
 	o := agent.Options{
-		Name: f.Name, Tags: f.Tags, ConnURL: connURL(f), APIURL: apiURL(f),
-		Version: CompatVersion, Own: Version, StateDir: f.Matriarch.StateDir,
-		CanBootstrap: m.canBootstrap(), Bootstrap: boot, InitialConfig: initial,
-		Configure: configurer(f, m.major), MaxIdle: f.Matriarch.TurnInterval,
+		Name: f.Name, Version: CompatVersion, Own: Version, StateDir: f.Matriarch.StateDir,
+		Reloadable: m.reloadable(f), Remember: m.server.KeepDynamic,
 		Store: m.store, Keeper: m.keeper, Postgres: m.server,
 		StartGuard: m.startGuard,
 		Kill:       func(ctx context.Context) error { _, err := guard.Kill(ctx, f.Postgres.DataDir, m.clock); return err },
@@ -205,9 +210,9 @@ func (m *member) makeAgent(context.Context) error {
 
 // canBootstrap: this member may found a cluster. A method other than initdb is
 // somebody's restore: founding an empty cluster in its place would be wrong.
-func (m *member) canBootstrap() bool {
-	b := m.file.Bootstrap
-	if b == nil || !m.file.Tags.MayLead() {
+func (m *member) canBootstrap(f *config.File) bool {
+	b := f.Bootstrap
+	if b == nil || !f.Tags.MayLead() {
 		return false
 	}
 	if b.Method != "" && b.Method != "initdb" {
@@ -219,10 +224,7 @@ func (m *member) canBootstrap() bool {
 
 // initialSettings hold until the first turn: from the store if it says so.
 func (m *member) initialSettings() cluster.Settings {
-	json := ""
-	if m.file.Bootstrap != nil {
-		json = m.file.BootstrapDCS()
-	}
+	json := m.initialConfig(m.file)
 	if view, err := m.load(); err == nil && view.Config.JSON != "" {
 		json = view.Config.JSON
 	}
@@ -273,29 +275,27 @@ func (m *member) moveStoreLeader(ctx context.Context) {
 }
 
 func (m *member) serveREST(context.Context) error {
-	r := m.file.RestAPI
-	src := &source{file: m.file, logs: m.logs, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock}
-	srv, err := api.New(api.Options{Source: src, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write, Policy: api.Policy{
-		Username: r.Username, Password: r.Password.Reveal(),
-		AllowList: r.Allowlist, AllowMembers: r.AllowlistIncludeMembers,
-		TLS:     api.TLS{CertFile: r.CertFile, KeyFile: r.KeyFile, KeyPassword: r.KeyFilePassword.Reveal(), CAFile: r.CAFile, VerifyClient: r.VerifyClient},
-		Headers: headers(r.ExtraHeaders), TLSHeaders: headers(r.HTTPSExtraHeaders),
-	}})
+	m.source = &source{logs: m.logs, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock, reload: m.Reload}
+	m.source.file.Store(m.file)
+	policy := accessPolicy(m.file)
+	srv, err := api.New(api.Options{Source: m.source, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write, Policy: policy})
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", listenAddress(r.Listen))
-	if err != nil {
-		return fmt.Errorf("restapi.listen %s: %w (is another agent running, or the port taken by another program?)", r.Listen, err)
+	m.rest = &restPort{server: srv, log: m.log}
+	m.life.onStop("REST server", 3*time.Second, m.rest.stop)
+	return m.rest.change(policy, m.file.RestAPI.Listen)
+}
+
+// accessPolicy is who may do what over REST.
+func accessPolicy(f *config.File) api.Policy {
+	r := f.RestAPI
+	return api.Policy{
+		Username: r.Username, Password: r.Password.Reveal(),
+		AllowList: r.Allowlist, AllowMembers: r.AllowlistIncludeMembers,
+		TLS:     api.TLS{CertFile: r.CertFile, KeyFile: r.KeyFile, KeyPassword: r.KeyFilePassword.Reveal(), CAFile: r.CAFile, VerifyClient: r.VerifyClient},
+		Headers: headers(r.ExtraHeaders), TLSHeaders: headers(r.HTTPSExtraHeaders), ServerTokens: r.ServerTokens,
 	}
-	ended := m.life.background("REST server", 3*time.Second, func(ctx context.Context) error { return srv.Serve(ctx, l) })
-	go func() {
-		if err := <-ended; err != nil {
-			m.log.Error("the REST server ended", "error", err)
-		}
-	}()
-	m.log.Info("REST interface is up", "address", l.Addr().String())
-	return nil
 }
 
 func (m *member) serveProxy(ctx context.Context) error {
@@ -329,13 +329,15 @@ func newProxy(f *config.File, store dcs.Store, peers *http.Client, log *slog.Log
 // RunProxy runs the entrypoint alone until ctx ends.
 func RunProxy(ctx context.Context, prog Program) error {
 	f, log := prog.File, prog.Log
+	prog.ignoreHangups()
 	if err := f.Check(config.ForClient); err != nil {
 		return err
 	}
-	peers, err := peerClient(f)
+	transport, err := peerTransport(f)
 	if err != nil {
 		return err
 	}
+	peers := peerClient(transport)
 	store, err := awaitOpen(ctx, f, log)
 	if ctx.Err() != nil {
 		return nil // told to stop before there was anything to serve
@@ -355,6 +357,7 @@ func RunProxy(ctx context.Context, prog Program) error {
 // until ctx ends.
 func RunWitness(ctx context.Context, p Program) error {
 	f := p.File
+	p.ignoreHangups()
 	if err := f.Check(config.ForWitness); err != nil {
 		return err
 	}
@@ -387,13 +390,4 @@ func headers(in []config.Param) map[string]string {
 		out[p.Name] = p.Value
 	}
 	return out
-}
-
-// listenAddress turns "*:8008" into what net.Listen understands.
-func listenAddress(s string) string {
-	host, port, err := net.SplitHostPort(s)
-	if err == nil && host == "*" {
-		return net.JoinHostPort("", port)
-	}
-	return s
 }

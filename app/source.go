@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/matriarch-ha/matriarch/agent"
 	"github.com/matriarch-ha/matriarch/api"
@@ -20,12 +21,13 @@ import (
 
 // source shows the agent to the REST server.
 type source struct {
-	file  *config.File
-	logs  *logging.Logs
-	agent *agent.Agent
-	store dcs.Store
-	peers *http.Client
-	clock clock.Clock
+	file   atomic.Pointer[config.File] // the configuration in force
+	logs   *logging.Logs
+	agent  *agent.Agent
+	store  dcs.Store
+	peers  *http.Client
+	clock  clock.Clock
+	reload func() error
 }
 
 var _ api.Source = (*source)(nil)
@@ -37,15 +39,15 @@ func (s *source) Status() api.Status { return s.status(s.agent.Snapshot()) }
 func (s *source) Fresh(ctx context.Context) api.Status { return s.status(s.agent.Fresh(ctx)) }
 
 func (s *source) status(n agent.Snapshot) api.Status {
-	o, f := n.Observation, n.Facts
+	o, f, file := n.Observation, n.Facts, s.file.Load()
 	view, seen := s.agent.Seen()
 	lease := s.agent.Lease()
 	st := api.Status{
-		Scope: s.file.Scope, Name: s.file.Name, Version: CompatVersion, Matriarch: Version,
+		Scope: file.Scope, Name: file.Name, Version: CompatVersion, Matriarch: Version,
 		State: n.State, Role: n.Role, Postmaster: f.Process != postgres.ProcStopped && f.Process != "",
 		SystemID: f.SystemID, Facts: f.Process == postgres.ProcRunning && f.SQLError == "",
 		Lease:    api.Lease{Held: lease.Held, Session: lease.Session, Deadlines: lease.Deadlines.Later(lease.Extended)},
-		Settings: o.Settings, Tags: s.file.Tags, Pending: o.Server.Pending,
+		Settings: o.Settings, Tags: file.Tags, Pending: o.Server.Pending,
 		View: view, ViewSeen: seen,
 		Voting:   n.Decision.Memory.Promised && !f.Receiver.Running,
 		Eligible: n.Decision.Memory.Eligible, WhyNot: n.Decision.Memory.WhyNot,
@@ -133,9 +135,8 @@ func (s *source) CanLead(ctx context.Context, m cluster.Member) error {
 	return nil
 }
 
-// Reload is not supported while the agent runs: the dynamic configuration is
-// what changes at run time.
-func (s *source) Reload() error { s.agent.Wake(); return nil }
+// Reload reads the configuration again.
+func (s *source) Reload() error { return s.reload() }
 
 // Wake makes the loop look again.
 func (s *source) Wake() { s.agent.Wake() }

@@ -126,6 +126,7 @@ func decodeRest(d reader) RestAPI {
 		KeyFilePassword:         d.secret("keyfile_password"),
 		CAFile:                  d.text("cafile", ""),
 		VerifyClient:            d.word("verify_client", "none"),
+		ServerTokens:            d.word("server_tokens", "original"),
 		Allowlist:               d.texts("allowlist"),
 		AllowlistIncludeMembers: d.flag("allowlist_include_members", false),
 		ExtraHeaders:            d.params("http_extra_headers"),

@@ -68,6 +68,7 @@ type RestAPI struct {
 	Allowlist               []string // CIDR, address or host; empty: everybody
 	AllowlistIncludeMembers bool
 	ExtraHeaders            []Param // on every answer, sorted by name
+	ServerTokens            string  // how the Server header names the program: original (default), minimal, productonly
 	HTTPSExtraHeaders       []Param // on answers over TLS, instead of one of the same name
 }
 

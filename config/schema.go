@@ -36,6 +36,32 @@ type field struct {
 	neutral string // of a field with a note: the value that asks for nothing
 	// optional says that false switches this tHost off.
 	optional bool
+	// effect says when a change of the file takes effect.
+	effect effect
+}
+
+// effect is when a changed setting takes effect.
+type effect int
+
+const (
+	onReload   effect = iota // SIGHUP or POST /reload
+	onRestart                // the agent's own; PostgreSQL goes on running
+	onFounding               // read once, when the cluster is founded
+)
+
+// lasting marks settings that only a restart of the agent changes; of a section,
+// all of it.
+func lasting(f field) field {
+	f.effect = onRestart
+	return f
+}
+
+func allLasting(fields ...field) []field {
+	out := make([]field, len(fields))
+	for i, f := range fields {
+		out[i] = lasting(f)
+	}
+	return out
 }
 
 func str(name string) field       { return field{name: name, typ: tText} }
@@ -103,29 +129,30 @@ const (
 // localFields is the schema of files and environment.
 func localFields() []field {
 	fields := []field{
-		str("name"), str("scope"), str("namespace"),
-		num("thread_pool_size", 1), whatever("thread_stack_size"),
+		lasting(str("name")), lasting(str("scope")), lasting(str("namespace")),
+		later(num("thread_pool_size", 1), fromPyAPI, "5"), later(whatever("thread_stack_size"), fromPyAPI),
 		section("log", logFields()...),
 		section("restapi", restFields()...),
 		section("ctl",
 			section("authentication", strs("username", "password")...),
-			yesno("insecure"), str("cacert"), str("certfile"), str("keyfile"), str("keyfile_password"),
-			str("cafile")),
+			yesno("insecure"), str("cacert"), str("certfile"), str("keyfile"),
+			later(str("keyfile_password"), notYet+": give a key without a password, mode 0600"), str("cafile")),
 		section("postgresql", append(postgresFields(), localPostgresFields()...)...),
 		section("watchdog",
-			str("mode"), str("device"), num("safety_margin", -1), later(str("driver"), notYet, "default")),
-		section("bootstrap", bootstrapFields()...),
+			str("mode"), later(str("device"), notYet, "/dev/watchdog"), later(num("safety_margin", -1), notYet, "5"),
+			later(str("driver"), notYet, "default")),
+		{name: "bootstrap", typ: tSection, fields: bootstrapFields(), effect: onFounding},
 		{name: "tags", typ: tSection, open: true, fields: tagFields()},
 		later(section("citus", num("group", 0), str("database")), notYet),
-		section("proxy",
+		lasting(section("proxy",
 			host("listen"), hostOrOff("listen_replicas"), hostOrOff("stats"),
-			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout")),
+			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"))),
 		section("matriarch",
-			str("state_dir"), duration("turn_interval"), yesno("log_heartbeat"),
-			section("guard", duration("fence_budget"), duration("clean_stop")),
-			section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1))),
+			lasting(str("state_dir")), duration("turn_interval"), yesno("log_heartbeat"),
+			lasting(section("guard", duration("fence_budget"), duration("clean_stop"))),
+			lasting(section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1)))),
 	}
-	return append(fields, storeFields()...)
+	return append(fields, allLasting(storeFields()...)...)
 }
 
 func restFields() []field {
@@ -138,31 +165,43 @@ func restFields() []field {
 		free("http_extra_headers"), free("https_extra_headers"),
 		later(str("ciphers"), "has no effect: the safe ciphers of TLS 1.2 and 1.3 are used"),
 		later(within("request_queue_size", 0, 4096), fromPyAPI),
-		later(num("thread_pool_size", 1), fromPyAPI),
-		later(str("server_tokens"), notYet, "original"),
+		later(num("thread_pool_size", 1), fromPyAPI, "5"),
+		oneOf("server_tokens", "original", "minimal", "productonly"),
 	}
 }
 
 // postgresFields are those that the dynamic configuration may hold too.
 func postgresFields() []field {
 	fields := []field{
-		str("config_base_name"), str("database"), str("krbsrvname"),
-		section("bin_name", strs(programs()...)...), str("bin_dir"),
+		lasting(str("config_base_name")), lasting(str("database")), lasting(str("krbsrvname")),
+		lasting(section("bin_name", strs(programs()...)...)), lasting(str("bin_dir")),
 		free("parameters"), lines("pg_hba"), lines("pg_ident"),
 		str("custom_conf"), free("recovery_conf"),
 		yesno("use_pg_rewind"), yesno("use_slots"),
 		yesno("remove_data_directory_on_rewind_failure"),
 		yesno("remove_data_directory_on_diverged_timelines"),
-		yesno("use_unix_socket"), yesno("use_unix_socket_repl"),
+		lasting(yesno("use_unix_socket")), later(yesno("use_unix_socket_repl"), notYet),
 		unit("pg_ctl_timeout", "s", 0),
 		options("basebackup"), options("rewind"),
-		str("pre_promote"), str("before_stop"),
+		later(str("pre_promote"), notYet), later(str("before_stop"), notYet),
 		later(whatever("callbacks"), notYet),
 		later(lst("create_replica_methods"), onlyBasebackup, "basebackup"),
 		later(lst("create_replica_method"), onlyBasebackup, "basebackup"),
 	}
 	for _, role := range overlayRoles() {
 		fields = append(fields, free("parameters_"+role), lines("pg_hba_"+role), lines("pg_ident_"+role))
+	}
+	return fields
+}
+
+// sharedPostgresFields are the same in the dynamic configuration: what an agent
+// needs before it knows that is read from its own file only.
+func sharedPostgresFields() []field {
+	fields := postgresFields()
+	for i, f := range fields {
+		if f.effect == onRestart {
+			fields[i] = later(f, "has no effect here: it belongs to each member's own file")
+		}
 	}
 	return fields
 }
@@ -180,8 +219,8 @@ func localPostgresFields() []field {
 			"sslrootcert", "sslcrl", "sslcrldir", "gssencmode", "channel_binding", "sslnegotiation")...)
 	}
 	return []field{
-		host("listen"), host("connect_address"), host("proxy_address"),
-		str("data_dir"), str("config_dir"), str("pgpass"),
+		lasting(host("listen")), host("connect_address"), later(host("proxy_address"), notYet),
+		lasting(str("data_dir")), lasting(str("config_dir")), lasting(str("pgpass")),
 		section("authentication", role("superuser"), role("replication"), role("rewind")),
 	}
 }
@@ -258,7 +297,7 @@ func dynamicFields() []field {
 		secs("primary_stall_timeout"), secs("member_slots_ttl"),
 		str("synchronous_mode"), yesno("synchronous_mode_strict"), yesno("pause"),
 		whatever("standby_cluster"),
-		section("postgresql", postgresFields()...),
+		section("postgresql", sharedPostgresFields()...),
 		later(num("synchronous_node_count", math.MinInt64), notYet+": one synchronous standby is kept", "1"),
 		later(unit("maximum_lag_on_syncnode", "B", math.MinInt64), notYet, "-1"),
 		later(secs("primary_race_backoff"), notYet),

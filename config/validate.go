@@ -93,6 +93,11 @@ func (r *report) strict(f *File) {
 			r.problem(path, n, "others cannot connect to this address", "give a name or address that other members can reach")
 		}
 	}
+	root.n.walk("", func(path string, n *node) {
+		if n.isScalar() && strings.Contains(n.scalar, "#FIXME") {
+			r.problem(path, n, "is not filled in", "write a value for "+path)
+		}
+	})
 	if f.Bootstrap != nil && f.Bootstrap.DCS == "" {
 		r.require(f, "bootstrap.dcs", "", "the initial dynamic configuration")
 	}

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/matriarch-ha/matriarch/postgres/runas"
 )
 
 // The majors that are supported.
@@ -43,6 +45,24 @@ func (s *Server) CheckBinaries(ctx context.Context) error {
 			s.opt.DataDir, dir, path, major, dir)
 	}
 	return nil
+}
+
+// CheckPrograms is CheckBinaries without a server, and names everything that is
+// wrong.
+func CheckPrograms(ctx context.Context, opt Options) []error {
+	s := &Server{opt: withDefaults(opt), user: runas.User{UID: os.Getuid(), GID: os.Getgid()}}
+	var out []error
+	for _, name := range programs {
+		if _, err := s.binary(name); err != nil {
+			out = append(out, err)
+		}
+	}
+	if len(out) == 0 {
+		if err := s.CheckBinaries(ctx); err != nil {
+			out = append(out, err)
+		}
+	}
+	return out
 }
 
 var versionText = regexp.MustCompile(`\) (\d+)`)

@@ -130,7 +130,7 @@ func (s *Server) bootstrap(ctx context.Context, o BootstrapOptions, args []strin
 // aside: nobody's rows may be acknowledged in it. Without a password there is
 // nothing to let this host in by but the configured rules, which then stay.
 func (s *Server) privately() (args []string, done func(), err error) {
-	if s.opt.Superuser.Password == "" {
+	if s.roles().Superuser.Password == "" {
 		return nil, func() {}, nil
 	}
 	path := s.statePath("bootstrap_hba.conf")
@@ -148,7 +148,7 @@ func (s *Server) initdb(ctx context.Context, args []string) error {
 	if err := s.takeDir(); err != nil {
 		return err
 	}
-	su := s.opt.Superuser
+	su := s.roles().Superuser
 	if su.Username != "" {
 		args = append(args, "--username="+su.Username)
 	}
@@ -295,7 +295,7 @@ func (s *Server) createRoles(ctx context.Context, makers ...func() (string, erro
 }
 
 func (s *Server) superuserSQL() (string, error) {
-	c := s.opt.Superuser
+	c := s.roles().Superuser
 	if c.Username == "" || c.Password == "" {
 		return "", nil
 	}
@@ -303,23 +303,23 @@ func (s *Server) superuserSQL() (string, error) {
 }
 
 func (s *Server) replicationSQL() (string, error) {
-	c := s.opt.Replication
+	c := s.roles().Replication
 	if c.Username == "" {
 		return "", nil
 	}
-	if c.Username == s.opt.Superuser.Username {
+	if c.Username == s.roles().Superuser.Username {
 		return "", nil // a superuser may replicate, and its password is set
 	}
 	return roleSQL(c, "REPLICATION LOGIN")
 }
 
 func (s *Server) rewindSQL() (string, error) {
-	c := s.opt.Rewind
-	if c.Username == "" || c.Username == s.opt.Superuser.Username {
+	c := s.roles().Rewind
+	if c.Username == "" || c.Username == s.roles().Superuser.Username {
 		return "", nil
 	}
 	sql, err := roleSQL(c, "LOGIN")
-	if c.Username == s.opt.Replication.Username {
+	if c.Username == s.roles().Replication.Username {
 		sql, err = "", nil
 	}
 	for _, f := range []string{"pg_ls_dir(text, boolean, boolean)", "pg_stat_file(text, boolean)", "pg_read_binary_file(text)",
@@ -349,7 +349,7 @@ END $matriarch$;
 // postInit runs the operator's script as the server's user, with a connection
 // string as last argument and the password in a file.
 func (s *Server) postInit(ctx context.Context, script string) error {
-	cred := s.opt.Superuser
+	cred := s.roles().Superuser
 	if cred.Username == "" {
 		cred.Username = s.user.Name
 	}

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/postgres/conf"
 )
 
@@ -157,9 +156,10 @@ func (s *Server) bringUpToDate(ctx context.Context, standby bool) (changed bool,
 		lines         []string
 	}{{"hba_file", s.hbaConf(), cfg.HBA}, {"ident_file", s.identConf(), cfg.Ident}} {
 		if _, elsewhere := conf.Lookup(cfg.Parameters, f.setting); f.lines == nil || elsewhere {
+			s.noteRules(f.path, ruleFile{})
 			continue
 		}
-		c, err := s.replace(f.path, conf.RenderLines(f.lines))
+		c, err := s.writeRules(ctx, f.path, conf.RenderLines(f.lines))
 		if err != nil {
 			return changed, err
 		}
@@ -178,7 +178,7 @@ func (s *Server) writeMain(ctx context.Context, standby bool) (bool, error) {
 	for range 4 {
 		text := s.render(ctx, standby)
 		if old, err := os.ReadFile(s.mainConf()); err == nil && string(old) == text {
-			return false, nil
+			return s.replace(s.mainConf(), text)
 		}
 		refused, err := s.check(ctx, text, standby)
 		if err != nil {
@@ -245,12 +245,16 @@ func (s *Server) controlledArgs(ctx context.Context, standby bool) []string {
 	return out
 }
 
-// replace writes a file if its content differs.
+// replace writes a file if its content differs; it corrects the mode in any case.
 func (s *Server) replace(path, text string) (bool, error) {
+	mode := s.fileMode(path)
 	if old, err := os.ReadFile(path); err == nil && string(old) == text {
+		if st, err := os.Stat(path); err == nil && st.Mode().Perm() != mode {
+			return false, os.Chmod(path, mode)
+		}
 		return false, nil
 	}
-	return true, s.user.WriteFile(path, []byte(text), s.fileMode(path))
+	return true, s.user.WriteFile(path, []byte(text), mode)
 }
 
 // ensureBase keeps the operator's (or initdb's) postgresql.conf as the base
@@ -308,14 +312,16 @@ func (s *Server) cleanAuto() (bool, error) {
 
 // makeDirs makes the directories that settings name.
 func (s *Server) makeDirs() error {
-	dirs, _ := conf.Lookup(s.config().Parameters, "unix_socket_directories")
-	for _, d := range strings.Split(dirs, ",") {
-		d = strings.TrimSpace(d)
-		if !strings.HasPrefix(d, "/") || exists(d) {
-			continue
-		}
-		if err := s.user.MkdirAll(d, 0o700); err != nil {
-			return fmt.Errorf("unix_socket_directories: %w: make that directory, or name another", err)
+	for _, setting := range []string{"unix_socket_directories", "stats_temp_directory"} {
+		dirs, _ := conf.Lookup(s.config().Parameters, setting)
+		for _, d := range strings.Split(dirs, ",") {
+			d = strings.TrimSpace(d)
+			if !strings.HasPrefix(d, "/") || exists(d) {
+				continue
+			}
+			if err := s.user.MkdirAll(d, 0o700); err != nil {
+				return fmt.Errorf("%s: %w: make that directory, or name another", setting, err)
+			}
 		}
 	}
 	return nil
@@ -340,26 +346,3 @@ func (s *Server) backupConf() {
 }
 
 func baseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
-
-// ApplyConfig writes the files that changed, makes a running server read them,
-// and returns the settings that wait for a restart.
-func (s *Server) ApplyConfig(ctx context.Context) ([]cluster.SettingChange, error) {
-	s.task.Lock()
-	defer s.task.Unlock()
-	if !exists(s.dataPath("PG_VERSION")) {
-		return nil, nil
-	}
-	unread, err := s.writeFiles(ctx, exists(s.standbySignal()))
-	if err != nil || s.process() == nil {
-		return nil, err
-	}
-	if unread {
-		if err := s.reload(ctx); err != nil {
-			return nil, err
-		}
-		s.warnHBA(ctx)
-		s.backupConf()
-	}
-	f := s.Observe(ctx)
-	return f.Pending, nil
-}

@@ -82,7 +82,7 @@ func (s *Server) replicationTarget(src Source) conf.Target {
 		port = "5432"
 	}
 	return conf.Target{Host: src.Host, Port: port, DBName: db, Application: s.opt.Name, KrbSrvName: s.opt.KrbSrvName,
-		Credentials: s.opt.Replication, Major: s.dataMajor()}
+		Credentials: s.roles().Replication, Major: s.dataMajor()}
 }
 
 // passfile writes the password file of one target and returns its path, ""
@@ -205,21 +205,4 @@ func (s *Server) hangUp(ctx context.Context) error {
 		now, err := c.Value(limit, sql)
 		return err == nil && now != before, err
 	})
-}
-
-// warnHBA logs lines of pg_hba.conf that the server does not understand: it
-// would go on with the old rules, and not start again with the new ones.
-func (s *Server) warnHBA(ctx context.Context) {
-	c, err := s.session(ctx)
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	rows, err := c.Query(ctx, "SELECT line_number, error FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL ORDER BY 1")
-	if err != nil {
-		return
-	}
-	for _, r := range rows {
-		s.log.Warn("pg_hba.conf has a bad line; the server keeps its old rules and would not start again", "line", r[0], "error", r[1])
-	}
 }

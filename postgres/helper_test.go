@@ -122,9 +122,9 @@ func (l *lab) options(name string, port int) Options {
 func testOptions(dir, name string, port int) Options {
 	return Options{
 		Name: name, Scope: "lab", DataDir: filepath.Join(dir, name, "data"), ListenHosts: []string{"127.0.0.1"}, Port: port,
-		Superuser:   Credentials{Username: "postgres", Password: superPass},
-		Replication: Credentials{Username: "replicator", Password: replPass},
-		Rewind:      Credentials{Username: "rewinder", Password: rwPass},
+		Roles: Roles{Superuser: Credentials{Username: "postgres", Password: superPass},
+			Replication: Credentials{Username: "replicator", Password: replPass},
+			Rewind:      Credentials{Username: "rewinder", Password: rwPass}},
 	}
 }
 

@@ -258,9 +258,9 @@ func (s *Server) pending(have []probe.GUC) []SettingDelta {
 		} else if !ok && g.Pending {
 			v, ok := conf.Lookup(params, g.Name)
 			if !ok {
-				v = "?"
+				v = s.afterRestart(g.Name)
 			}
-			out = append(out, SettingDelta{Name: g.Name, Old: g.Value + g.Unit, New: v})
+			out = append(out, SettingDelta{Name: g.Name, Old: conf.Pretty(g.Value, g.Unit), New: conf.Pretty(v, g.Unit)})
 		}
 	}
 	return out
@@ -270,6 +270,19 @@ func (s *Server) pending(have []probe.GUC) []SettingDelta {
 // cuts what is longer than an identifier.
 func keptAsWritten(name string) bool {
 	return len(name) < 64 && strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) < 0
+}
+
+// unknownValue stands for a value that cannot be found out.
+const unknownValue = "?"
+
+// afterRestart is what a setting that is not configured will be.
+func (s *Server) afterRestart(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, ok := s.atStart[name]; ok {
+		return v
+	}
+	return unknownValue
 }
 
 // endpoint reads where a connection string leads.

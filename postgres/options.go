@@ -20,6 +20,13 @@ type (
 	Secret      = conf.Secret
 )
 
+// Roles are how the database roles log in.
+type Roles struct {
+	Superuser   Credentials
+	Replication Credentials
+	Rewind      Credentials // empty user name: Superuser is used
+}
+
 // Options are what stays the same while the agent runs.
 type Options struct {
 	Name  string // member name: application_name of its replication, base of its slot name
@@ -33,9 +40,7 @@ type Options struct {
 	ListenHosts []string // as configured; "*", names and addresses
 	Port        int
 
-	Superuser   Credentials
-	Replication Credentials
-	Rewind      Credentials // empty user name: Superuser is used
+	Roles // until SetRoles
 
 	PgPass         string // base name of the password files, one is made per target
 	Database       string // for local connections; empty: postgres

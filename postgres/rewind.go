@@ -135,10 +135,11 @@ func (s *Server) rewindTarget(src Source) (conf.Target, error) {
 }
 
 func (s *Server) rewindRole() Credentials {
-	if s.opt.Rewind.Username != "" {
-		return s.opt.Rewind
+	r := s.roles()
+	if r.Rewind.Username != "" {
+		return r.Rewind
 	}
-	return s.opt.Superuser
+	return r.Superuser
 }
 
 // awaitSourceCheckpoint waits until the source's control file names its current
@@ -162,7 +163,7 @@ func (s *Server) awaitSourceCheckpoint(ctx context.Context, src Source) error {
 			return ready, err
 		}
 		asked = true
-		su, err := open(s.opt.Superuser)
+		su, err := open(s.roles().Superuser)
 		if err != nil {
 			s.log.Info("cannot ask the source for a checkpoint; waiting for its own", "source", src.Name, "error", probe.Message(err))
 			return false, nil

@@ -29,8 +29,9 @@ type Server struct {
 	// task is held by actions that change files or the process.
 	task sync.Mutex
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards what follows, and opt.Roles
 	cfg      Config
+	renew    bool // the next ApplyConfig renews the connection string, and reloads in any case
 	recovery recoveryState
 	syncMine bool   // synchronous_standby_names is managed
 	syncText string // its value while managed
@@ -43,6 +44,8 @@ type Server struct {
 	search   *search           // for the end of a stopped server's log, under way
 	bad      map[string]string // settings refused by the server program, with the reason
 	unread   bool              // the files changed since the running server read them
+	rules    map[string]ruleFile
+	atStart  map[string]string // what settings that wait for a restart will be
 
 	procMu  sync.Mutex // one search for the postmaster at a time
 	probeMu sync.Mutex
@@ -95,6 +98,8 @@ func New(opt Options) (*Server, error) {
 		opt: opt, log: opt.Logger, user: user,
 		identity: map[wal.Timeline]cluster.TimelineIdentity{},
 		bad:      map[string]string{},
+		rules:    map[string]ruleFile{},
+		atStart:  map[string]string{},
 		events:   make(chan Event, 1),
 		done:     make(chan struct{}),
 		unread:   true, // whoever wrote them before us may not have come to telling the server
@@ -172,6 +177,27 @@ func (s *Server) SetConfig(c Config) {
 		clear(s.bad) // what the server refused may be right now
 	}
 	s.cfg = c
+}
+
+// SetRoles gives the credentials for all connections from now on. The next
+// ApplyConfig writes them into the connection string of a standby, and makes the
+// server read its files again even if none of them differs.
+func (s *Server) SetRoles(r Roles) {
+	s.mu.Lock()
+	su := !reflect.DeepEqual(s.opt.Superuser, r.Superuser)
+	s.opt.Roles, s.renew = r, true
+	s.mu.Unlock()
+	if su {
+		s.probeMu.Lock()
+		s.dropHeart() // the new ones must prove themselves now, not after the next restart
+		s.probeMu.Unlock()
+	}
+}
+
+func (s *Server) roles() Roles {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opt.Roles
 }
 
 // config returns the settings.

@@ -314,7 +314,7 @@ func TestConfigPendingRestartMaximaAndHBA(t *testing.T) {
 	for _, p := range pending {
 		names = append(names, p.Name+"="+p.Old+"→"+p.New)
 	}
-	if got := strings.Join(names, " "); !strings.Contains(got, "max_connections=50→30") || !strings.Contains(got, "shared_buffers=") {
+	if got := strings.Join(names, " "); !strings.Contains(got, "max_connections=50→30") || !strings.Contains(got, "shared_buffers=16MB→128MB") {
 		t.Errorf("pending %q", got)
 	}
 	if got := a.sql(t, ctx, "SHOW work_mem") + a.sql(t, ctx, "SELECT current_setting('my.own')"); got != `7MBit's \ ok` {

@@ -61,7 +61,7 @@ func (s *Server) port() string {
 
 // localDial connects to our own server as superuser.
 func (s *Server) localDial(app string, settings map[string]string) probe.Dial {
-	d := probe.Dial{Host: s.localAddr(), Port: s.port(), DBName: s.opt.Database, Credentials: s.opt.Superuser, Application: app,
+	d := probe.Dial{Host: s.localAddr(), Port: s.port(), DBName: s.opt.Database, Credentials: s.roles().Superuser, Application: app,
 		Settings: map[string]string{"search_path": "pg_catalog"}}
 	if d.Credentials.Username == "" {
 		d.Credentials.Username = s.user.Name

@@ -102,6 +102,19 @@ func TestSameValue(t *testing.T) {
 	}
 }
 
+func TestPretty(t *testing.T) {
+	for _, c := range []struct{ value, unit, want string }{
+		{"2048", "8kB", "16MB"}, {"16MB", "8kB", "16MB"}, {"32768kB", "8kB", "32MB"}, {"1025", "kB", "1025kB"}, {"100", "", "100"},
+		{"300", "s", "5min"}, {"1500", "ms", "1500ms"}, {"1h", "s", "1h"}, {"-1", "8kB", "-1"}, {"0", "ms", "0"}, {"0.5", "ms", "0.5"},
+		{"replica", "", "replica"}, {"?", "8kB", "?"}, {"64", "16MB", "1GB"}, {"5min", "kB", "5min"}, {"99999999999999999999", "TB", "99999999999999999999TB"},
+		{"3", "99999999999999kB", "3"},
+	} {
+		if got := Pretty(c.value, c.unit); got != c.want {
+			t.Errorf("Pretty(%q, %q) = %q, want %q", c.value, c.unit, got, c.want)
+		}
+	}
+}
+
 func TestSecretHides(t *testing.T) {
 	c := Credentials{Username: "u", Password: "geheim"}
 	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%q", c.Password)} {

@@ -187,7 +187,7 @@ var memories = rapid.Custom(func(t *rapid.T) ha.Memory {
 	m := ha.Memory{
 		Leader: memberOf(t), Members: many(t, memberOf), LeaderlessSince: instant(t), RaceAsked: instant(t), VetoSince: instant(t),
 		Promised: yesNo(t), Led: session(t), CrashedSince: instant(t), CrashAsked: instant(t), StartFailures: rapid.IntRange(0, 3).Draw(t, ""),
-		PermanentSince: instant(t), PermanentVersion: version(t),
+		PermanentSince: instant(t).Add(1), PermanentVersion: version(t),
 		HandoverSeen: instant(t), HandoverVersion: version(t), Released: instant(t), OwnerSeen: yesNo(t), OwnerVersion: version(t),
 		Claimed: session(t), RewindFailures: rapid.IntRange(0, 2).Draw(t, ""), SyncNames: many(t, name), SyncSince: instant(t), SyncMark: lsnOf(t),
 	}

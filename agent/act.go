@@ -58,10 +58,12 @@ func (a *Agent) begin(ctx context.Context, s step) error {
 		if a.opt.Journal != nil {
 			a.opt.Journal.Append(journal.OfAction(a.opt.Clock.Wall(), a.opt.Name, s.Action, took, err))
 		}
-		if err != nil {
-			a.log.Error(string(s.Kind)+" failed", "took", took, "error", err)
-		} else {
+		switch {
+		case err == nil:
+			a.trouble.succeeded(string(s.Kind))
 			a.log.Info(string(s.Kind)+" done", "took", took)
+		case a.trouble.failed(string(s.Kind), err):
+			a.log.Error(string(s.Kind)+" failed", "took", took, "error", err)
 		}
 		return err
 	})

@@ -128,13 +128,14 @@ type Options struct {
 
 // Agent runs one member. Make it with New, then Run it once.
 type Agent struct {
-	opt    Options
-	log    *slog.Logger
-	wake   chan struct{}
-	viewer *viewer
-	peers  *peers
-	task   *tasks
-	guards *guards
+	opt     Options
+	log     *slog.Logger
+	wake    chan struct{}
+	viewer  *viewer
+	peers   *peers
+	task    *tasks
+	guards  *guards
+	trouble *repeats
 
 	requests *requests
 
@@ -146,6 +147,7 @@ type Agent struct {
 	memory    ha.Memory
 	last      ha.Decision
 	facts     factsMemory
+	clocks    clocks
 	config    configState
 	published publishedState
 	warned    map[string]bool
@@ -177,6 +179,7 @@ func New(o Options) *Agent {
 	a.viewer = newViewer(o, a.Wake)
 	a.peers = newPeers(o, a.Wake)
 	a.task = &tasks{clock: o.Clock, wake: a.Wake, record: o.Recorder.Task}
+	a.trouble = newRepeats(o.Clock)
 	a.requests = newRequests(o)
 	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake}
 	return a
@@ -259,6 +262,7 @@ const retryWait = time.Second
 func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
 	begin := a.opt.Clock.Now()
 	o := a.observe(ctx)
+	a.watch(a.facts.last)
 	before := a.memory
 	d := ha.Decide(o, before)
 	defer func() { a.opt.Recorder.Turn(a.opt.Clock.Now().Sub(begin), d.Rule) }()

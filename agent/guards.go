@@ -36,7 +36,7 @@ func (g *guards) run(ctx context.Context) {
 	for g.start != nil && ctx.Err() == nil {
 		guard, err := g.start(ctx)
 		if err != nil {
-			if err.Error() != said {
+			if ctx.Err() == nil && err.Error() != said {
 				said = err.Error()
 				g.log.Error("cannot start the guard: this member cannot become primary until it runs", "error", err)
 			}

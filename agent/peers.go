@@ -32,10 +32,12 @@ type peers struct {
 
 	mu   sync.Mutex
 	word map[string]ha.Peer
+
+	clockTold map[string]bool // peers whose clock was told to be off
 }
 
 func newPeers(o Options, wake func()) *peers {
-	return &peers{opt: o, wake: wake, word: map[string]ha.Peer{}}
+	return &peers{opt: o, wake: wake, word: map[string]ha.Peer{}, clockTold: map[string]bool{}}
 }
 
 // ask questions the members at once and returns; each answer wakes the loop.
@@ -93,10 +95,10 @@ func (p *peers) question(ctx context.Context, m cluster.Member) (ha.Peer, error)
 	if m.Matriarch == "" {
 		path, decode = "/patroni", decodeStatus
 	}
-	return p.get(ctx, strings.TrimSuffix(m.APIURL, "/patroni")+path, func(body []byte) (ha.Peer, error) { return decode(m.Name, body) })
+	return p.get(ctx, m.Name, strings.TrimSuffix(m.APIURL, "/patroni")+path, func(body []byte) (ha.Peer, error) { return decode(m.Name, body) })
 }
 
-func (p *peers) get(ctx context.Context, url string, decode func([]byte) (ha.Peer, error)) (ha.Peer, error) {
+func (p *peers) get(ctx context.Context, name, url string, decode func([]byte) (ha.Peer, error)) (ha.Peer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return ha.Peer{}, err
@@ -106,6 +108,7 @@ func (p *peers) get(ctx context.Context, url string, decode func([]byte) (ha.Pee
 		return ha.Peer{}, err
 	}
 	defer resp.Body.Close()
+	p.compareClock(name, resp.Header)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return ha.Peer{}, err
@@ -212,7 +215,7 @@ func decodeTags(raw json.RawMessage) (cluster.Tags, error) {
 func Question(ctx context.Context, c *http.Client, m cluster.Member) (ha.Peer, error) {
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
-	return (&peers{opt: Options{Peers: c}}).question(ctx, m)
+	return newPeers(Options{Peers: c}, nil).question(ctx, m)
 }
 
 // Alive reports whether the member's REST interface answers that it lives.

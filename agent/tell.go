@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
@@ -53,11 +54,20 @@ func (a *Agent) tell(o ha.Observation, before ha.Memory, d ha.Decision) {
 		return
 	}
 	a.told.rule, a.told.why, a.told.failed = d.Rule, d.Why, nil
+	why := a.trouble.without(d.Why, o.Task.Last.Error, o.Server.LastError)
+	if endsWithError(d) || !a.trouble.news(why) {
+		return
+	}
 	level := slog.LevelInfo
-	if d.Rule == ha.PermanentLeader {
+	if d.Rule == ha.PermanentLeader || d.Rule == ha.NoData && o.Server.Dir == ha.DirInaccessible {
 		level = slog.LevelWarn // a person made it, and may have to mend it
 	}
-	a.log.Log(context.Background(), level, d.Why, "rule", d.Rule, "situation", d.Situation)
+	a.log.Log(context.Background(), level, why, "rule", d.Rule, "situation", d.Situation)
+}
+
+// endsWithError: the agent ends, and its error is the reason.
+func endsWithError(d ha.Decision) bool {
+	return slices.ContainsFunc(d.Actions, func(act ha.Action) bool { return act.Kind == ha.Exit && act.Code != 0 })
 }
 
 // tellProgress: that an action was begun was said when it was decided, and its

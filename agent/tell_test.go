@@ -67,7 +67,8 @@ func TestASteadyStateIsSilent(t *testing.T) {
 }
 
 func telling(out *lines) *Agent {
-	return &Agent{log: out.logger(), opt: Options{Name: "a", Clock: bubbleClock{time.Now()}}}
+	c := bubbleClock{time.Now()}
+	return &Agent{log: out.logger(), opt: Options{Name: "a", Clock: c}, trouble: newRepeats(c)}
 }
 
 func TestADecisionIsToldOnce(t *testing.T) {

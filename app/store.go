@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/config"
@@ -80,8 +81,7 @@ func awaitOpen(ctx context.Context, f *config.File, log *slog.Logger) (store dcs
 	return store, err
 }
 
-// awaitStore tries until the store answers, saying every few seconds that it
-// does not. A refusal (password, certificate) ends it at once.
+// awaitStore tries until the store answers, saying that it does not and why. A refusal (password, certificate) ends it at once.
 func awaitStore(ctx context.Context, store dcs.Store, log *slog.Logger) (snap dcs.Snapshot, err error) {
 	err = untilStore(ctx, log, func(try context.Context) (more bool, err error) {
 		snap, err = store.Load(try)
@@ -93,9 +93,30 @@ func awaitStore(ctx context.Context, store dcs.Store, log *slog.Logger) (snap dc
 	return snap, err
 }
 
+// remindAfter is when a trouble that lasts is told again.
+const remindAfter = 10 * time.Minute
+
+// storeRemedy says what to look at when the store cannot be used, and what makes
+// one trouble the same as the next.
+func storeRemedy(why string) (remedy, about string) {
+	for _, r := range []struct{ word, remedy string }{
+		{"certificate signed by unknown authority", "give the authority of its certificate as cacert"},
+		{"certificate has expired", "renew the certificate, or correct the clock"},
+		{"certificate is valid for", "name it as its certificate does, or give it a certificate for this name"},
+		{"certificate", "see that the certificates of both sides fit together"},
+		{"TLS:", "does it speak TLS? If not, configure protocol: http"},
+		{"no such host", "correct the host's name, or the resolver"},
+	} {
+		if strings.Contains(why, r.word) {
+			return r.remedy, r.remedy
+		}
+	}
+	return "see that it runs and that the addresses are right", why
+}
+
 // untilStore tries again, as long as that makes sense, until ctx ends.
 func untilStore(ctx context.Context, log *slog.Logger, attempt func(context.Context) (more bool, err error)) error {
-	said := time.Time{}
+	said := map[string]time.Time{}
 	for {
 		try, cancel := context.WithTimeout(ctx, 3*time.Second)
 		more, err := attempt(try)
@@ -108,9 +129,11 @@ func untilStore(ctx context.Context, log *slog.Logger, attempt func(context.Cont
 		case !more:
 			return err
 		}
-		if time.Since(said) > time.Minute {
-			said = time.Now()
-			log.Warn("waiting for the store; see that it runs and that the addresses are right", "error", dcs.Brief(err))
+		brief := dcs.Brief(err)
+		remedy, about := storeRemedy(brief)
+		if at, ok := said[about]; !ok || time.Since(at) > remindAfter {
+			said[about] = time.Now()
+			log.Warn("waiting for the store; "+remedy, "error", brief)
 		}
 		select {
 		case <-ctx.Done():

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,10 +19,13 @@ import (
 	"github.com/matriarch-ha/matriarch/dcs/etcdembed"
 )
 
-// TestMain lets the test binary be the store's process, as the program is.
+// TestMain lets the test binary be the program: with the name of a command as
+// its first argument it is that command.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "store" {
-		os.Exit(Main(context.Background(), os.Args, os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		os.Exit(Main(ctx, os.Args, os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }

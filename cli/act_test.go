@@ -210,7 +210,7 @@ func TestRestartIsWatched(t *testing.T) {
 		io.WriteString(rw, "restarted successfully")
 	})
 	var n atomic.Int32
-	w.members["n2"].Edit = func(s *api.Status) {
+	w.edit("n2", func(s *api.Status) {
 		switch n.Add(1) {
 		case 1, 2: // the title of the list, the state before
 		case 3:
@@ -222,7 +222,7 @@ func TestRestartIsWatched(t *testing.T) {
 			default:
 			}
 		}
-	}
+	})
 	go func() { <-looks; <-looks; close(release) }()
 	r := w.run("", "restart", "lab", "n2", "--force")
 	r.contains(t, 0, "Success: restart on member n2", "n2: stopping", "n2: starting")
@@ -275,11 +275,11 @@ func TestRestartWhoseAnswerIsLost(t *testing.T) {
 			conn.Close()
 		}
 	})
-	w.members["n2"].Edit = func(s *api.Status) {
+	w.edit("n2", func(s *api.Status) {
 		if restarted.Load() {
 			s.Server.Started = s.Server.Started.Add(time.Hour)
 		}
-	}
+	})
 	w.run("", "restart", "lab", "n2", "--force").want(t, 0, "Success: restart on member n2\n", "")
 }
 
@@ -287,7 +287,7 @@ func TestRestartWhoseAnswerIsLost(t *testing.T) {
 func (w *world) copied(name string, steps int32) {
 	var n atomic.Int32
 	w.reply(name+" POST /reinitialize", 200, "reinitialize started")
-	w.members[name].Edit = func(s *api.Status) {
+	w.edit(name, func(s *api.Status) {
 		w.mu.Lock()
 		asked := slices.ContainsFunc(w.seen, func(r string) bool { return strings.HasPrefix(r, name+" POST /reinitialize") })
 		w.mu.Unlock()
@@ -301,7 +301,7 @@ func (w *world) copied(name string, steps int32) {
 		default:
 			s.Server.Started = s.Server.Started.Add(time.Hour)
 		}
-	}
+	})
 }
 
 func TestReinit(t *testing.T) {

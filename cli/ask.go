@@ -24,14 +24,17 @@ func first[T any](ctx context.Context, bases []string, ask func(ctx context.Cont
 		}()
 	}
 	errs = make([]error, len(bases))
-	for range bases {
-		r := <-replies
-		if r.err == nil {
-			return r.answer, bases[r.at], true, nil
+	for range bases { // all of them: nothing goes on when this returns
+		switch r := <-replies; {
+		case ok:
+		case r.err == nil:
+			answer, base, ok = r.answer, bases[r.at], true
+			cancel()
+		default:
+			errs[r.at] = r.err
 		}
-		errs[r.at] = r.err
 	}
-	return answer, "", false, errs
+	return answer, base, ok, errs
 }
 
 // each does something for all items at once and returns the results in order.

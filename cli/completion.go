@@ -18,7 +18,7 @@ func (a *app) completionCommand() *cobra.Command {
 		Use:   "completion bash|zsh|fish",
 		Short: "Print the completion script of a shell",
 		Long: "Prints a script that completes commands, options, and the names of the cluster and its members\n" +
-			"where they can be learnt quickly.",
+			"where they can be learnt quickly. That of bash needs the package bash-completion.",
 		Example: a.examples("source <({} completion bash)", "{} completion bash > /etc/bash_completion.d/{}",
 			"{} completion zsh > \"${fpath[1]}/_{}\"", "{} completion fish > ~/.config/fish/completions/{}.fish"),
 		Args:      args(cobra.ExactArgs(1)),

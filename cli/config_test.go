@@ -145,7 +145,7 @@ func TestPauseAndResume(t *testing.T) {
 	if got := w.c.View().Config.JSON; !strings.HasSuffix(got, `,"pause":true}`) {
 		t.Errorf("stored %s", got)
 	}
-	w.members["n2"].Edit = func(s *api.Status) { s.Settings.Paused = true }
+	w.edit("n2", func(s *api.Status) { s.Settings.Paused = true })
 	text := "'resume' request sent, waiting until it is recognized by all nodes\nn2 members didn't recognized resume state after 2 seconds\n"
 	w.run("", "resume", "--wait").want(t, 3, text, "")
 }

@@ -26,6 +26,7 @@ type world struct {
 	opts    Options
 
 	mu    sync.Mutex
+	edits map[string]func(*api.Status)
 	fakes map[string]http.HandlerFunc // by "n1 POST /restart"
 	seen  []string                    // "n1 POST /restart BODY", without reading requests
 }
@@ -33,12 +34,12 @@ type world struct {
 // newWorld serves every member of the cluster; shown addresses stay as recorded
 // only in tables of hosts, since api_url is where the test listens.
 func newWorld(t *testing.T, c *apitest.Cluster) *world {
-	w := &world{t: t, c: c, members: map[string]*apitest.Member{}, fakes: map[string]http.HandlerFunc{}}
+	w := &world{t: t, c: c, members: map[string]*apitest.Member{}, fakes: map[string]http.HandlerFunc{}, edits: map[string]func(*api.Status){}}
 	w.opts = Options{Version: "0.1.0", Env: []string{"HOME=" + t.TempDir()},
 		Now:    func() time.Time { return time.Date(2026, 11, 22, 23, 5, 46, 123456789, time.UTC) },
 		timing: timing{known: 2 * time.Second, every: 10 * time.Millisecond, silence: 200 * time.Millisecond, move: 10 * time.Second, long: 10 * time.Second}}
 	for _, m := range c.View().Members {
-		w.members[m.Name] = &apitest.Member{Name: m.Name, C: c}
+		w.members[m.Name] = &apitest.Member{Name: m.Name, C: c, Edit: func(s *api.Status) { w.edited(m.Name, s) }}
 		served := apitest.Serve(t, w.members[m.Name], func(o *api.Options) { o.Patience = 2 * time.Second }).Config.Handler
 		front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.serve(m.Name, rw, r, served) }))
 		t.Cleanup(front.Close)
@@ -71,6 +72,22 @@ func (w *world) serve(name string, rw http.ResponseWriter, r *http.Request, othe
 		return
 	}
 	otherwise.ServeHTTP(rw, r)
+}
+
+// edit changes what a member says of itself, from now on.
+func (w *world) edit(name string, f func(*api.Status)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.edits[name] = f
+}
+
+func (w *world) edited(name string, s *api.Status) {
+	w.mu.Lock()
+	f := w.edits[name]
+	w.mu.Unlock()
+	if f != nil {
+		f(s)
+	}
 }
 
 // fake answers a request to a member, such as "n1 POST /restart".

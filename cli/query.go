@@ -97,6 +97,8 @@ func (a *app) queryOnce(ctx context.Context, out io.Writer, c *cobra.Command, co
 	r, err := conn.run(ctx, sql)
 	switch {
 	case err == nil:
+	case ctx.Err() != nil:
+		return errors.New("interrupted; the server was asked to cancel the query")
 	case a.opts.Patronictl:
 		r = resultSet{rows: []resultRow{{text: []string{a.opts.Now().Format("2006-01-02 15:04:05"), rowOfError(err)}}}}
 	default:

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -109,7 +110,7 @@ func served(t *testing.T, port int) *world {
 func TestQuery(t *testing.T) {
 	port := startPostgres(t)
 	for name, part := range map[string]func(*testing.T, *world){
-		"results": queryResults, "errors": queryErrors, "password": queryPassword, "copy": queryCopy, "watched": queryWatched,
+		"results": queryResults, "errors": queryErrors, "password": queryPassword, "copy": queryCopy, "watched": queryWatched, "interrupted": queryInterrupted,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, served(t, port)) })
 	}
@@ -201,4 +202,30 @@ func queryWatched(t *testing.T, w *world) {
 		t.Error(err)
 	}
 	w.run("", "query", "-c", "SELECT 1", "-w", "-1").contains(t, 2, "is not from 0.01 to 86400 seconds")
+}
+
+// queryInterrupted: who ends the command ends the query too.
+func queryInterrupted(t *testing.T, w *world) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	root := NewWith(w.opts)
+	root.SetOut(io.Discard)
+	root.SetArgs([]string{"--api", w.url, "query", "-c", "SELECT pg_sleep(600)"})
+	done := make(chan error, 1)
+	go func() { done <- root.ExecuteContext(ctx) }()
+	const sleepers = "SELECT count(*) AS n FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'"
+	await := func(want string) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); w.run("", "query", "-c", sleepers).out != want; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("not %q", want)
+			}
+		}
+	}
+	await("n\n1\n")
+	stop()
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Error(err)
+	}
+	await("n\n0\n")
 }

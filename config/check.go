@@ -115,6 +115,8 @@ func (r *report) checkScalar(path string, n *node, f field) {
 			r.problem(path, n, "must be an address", "write host:port")
 		} else if _, _, err := splitHostPort(s, "1"); err != nil {
 			r.problem(path, n, err.Error(), "write host:port")
+		} else if host, port, ok := bareIPv6(s); ok {
+			r.warn(WarnAdjusted, path, n, "is read as the address %s without a port; if its port is %s, write [%s]:%s", s, port, host, port)
 		}
 	case tText:
 		if len(f.enum) > 0 && !slices.Contains(f.enum, strings.ToLower(n.scalar)) {
@@ -266,6 +268,18 @@ func splitHostPort(s, defaultPort string) (host, port string, err error) {
 		return "", "", errors.New("its port is not a number from 0 to 65535")
 	}
 	return host, port, nil
+}
+
+// bareIPv6 recognises an IPv6 address without brackets whose end looks like a
+// port.
+func bareIPv6(s string) (host, port string, ok bool) {
+	s = strings.TrimSpace(s)
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || net.ParseIP(s) == nil || net.ParseIP(s[:i]) == nil {
+		return "", "", false
+	}
+	host, port = s[:i], s[i+1:]
+	return host, port, len(port) == 4 && strings.Trim(port, "0123456789") == ""
 }
 
 // joinHostPort puts an address together, with brackets where they are needed.

@@ -37,6 +37,9 @@ func (f *File) Check(use Use) error {
 			r.require(f, "embedded.data_dir", "", "a directory for the store")
 		}
 	}
+	if use >= ForAgent {
+		r.reachable(f)
+	}
 	if use >= ForValidate {
 		r.strict(f)
 	}
@@ -50,6 +53,20 @@ func (r *report) witness(f *File) {
 		return
 	}
 	r.require(f, "embedded.data_dir", f.Store.Embedded.DataDir, "a directory for the store")
+}
+
+// reachable refuses to publish an address that leads every other member to
+// itself.
+func (r *report) reachable(f *File) {
+	for _, path := range []string{"restapi.connect_address", "postgresql.connect_address"} {
+		n := f.Raw.root.get(path)
+		if n == nil {
+			continue
+		}
+		if host, _, err := splitHostPort(n.scalar, "0"); err == nil && wildcard(host) {
+			r.problem(path, n, "means every address of a host: others who use it would reach themselves", "give this member's own name or address")
+		}
+	}
 }
 
 func (r *report) require(f *File, path, value, remedy string) {
@@ -72,7 +89,7 @@ func (r *report) strict(f *File) {
 			continue
 		}
 		host, _, _ := splitHostPort(n.scalar, "0")
-		if ip := net.ParseIP(host); wildcard(host) || host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+		if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 			r.problem(path, n, "others cannot connect to this address", "give a name or address that other members can reach")
 		}
 	}

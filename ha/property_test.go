@@ -271,6 +271,8 @@ var properties = []property{
 		}
 		return ""
 	}},
+	{"no answer is without words", forbid(
+		func(_ ha.Observation, a ha.Action) bool { return a.Why == "" }, ha.Reply, ha.DropScheduled)},
 	{"a restart keeps lease and timeline", func(o ha.Observation, d ha.Decision) string {
 		for _, k := range []ha.ActionKind{ha.ReleaseLeader, ha.Promote, ha.ClaimTimeline, ha.Fence, ha.Clone} {
 			if d.Rule == ha.Restart && has(d, k) {

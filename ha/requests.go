@@ -55,14 +55,18 @@ func (t *turn) answerPeople() {
 		t.refuseRequest(req.ID, text, detail)
 	}
 	if req := t.o.Requests.Reinit; req.ID != 0 && !t.waits && t.m.Reinit.ID != req.ID && !t.answered(req.ID) {
-		t.reply(req.ID, Refused, t.whyNoReinit(req))
+		text := t.whyNoReinit(req)
+		if text == "" {
+			text = "reinitialize failed: " + t.d.Why
+		}
+		t.reply(req.ID, Refused, text)
 	}
 	t.wakeForSchedules()
 	t.d.Actions = append(t.replies, t.d.Actions...)
 }
 
-// refuseRequest refuses with the text that programs know, and keeps the reason for
-// the log.
+// refuseRequest refuses with the text that programs know, and keeps the reason
+// for the log.
 func (t *turn) refuseRequest(id int, text, detail string) {
 	t.replies = append(t.replies, Action{Kind: Reply, Request: id, Outcome: Refused, Why: text, Detail: detail})
 }

@@ -36,12 +36,12 @@ func (s *Server) CheckBinaries(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	path, _ := s.binary("postgres")
 	if major < minMajor || major > maxMajor {
-		return fmt.Errorf("PostgreSQL %d is not supported, use %d to %d", major, minMajor, maxMajor)
+		return fmt.Errorf("%s is of PostgreSQL %d, which is not supported: install one of %d to %d, or correct postgresql.bin_dir", path, major, minMajor, maxMajor)
 	}
 	if dir := s.dataMajor(); dir != 0 && dir != major {
-		path, _ := s.binary("postgres")
-		return fmt.Errorf("the data directory %s belongs to PostgreSQL %d, but %s is version %d: install postgresql-%d or correct bin_dir",
+		return fmt.Errorf("the data directory %s belongs to PostgreSQL %d, but %s is version %d: install postgresql-%d, or correct postgresql.bin_dir",
 			s.opt.DataDir, dir, path, major, dir)
 	}
 	return nil
@@ -159,11 +159,12 @@ type programError struct {
 	Program string
 	Err     error
 	Stderr  string
+	Advised func(string) string // adds what to do about it
 }
 
 func (e *programError) Error() string {
-	if said := lastLines(e.Stderr, 5); said != "" {
-		return fmt.Sprintf("%s: %v: %s", e.Program, e.Err, said)
+	if said := complaint(e.Stderr); said != "" {
+		return fmt.Sprintf("%s: %v: %s", e.Program, e.Err, e.Advised(said))
 	}
 	return fmt.Sprintf("%s: %v", e.Program, e.Err)
 }
@@ -183,7 +184,7 @@ func (s *Server) run(ctx context.Context, env []string, name string, args ...str
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return out.String(), &programError{Program: name, Err: err, Stderr: errs.String()}
+		return out.String(), &programError{Program: name, Err: err, Stderr: errs.String(), Advised: s.advised}
 	}
 	return out.String(), nil
 }
@@ -197,6 +198,17 @@ func (s *Server) command(ctx context.Context, env []string, name string, args ..
 		env = append([]string{"LC_ALL=C", "LANG=C"}, env...)
 	}
 	return s.user.Command(ctx, env, path, args...), nil
+}
+
+// complaint is the end of what a program said, without what is no cause.
+func complaint(text string) string {
+	var kept []string
+	for line := range strings.Lines(text) {
+		if line = bare(line); !strings.Contains(line, "removing contents of") && !strings.Contains(line, "child process exited") {
+			kept = append(kept, line)
+		}
+	}
+	return lastLines(strings.Join(kept, "\n"), 5)
 }
 
 // lastLines returns the last n non-empty lines, joined.

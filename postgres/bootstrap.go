@@ -28,6 +28,9 @@ func (s *Server) Bootstrap(ctx context.Context, o BootstrapOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := s.portFree(); err != nil {
+		return err
+	}
 	if err := s.user.WriteFile(s.bootstrapMark(), []byte(claimWord+o.Claim+"\n"), 0o600); err != nil {
 		return err
 	}
@@ -220,6 +223,13 @@ func (s *Server) takeDir() error {
 	if state, _ := s.dirState(); state != DirEmpty && state != DirBootstrapping {
 		return nil
 	}
+	// What an earlier bootstrap left in a directory that cannot be renamed: initdb
+	// takes an empty one only.
+	if failed := s.dataPath(failedInside); exists(filepath.Join(failed, failedNote)) {
+		if err := os.RemoveAll(failed); err != nil {
+			return err
+		}
+	}
 	if err := os.Chmod(s.opt.DataDir, 0o700); err != nil {
 		return err
 	}
@@ -232,6 +242,10 @@ func (s *Server) takeDir() error {
 // failedNote is in a directory that is nothing but a failed bootstrap, and so
 // may be replaced by the next one.
 const failedNote = "matriarch.bootstrap-failed"
+
+// failedInside is where a failed bootstrap is kept when the data directory is a
+// mount point or a link.
+const failedInside = ".matriarch-failed"
 
 func (s *Server) putAsideFailed() error {
 	to := s.failedDir()
@@ -247,7 +261,7 @@ func (s *Server) putAsideFailed() error {
 	if s.movable() {
 		return os.Rename(s.opt.DataDir, to)
 	}
-	return s.moveContents(s.opt.DataDir, filepath.Join(s.opt.DataDir, ".matriarch-failed"))
+	return s.moveContents(s.opt.DataDir, s.dataPath(failedInside))
 }
 
 // muted keeps the statements that follow out of every log while they carry

@@ -144,7 +144,7 @@ func (s *Server) runWithProgress(ctx context.Context, progress Progress, name st
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return &programError{Program: name, Err: err, Stderr: said}
+		return &programError{Program: name, Err: err, Stderr: said, Advised: s.advised}
 	}
 	return nil
 }

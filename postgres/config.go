@@ -191,7 +191,7 @@ func (s *Server) writeMain(ctx context.Context, standby bool) (bool, error) {
 		maps.Copy(s.bad, refused)
 		s.mu.Unlock()
 		for name, why := range refused {
-			s.log.Warn("setting left out: the server refuses it", "setting", name, "reason", why)
+			s.log.Warn("setting left out: the server refuses it; correct it in postgresql.parameters", "setting", name, "reason", why)
 		}
 	}
 	return false, errors.New("postgresql.conf: the server keeps refusing settings: " + fmt.Sprint(s.bad))
@@ -320,7 +320,7 @@ func (s *Server) makeDirs() error {
 				continue
 			}
 			if err := s.user.MkdirAll(d, 0o700); err != nil {
-				return fmt.Errorf("%s: %w", setting, err)
+				return fmt.Errorf("%s: %w: make that directory, or name another", setting, err)
 			}
 		}
 	}

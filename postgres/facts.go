@@ -97,7 +97,12 @@ type Facts struct {
 	Identity cluster.TimelineIdentity `json:"identity"`          // of Position.Timeline
 
 	Receiver Receiver `json:"receiver"`
-	Upstream Endpoint `json:"upstream"` // configured primary_conninfo; empty: none
+	// ReceiverError is the server's own word why it does not stream from its
+	// upstream, with what to do about it.
+	ReceiverError string `json:"receiver_error,omitempty"`
+	// Archive tells of an archive_command whose last attempt failed.
+	Archive  ArchiveFailure `json:"archive,omitzero"`
+	Upstream Endpoint       `json:"upstream"` // configured primary_conninfo; empty: none
 	// SignalFile: standby.signal or recovery.signal exists.
 	SignalFile bool `json:"signal_file,omitempty"`
 
@@ -133,6 +138,13 @@ type Receiver struct {
 	// LatestEnd is the end of WAL that the sender last told of.
 	LatestEnd wal.LSN   `json:"latest_end,omitempty"`
 	LastMsg   time.Time `json:"last_message,omitzero"` // server's wall clock
+}
+
+// ArchiveFailure is what the archiver counts while it fails.
+type ArchiveFailure struct {
+	Failures int       `json:"failures"`
+	File     string    `json:"file"`  // the one that waits
+	Since    time.Time `json:"since"` // the last success, or the start of counting
 }
 
 // WalSender is one connected standby or backup.

@@ -283,3 +283,27 @@ func restart(ctx context.Context, s *Server) error {
 	}
 	return s.waitReady(ctx, p, s.startTimeout())
 }
+
+// record lets a server log into memory and returns what was logged.
+func record(s *Server) (said func() string) {
+	w := &lockedLog{}
+	s.log = slog.New(slog.NewTextHandler(w, nil))
+	return w.String
+}
+
+type lockedLog struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,7 +50,7 @@ func (s *Server) dirState() (DirState, error) {
 		}
 		return DirMissing, nil
 	case err != nil:
-		return DirInaccessible, err
+		return DirInaccessible, fmt.Errorf("%w: postgresql.data_dir must be a directory that %s may enter", err, s.user.Name)
 	case exists(s.bootstrapMark()):
 		return DirBootstrapping, nil
 	}

@@ -137,13 +137,16 @@ func (s *Server) seeRunning(ctx context.Context, f *Facts) {
 		f.Position = wal.Position{Timeline: wal.Timeline(st.Timeline), LSN: f.Flushed}
 		f.History = s.history(f.Position.Timeline)
 	}
+	if a := st.Archiver; a != nil {
+		f.Archive = ArchiveFailure{Failures: a.Failures, File: a.File, Since: unixTime(a.Since)}
+	}
 	f.WalSenders, f.Slots = senders(st.Senders), slotFacts(st.Slots)
 	f.Pending = s.pending(st.Settings)
 }
 
 // seeSilent fills in what is known of a server that did not answer.
 func (s *Server) seeSilent(ctx context.Context, f *Facts, err error) {
-	f.SQLError = probe.Message(err)
+	f.SQLError = s.advised(probe.Message(err))
 	switch code := probe.Code(err); {
 	case code == "57P03" && f.Process == ProcRunning:
 		f.Process = ProcStarting
@@ -169,6 +172,9 @@ func (s *Server) seeStandby(f *Facts, st probe.State) {
 		f.Received = max(f.Received, f.Receiver.Flushed)
 	}
 	f.Position, f.History = s.standbyPosition(f, st)
+	if f.Upstream.Host != "" && f.Receiver.Status != "streaming" {
+		f.ReceiverError = s.whyNotStreaming()
+	}
 }
 
 // standbyPosition says where a standby is. The timeline is the newest one that

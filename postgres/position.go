@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -28,7 +27,10 @@ func (s *Server) control(ctx context.Context) (control.Data, error) {
 	s.mu.Unlock()
 	out, err := s.run(ctx, nil, "pg_controldata", "-D", s.opt.DataDir)
 	if err != nil {
-		return control.Data{}, errors.Join(err, s.wrongOwner())
+		if owner := s.wrongOwner(); owner != nil {
+			err = owner // the cause
+		}
+		return control.Data{}, err
 	}
 	d, err := control.Parse(out)
 	if err != nil {

@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -50,7 +52,11 @@ func (s *Server) setProcess(p *postmaster.Process) {
 		case <-s.done:
 			p.Release()
 		case <-p.Done():
-			s.log.Info("the postmaster ended", "pid", p.PID, "exit", p.ExitText())
+			level := slog.LevelInfo
+			if exists(s.bootstrapMark()) {
+				level = slog.LevelDebug // initdb runs several
+			}
+			s.log.Log(context.Background(), level, "the postmaster ended", "pid", p.PID, "exit", p.ExitText())
 			select {
 			case s.events <- Event{PID: p.PID, Exit: p.ExitText()}:
 			default: // an earlier end was not read yet; it wakes the reader all the same

@@ -36,7 +36,7 @@ func (s *Server) SyncSlots(ctx context.Context, want []Slot) error {
 	}
 	for _, sl := range st.Slots {
 		if sl.Type == "physical" && !sl.Temporary && !sl.Active && !wanted[sl.Name] {
-			errs = append(errs, slotSQL(ctx, c, "drop", sl.Name, "SELECT pg_catalog.pg_drop_replication_slot("+probe.Literal(sl.Name)+")"))
+			errs = append(errs, s.slotSQL(ctx, c, "drop", sl.Name, "SELECT pg_catalog.pg_drop_replication_slot("+probe.Literal(sl.Name)+")"))
 		}
 	}
 	return errors.Join(errs...)
@@ -50,12 +50,12 @@ func (s *Server) ensureSlot(ctx context.Context, c *probe.Conn, st probe.State, 
 	}
 	useless := ok && !sl.Active && (sl.WALStatus == "lost" || sl.Restart == 0 || st.Recovery && sl.Xmin)
 	if useless {
-		if err := slotSQL(ctx, c, "drop", w.Name, "SELECT pg_catalog.pg_drop_replication_slot("+name+")"); err != nil {
+		if err := s.slotSQL(ctx, c, "drop", w.Name, "SELECT pg_catalog.pg_drop_replication_slot("+name+")"); err != nil {
 			return err
 		}
 	}
 	if !ok || useless {
-		err := slotSQL(ctx, c, "create", w.Name, "SELECT pg_catalog.pg_create_physical_replication_slot("+name+", true)")
+		err := s.slotSQL(ctx, c, "create", w.Name, "SELECT pg_catalog.pg_create_physical_replication_slot("+name+", true)")
 		if err != nil {
 			return err
 		}
@@ -70,13 +70,13 @@ func (s *Server) ensureSlot(ctx context.Context, c *probe.Conn, st probe.State, 
 	if !st.Recovery || sl.Active || w.LSN == 0 || wal.LSN(sl.Restart) >= min(w.LSN, limit) {
 		return nil
 	}
-	return slotSQL(ctx, c, "advance", w.Name,
+	return s.slotSQL(ctx, c, "advance", w.Name,
 		"SELECT pg_catalog.pg_replication_slot_advance("+name+", "+probe.Literal(min(w.LSN, limit).String())+")")
 }
 
-func slotSQL(ctx context.Context, c *probe.Conn, what, name, sql string) error {
+func (s *Server) slotSQL(ctx context.Context, c *probe.Conn, what, name, sql string) error {
 	if err := c.Exec(ctx, sql); err != nil {
-		return fmt.Errorf("%s slot %s: %s", what, name, probe.Message(err))
+		return fmt.Errorf("%s slot %s: %s", what, name, s.advised(probe.Message(err)))
 	}
 	return nil
 }

@@ -150,6 +150,9 @@ func (s *Server) launch(ctx context.Context, standby bool, extra ...string) (*po
 	if err != nil {
 		return nil, err
 	}
+	if err := s.portFree(); err != nil {
+		return nil, s.startFailed(err.Error())
+	}
 	s.clearSocketLocks()
 	logFile, offset, err := s.openLog()
 	if err != nil {
@@ -219,7 +222,8 @@ func (s *Server) grandparent() []string {
 
 // waitReady waits until sessions are accepted.
 func (s *Server) waitReady(ctx context.Context, p *postmaster.Process, timeout time.Duration) error {
-	limit, cancel := context.WithTimeoutCause(ctx, timeout, ErrStillStarting)
+	limit, cancel := context.WithTimeoutCause(ctx, timeout,
+		fmt.Errorf("%w after %s: it goes on; if its recovery needs longer, raise primary_start_timeout or postgresql.pg_ctl_timeout", ErrStillStarting, timeout))
 	defer cancel()
 	err := poll(limit, readyPoll, "the server to accept sessions", func() (bool, error) {
 		if !p.Alive() {
@@ -235,6 +239,7 @@ func (s *Server) waitReady(ctx context.Context, p *postmaster.Process, timeout t
 
 // startFailed remembers why a start failed, for the facts.
 func (s *Server) startFailed(why string) error {
+	why = s.advised(why)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.startErr = why
@@ -257,95 +262,6 @@ func (s *Server) whyFailed(p *postmaster.Process) string {
 		return l
 	}
 	return "the postmaster ended (" + p.ExitText() + ") without a message in " + s.opt.ServerLog
-}
-
-// fatalLine returns the last FATAL or PANIC line, with its detail and hint, and
-// the complaints right before it: of a taken port or a wrong line of
-// pg_hba.conf the FATAL line alone only says that there was one.
-func fatalLine(text string) string {
-	lines := strings.Split(text, "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		if !strings.Contains(lines[i], "FATAL:") && !strings.Contains(lines[i], "PANIC:") {
-			continue
-		}
-		out := strings.Join(append(complaints(lines[:i]), strings.TrimSpace(lines[i])), "; ")
-		for _, l := range lines[i+1 : min(i+3, len(lines))] {
-			if strings.Contains(l, "DETAIL:") || strings.Contains(l, "HINT:") {
-				out += "; " + strings.TrimSpace(l)
-			}
-		}
-		return out
-	}
-	return ""
-}
-
-// complaints are the last of the lines, as far as they are about what is wrong.
-func complaints(lines []string) []string {
-	from := len(lines)
-	for from > 0 && len(lines)-from < 6 {
-		_, message, ok := strings.Cut(lines[from-1], ":  ")
-		if !ok || !complains(lines[from-1], message) {
-			break
-		}
-		from--
-	}
-	var out []string
-	for _, l := range lines[from:] {
-		out = append(out, strings.TrimSpace(l))
-	}
-	return out
-}
-
-func complains(line, message string) bool {
-	for _, level := range []string{"DETAIL:", "HINT:", "CONTEXT:", "WARNING:", "ERROR:"} {
-		if strings.Contains(line, level) {
-			return true
-		}
-	}
-	for _, word := range []string{"could not", "invalid", "unrecognized", "syntax error", "missing", "outside the valid range", "requires", "cannot"} {
-		if strings.Contains(message, word) {
-			return true
-		}
-	}
-	return false
-}
-
-// collectorLog is where the logging collector writes; the server says so in
-// current_logfiles.
-func (s *Server) collectorLog() string {
-	text, err := os.ReadFile(s.dataPath("current_logfiles"))
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(text)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "stderr "); ok {
-			if !filepath.IsAbs(path) {
-				path = s.dataPath(path)
-			}
-			return path
-		}
-	}
-	return ""
-}
-
-// tail reads the end of a file from offset on, at most 64 kB.
-func tail(path string, offset int64) string {
-	f, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return ""
-	}
-	offset = max(offset, st.Size()-64<<10)
-	if offset > st.Size() {
-		offset = 0
-	}
-	buf := make([]byte, st.Size()-offset)
-	n, _ := f.ReadAt(buf, offset)
-	return string(buf[:n])
 }
 
 // maxServerLog is when the server's standard error file is put aside at a start.

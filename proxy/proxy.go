@@ -79,7 +79,7 @@ func (p *Proxy) listen(ctx context.Context) error {
 		}
 		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", listenAddr(addr))
 		if err != nil {
-			errs = append(errs, fmt.Errorf("proxy: open %s %s: %w", key, addr, err))
+			errs = append(errs, fmt.Errorf("proxy.%s %s: %w (stop what listens there, or give another port)", key, addr, err))
 			return nil
 		}
 		return ln.(*net.TCPListener)

@@ -37,8 +37,9 @@ type Supervisor struct {
 
 	mu      sync.Mutex
 	state   State
-	proc    *process      // nil while none runs
-	changed chan struct{} // closed at the next change of state
+	proc    *process             // nil while none runs
+	said    map[string]time.Time // what was told since it was ready last
+	changed chan struct{}        // closed at the next change of state
 }
 
 const (
@@ -75,7 +76,7 @@ func NewSupervisor(c Config, opt Options) (*Supervisor, error) {
 		}
 		opt.Command = []string{self, "store"}
 	}
-	s := &Supervisor{cfg: c, opt: opt, log: opt.Log, changed: make(chan struct{})}
+	s := &Supervisor{said: map[string]time.Time{}, cfg: c, opt: opt, log: opt.Log, changed: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -166,7 +167,9 @@ func (s *Supervisor) keep(ctx context.Context) {
 		p, err := s.adoptOrLaunch(ctx)
 		if err != nil {
 			s.set(State{Phase: Failed, Message: err.Error()})
-			s.log.Warn("the embedded store does not start", "error", err, "again_in", pause)
+			if s.news(err.Error()) {
+				s.log.Warn("the embedded store does not start; it is tried again", "error", err)
+			}
 		} else {
 			begun := time.Now()
 			ended := s.watch(ctx, p)
@@ -177,7 +180,9 @@ func (s *Supervisor) keep(ctx context.Context) {
 				pause = backoffFirst
 			}
 			last := s.ended()
-			s.log.Warn("the embedded store ended", "pid", p.pid, "reason", last.Message, "again_in", pause)
+			if s.news(last.Message) {
+				s.log.Warn("the embedded store ended; it is started again", "pid", p.pid, "reason", last.Message)
+			}
 			if last.Keeper != s.cfg.Keeper {
 				pause = max(pause, outsidePatience)
 			}
@@ -267,10 +272,37 @@ func (s *Supervisor) set(st State) {
 	close(s.changed)
 	s.changed = make(chan struct{})
 	s.mu.Unlock()
-	s.log.Info("embedded store", "phase", st.Phase, "message", st.Message, "pid", st.PID)
+	s.progress(st)
 	if s.opt.Changed != nil {
 		s.opt.Changed(st)
 	}
+}
+
+// remindAfter is when a trouble that lasts is told again.
+const remindAfter = 10 * time.Minute
+
+// progress logs what the process is doing; an end is told by keep. Attempts that
+// fail one after the other are told once.
+func (s *Supervisor) progress(st State) {
+	if st.Phase == Ready {
+		s.mu.Lock()
+		clear(s.said)
+		s.mu.Unlock()
+	}
+	if st.Phase != Failed && s.news(string(st.Phase)+": "+st.Message) {
+		s.log.Info("embedded store", "phase", st.Phase, "message", st.Message, "pid", st.PID)
+	}
+}
+
+// news reports whether a sentence was not told since the store was ready last.
+func (s *Supervisor) news(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at, ok := s.said[text]; ok && time.Since(at) < remindAfter {
+		return false
+	}
+	s.said[text] = time.Now()
+	return true
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

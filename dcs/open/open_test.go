@@ -22,6 +22,7 @@ import (
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/dcstest"
 	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/internal/messages"
 )
 
 // TestOpen writes a key through each kind of configuration and reads it through
@@ -58,6 +59,8 @@ func TestOpen(t *testing.T) {
 		Store: config.StoreSection{Kind: "zookeeper", Hosts: zk}})
 	if _, err := stranger.Put(t.Context(), "config", "x", dcs.Always()); !errors.Is(err, dcs.ErrRefused) {
 		t.Errorf("a stranger's write: %v", err)
+	} else {
+		messages.Check(t, "zookeeper-acl", err.Error())
 	}
 }
 
@@ -128,6 +131,15 @@ func TestTLSFiles(t *testing.T) {
 	cert := write(t, dir, "cert", &pem.Block{Type: "CERTIFICATE", Bytes: der})
 	open := write(t, dir, "open", &pem.Block{Type: "EC PRIVATE KEY", Bytes: plain})
 	shut := write(t, dir, "shut", locked)
+	another, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	anotherDER, err := x509.MarshalECPrivateKey(another)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := write(t, dir, "other", &pem.Block{Type: "EC PRIVATE KEY", Bytes: anotherDER})
 	modern := write(t, dir, "modern", &pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: plain})
 	for _, c := range []struct {
 		name string
@@ -141,11 +153,15 @@ func TestTLSFiles(t *testing.T) {
 		{"modern encryption", config.TLS{Cert: cert, Key: modern, KeyPassword: "secret"}, "PKCS#8"},
 		{"no certificate in the file", config.TLS{CA: open}, "holds no certificate"},
 		{"no key", config.TLS{Cert: cert}, "certificate for the store"},
+		{"another key", config.TLS{Cert: cert, Key: other}, "certificate for the store"},
 	} {
 		got, err := tlsConfig(c.f)
 		if c.want != "" {
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("%s: %v", c.name, err)
+			}
+			if c.name == "another key" && err != nil {
+				messages.Check(t, "store-other-key", err.Error())
 			}
 			continue
 		}

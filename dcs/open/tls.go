@@ -18,7 +18,7 @@ func tlsConfig(f config.TLS) (*tls.Config, error) {
 	if f.CA != "" {
 		text, err := os.ReadFile(f.CA)
 		if err != nil {
-			return nil, fmt.Errorf("cacert of the store: %w", err)
+			return nil, fmt.Errorf("cacert of the store: %w: give the path of its authority's certificate", err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(text) {
@@ -30,7 +30,7 @@ func tlsConfig(f config.TLS) (*tls.Config, error) {
 	}
 	cert, err := keyPair(f)
 	if err != nil {
-		return nil, fmt.Errorf("certificate for the store: %w", err)
+		return nil, fmt.Errorf("certificate for the store (cert %s, key %s): %w", f.Cert, f.Key, err)
 	}
 	c.Certificates = []tls.Certificate{cert}
 	return c, nil

@@ -42,6 +42,9 @@ func classify(err error, write bool) error {
 	if err == nil || classified(err) {
 		return err
 	}
+	if errors.Is(err, zk.ErrNoAuth) || errors.Is(err, zk.ErrAuthFailed) {
+		err = fmt.Errorf("%w: auth_data in the section zookeeper must be what the nodes of the cluster are protected with (set_acls)", err)
+	}
 	return fmt.Errorf("%w: %w", class(err, write), err)
 }
 

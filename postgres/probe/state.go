@@ -52,6 +52,7 @@ type State struct {
 	Senders      []Sender `json:"senders"`
 	Slots        []Slot   `json:"slots"`
 	Settings     []GUC    `json:"settings"`
+	Archiver     *Archive `json:"archiver"` // while its last attempt failed
 	WALLogHints  string   `json:"wal_log_hints"`
 	Checksums    string   `json:"checksums"`
 	SegmentBytes string   `json:"segment"`
@@ -110,6 +111,13 @@ type Slot struct {
 	WALStatus string `json:"wal_status"`
 }
 
+// Archive is pg_stat_archiver while the last attempt failed.
+type Archive struct {
+	Failures int     `json:"count"`
+	File     string  `json:"file"`
+	Since    float64 `json:"since"` // Unix seconds of the last success, or of the start of counting
+}
+
 // GUC is a setting that is controlled or waits for a restart.
 type GUC struct {
 	Name    string `json:"name"`
@@ -151,6 +159,9 @@ SELECT pg_catalog.json_build_object(
  'slots', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', slot_name, 'type', slot_type, 'active', active, 'restart', restart_lsn,
     'confirmed', confirmed_flush_lsn, 'db', database, 'plugin', plugin, 'temp', temporary,
     'xmin', (xmin IS NOT NULL OR catalog_xmin IS NOT NULL), 'wal_status', wal_status) ORDER BY slot_name) FROM pg_catalog.pg_replication_slots),
+ 'archiver', (SELECT pg_catalog.json_build_object('count', failed_count, 'file', last_failed_wal,
+    'since', pg_catalog.date_part('epoch', COALESCE(last_archived_time, stats_reset))) FROM pg_catalog.pg_stat_archiver
+    WHERE last_failed_time OPERATOR(pg_catalog.>) COALESCE(last_archived_time, stats_reset)),
  'settings', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', name, 'value', setting, 'unit', unit, 'pending', pending_restart) ORDER BY name)
     FROM pg_catalog.pg_settings WHERE pending_restart OR name OPERATOR(pg_catalog.=) ANY ('%s'::pg_catalog.text[]))
 ) FROM (SELECT pg_catalog.pg_is_in_recovery() AS rec) r

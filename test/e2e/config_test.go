@@ -149,7 +149,7 @@ func TestConfigStart(t *testing.T) {
 	t.Run("killed while it makes the database", func(t *testing.T) {
 		ended(t, one)
 		restarted(t, one)
-		says(t, one, "initdb")
+		says(t, one, "making the database of a new cluster")
 		one.Agent.Signal(syscall.SIGKILL)
 		if _, err := one.Agent.Wait(10 * time.Second); err != nil {
 			t.Fatal(err)

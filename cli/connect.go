@@ -155,10 +155,11 @@ func (x *access) fromKnown(ctx context.Context) (state, bool, []error) {
 // fromMembers takes the first answer of the members given. tried are the
 // reasons why there is none.
 func (x *access) fromMembers(ctx context.Context, bases []string) (s state, ok bool, tried []error) {
+	scope := x.scope // those who answer late still compare with it when it is set below
 	doc, base, ok, tried := first(ctx, bases, func(ctx context.Context, base string) (api.ClusterDoc, error) {
 		doc, err := x.rest.Cluster(ctx, base)
-		if err == nil && x.scope != "" && doc.Scope != x.scope {
-			err = x.otherCluster(base, doc)
+		if err == nil && scope != "" && doc.Scope != scope {
+			err = otherCluster(scope, base, doc)
 		}
 		return doc, err
 	})
@@ -186,13 +187,13 @@ func (x *access) identified(ctx context.Context, base string) (api.StatusDoc, er
 }
 
 // otherCluster says that a member was asked about a cluster that is not its own.
-func (x *access) otherCluster(base string, doc api.ClusterDoc) error {
+func otherCluster(scope, base string, doc api.ClusterDoc) error {
 	for _, m := range doc.Members {
-		if m.Name == x.scope {
-			return fmt.Errorf("%s belongs to cluster %q; %q is a member of it: write %s %s", base, doc.Scope, x.scope, doc.Scope, x.scope)
+		if m.Name == scope {
+			return fmt.Errorf("%s belongs to cluster %q; %q is a member of it: write %s %s", base, doc.Scope, scope, doc.Scope, scope)
 		}
 	}
-	return fmt.Errorf("%s belongs to cluster %q, not %q", base, doc.Scope, x.scope)
+	return fmt.Errorf("%s belongs to cluster %q, not %q", base, doc.Scope, scope)
 }
 
 // learn keeps the members' addresses: the leader first, since it acts at once,

@@ -57,7 +57,7 @@ func TestEtcdLegacy(t *testing.T) {
 	// It keeps waiting for a server that cannot be asked yet, as with any store.
 	c.StoreHost().Unplug()
 	restarted(t, m)
-	says(t, m, "waiting for the store", "v2 keys")
+	says(t, m, "waiting for the store", "/v2/keys/")
 	ended(t, m)
 	c.StoreHost().Plug()
 	v2("set", "/service/lab/initialize", "7000000000000000001")

@@ -29,15 +29,19 @@ func Main(ctx context.Context, args, env []string, in io.Reader, out, errOut io.
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	if err := root.ExecuteContext(ctx); err != nil {
-		return report(errOut, filepath.Base(args[0]), err)
+	if c, err := root.ExecuteContextC(ctx); err != nil {
+		command := c.CommandPath()
+		if called(args[0], "patroni") { // whose help is that of the agent
+			command = filepath.Base(args[0])
+		}
+		return report(errOut, command, err)
 	}
 	return 0
 }
 
 // report prints an error once, for a person, and says the exit code: that of
 // the error if it has one, else 1.
-func report(w io.Writer, program string, err error) int {
+func report(w io.Writer, command string, err error) int {
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {
 		if text := err.Error(); text != "" {
@@ -47,7 +51,7 @@ func report(w io.Writer, program string, err error) int {
 	}
 	fmt.Fprintln(w, "Error: "+err.Error())
 	if wrongUsage(err) {
-		fmt.Fprintf(w, "Try '%s --help' for help.\n", program)
+		fmt.Fprintf(w, "Try '%s --help' for help.\n", command)
 		return 2
 	}
 	return 1

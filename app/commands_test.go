@@ -19,7 +19,10 @@ func TestWrongUsageSaysWhereHelpIs(t *testing.T) {
 		{[]string{"agent", "a", "b"}, "accepts at most 1 arg"},
 		{[]string{"agent"}, "requires a configuration, and there is none: matriarch agent FILE"},
 		{[]string{"proxy"}, "requires a configuration, and there is none: matriarch proxy FILE"},
-		{[]string{"up", "-n", "x"}, `invalid argument "x"`},
+		{[]string{"agent"}, "Try 'matriarch agent --help'"},
+		{[]string{"up", "more"}, "Try 'matriarch up --help'"},
+		{[]string{"up", "-n", "x"}, `invalid argument "x" for "-n, --members" flag: it is not a number`},
+		{[]string{"up", "-n", "99999999999999999999"}, "flag: the number is too large"},
 	} {
 		var out, errOut bytes.Buffer
 		code := Main(t.Context(), append([]string{"/usr/bin/matriarch"}, c.args...), nil, strings.NewReader(""), &out, &errOut)
@@ -51,5 +54,22 @@ func TestUnusableFiles(t *testing.T) {
 		if text := errOut.String(); code != 1 || !strings.Contains(text, c.want) {
 			t.Errorf("%s: exit %d, %s%s", c.path, code, out.String(), text)
 		}
+	}
+}
+
+// TestStoreWithoutCommand: a person at a terminal is shown what there is; the
+// agent gives the configuration of a vote through a pipe.
+func TestStoreWithoutCommand(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	defer func(f *os.File) { os.Stdin = f }(os.Stdin)
+	os.Stdin = null
+	var out, errOut bytes.Buffer
+	code := Main(t.Context(), []string{"matriarch", "store"}, nil, strings.NewReader(""), &out, &errOut)
+	if code != 0 || !strings.Contains(out.String(), "recover") || errOut.Len() > 0 {
+		t.Errorf("exit %d, %s%s", code, out.String(), errOut.String())
 	}
 }

@@ -22,6 +22,10 @@ func storeCommand(env []string) *cobra.Command {
 		Use: "store", Args: cobra.NoArgs,
 		Short: "Decide about the embedded store after its majority was lost",
 		RunE: func(c *cobra.Command, _ []string) error {
+			// A vote is told its configuration through a pipe; a person means the help.
+			if in, err := os.Stdin.Stat(); err == nil && in.Mode()&os.ModeCharDevice != 0 {
+				return c.Help()
+			}
 			return etcdembed.Run(c.Context(), os.Stdin, os.Stdout, os.Stderr)
 		},
 	}

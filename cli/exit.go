@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -27,6 +30,13 @@ func (e *exitError) ExitCode() int { return e.code }
 func aborted() error { return &exitError{exitFailed, "Aborted!"} }
 
 func usage(c *cobra.Command, err error) error {
+	if n := (*strconv.NumError)(nil); errors.As(err, &n) { // in words that are not Go's
+		why := "it is not a number"
+		if errors.Is(n.Err, strconv.ErrRange) {
+			why = "the number is too large"
+		}
+		err = errors.New(strings.Replace(err.Error(), n.Error(), why, 1))
+	}
 	return &exitError{exitUsage, fmt.Sprintf("Error: %v\nTry '%s --help' for help.", err, c.CommandPath())}
 }
 

@@ -71,8 +71,8 @@ func membersTable(s state, titles []string, rows []memberRow, o listOptions) str
 }
 
 // narrowTable is the table for a screen that is too narrow for the whole one:
-// the positions make room, their lags stay; what only some members have stands
-// below.
+// the positions make room, their lags stay, that of replay alone if need be;
+// what only some members have stands below.
 func narrowTable(s state, titles []string, rows []memberRow, o listOptions) string {
 	var kept, below []string
 	for _, t := range titles {
@@ -84,12 +84,20 @@ func narrowTable(s state, titles []string, rows []memberRow, o listOptions) stri
 			kept = append(kept, t)
 		}
 	}
-	columns, cells := grid(kept, rows, true)
-	for i := range columns {
-		columns[i].title = strings.TrimSuffix(columns[i].title, " Lag")
+	shown := func() string {
+		columns, cells := grid(kept, rows, true)
+		for i := range columns {
+			columns[i].title = strings.TrimSuffix(columns[i].title, " Lag")
+		}
+		return table(title(s), columns, cells, o.colours())
+	}
+	text, lags := shown(), "Receive and Replay are lags in MiB"
+	if tableWidth(text) > o.screen.Columns {
+		kept = slices.DeleteFunc(kept, func(t string) bool { return t == "Receive Lag" })
+		text, lags = shown(), "Replay is a lag in MiB"
 	}
 	var b strings.Builder
-	b.WriteString(table(title(s), columns, cells, o.colours()))
+	b.WriteString(text)
 	for _, r := range rows {
 		for _, t := range below {
 			_, reason := r.fields.Get("Pending restart reason")
@@ -98,7 +106,7 @@ func narrowTable(s state, titles []string, rows []memberRow, o listOptions) stri
 			}
 		}
 	}
-	return b.String() + footer(s.doc) + " Receive and Replay are lags in MiB; -e shows all\n"
+	return b.String() + footer(s.doc) + " " + lags + "; -e shows all\n"
 }
 
 // someHave are the columns that are shown only when a member has a value.

@@ -170,7 +170,10 @@ func queryErrors(t *testing.T, w *world) {
 func queryPassword(t *testing.T, w *world) {
 	t.Setenv("PGPASSWORD", "wrong")
 	r := w.run("", "query", "-c", "SELECT 1")
-	r.contains(t, 1, "password authentication failed")
+	r.want(t, 1, "", `Error: password authentication failed for user "postgres" (SQLSTATE 28P01)`)
+	t.Setenv("PGPASSWORD", "")
+	t.Setenv("PGPASSFILE", "/nonexistent")
+	w.run("", "query", "-c", "SELECT 1").contains(t, 1, "Hint: no password was given: set PGPASSWORD")
 	w.run(testPassword+"\n", "query", "-c", "SELECT 1 AS one", "--password").want(t, 0, "one\n1\n", "Password: ")
 	r = w.run("anders\n", "query", "-c", "SELECT 1", "--password")
 	r.contains(t, 1, "password authentication failed")

@@ -100,6 +100,10 @@ func (s *session) connect(ctx context.Context) error {
 	try, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	conn, err := pgconn.ConnectConfig(try, conf)
+	var refusal *pgconn.PgError
+	if conf.Password == "" && errors.As(err, &refusal) && refusal.Code == "28P01" && refusal.Hint == "" {
+		refusal.Hint = "no password was given: set PGPASSWORD or PGPASSFILE, or let --password ask for it; -U names another user"
+	}
 	if err != nil {
 		return err
 	}

@@ -198,3 +198,22 @@ func TestRolesAndStates(t *testing.T) {
 	w.run("", "dsn", "-r", "standby-leader").want(t, 0, "host=10.0.0.1 port=5432\n", "")
 	w.run("", "dsn", "-r", "primary").want(t, 1, "", "Error: Can not find a suitable member")
 }
+
+// TestNarrowerScreen: the lag of what was received goes when a long state or
+// address needs the room.
+func TestNarrowerScreen(t *testing.T) {
+	d := many(2)
+	d.Members[1].State = "in archive recovery"
+	got := rendered(t, d, listOptions{narrow: true, screen: &Screen{Columns: 80, Lines: 24}})
+	want := `+ Cluster: x (1) -------+---------+---------------------+----+--------+
+| Member     | Host     | Role    | State               | TL | Replay |
++------------+----------+---------+---------------------+----+--------+
+| member-000 | 10.0.0.0 | Leader  | running             |  1 |        |
+| member-001 | 10.0.0.1 | Replica | in archive recovery |  1 |      0 |
++------------+----------+---------+---------------------+----+--------+
+ Replay is a lag in MiB; -e shows all
+`
+	if got != want {
+		t.Errorf("got\n%s", got)
+	}
+}

@@ -37,6 +37,10 @@ func DynamicKeys() []Key {
 		if strings.HasPrefix(k.Path, "postgresql.parameters") {
 			out[i].Effect = "at once, or restart of PostgreSQL"
 		}
+		if k.Path == "ttl" {
+			// The keys of a session cannot move to another: see lease.Options.TTL.
+			out[i].Effect = "the next leader's lease; a lease that is held keeps its length"
+		}
 		if refusedKeys()[k.Path] {
 			out[i].State = "refused when it asks for something: not supported yet"
 		}

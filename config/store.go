@@ -357,7 +357,7 @@ func (r *report) checkEmbedded(path string, d reader, e *Embedded) {
 	}
 	for _, m := range append(e.Members(), Partner{Peer: e.ListenPeer, Client: e.ListenClient}) {
 		if !loopback(m.Peer) || !loopback(m.Client) {
-			r.warn(WarnPlaintext, path, d.n, "WARNING: the store is reachable over the network without TLS: whoever can connect "+
+			r.warn(WarnPlaintext, path, d.n, "the store is reachable over the network without TLS: whoever can connect "+
 				"can write the leader key and so owns the cluster; give embedded.cacert, cert and key")
 			return
 		}

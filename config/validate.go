@@ -81,7 +81,11 @@ func (r *report) strict(f *File) {
 	root := reader{f.Raw.root}
 	for _, path := range []string{"restapi.listen", "restapi.connect_address", "postgresql.listen", "postgresql.connect_address",
 		"postgresql.authentication.superuser.username", "postgresql.authentication.replication.username"} {
-		r.require(f, path, root.text(path, ""), "a value")
+		remedy := "a value"
+		if strings.HasSuffix(path, ".connect_address") {
+			remedy = "the address at which other members reach it"
+		}
+		r.require(f, path, root.text(path, ""), remedy)
 	}
 	for _, path := range []string{"restapi.connect_address", "postgresql.connect_address"} {
 		n := root.n.get(path)

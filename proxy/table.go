@@ -101,7 +101,7 @@ func (t *table) setView(ctx context.Context, wg *sync.WaitGroup, v cluster.View)
 		if t.leader == nil || t.leader.backend.Member != now {
 			delete(t.words, now)
 		}
-		t.log.Info("the leader key changed hands", "from", before, "member", now)
+		t.log.Info("the leader key changed hands", "from", before, "to", now)
 	}
 	t.reconcile(ctx, wg)
 	t.refresh()
@@ -116,13 +116,13 @@ func (t *table) setView(ctx context.Context, wg *sync.WaitGroup, v cluster.View)
 func (t *table) setWord(member string, w route.Word, err error) {
 	if err != nil {
 		if t.failures[member] == "" {
-			t.log.Warn("a member does not answer", "member", member, "error", err)
+			t.log.Warn("a member does not answer", "asked", member, "error", err)
 		}
 		t.failures[member] = err.Error()
 		return
 	}
 	if t.failures[member] != "" {
-		t.log.Info("a member answers again", "member", member)
+		t.log.Info("a member answers again", "asked", member)
 		delete(t.failures, member)
 	}
 	before, old := t.leader, t.words[member]
@@ -179,13 +179,13 @@ func (t *table) refreshLeader() {
 	}
 	if c := route.Pick(t.query(route.Policy{Access: route.ReadWrite})); c.OK {
 		t.leader = newGate(c.Backend, t.clock, c.Until, t.servedBy(c.Backend.Member))
-		t.log.Info("a primary is served", "member", c.Backend.Member, "address", c.Backend.Addr, "why", c.Why)
+		t.log.Info("a primary is served", "primary", c.Backend.Member, "address", c.Backend.Addr, "why", c.Why)
 	}
 }
 
 func (t *table) shutLeader(format string, args ...any) {
 	t.leader.close(format, args...)
-	t.log.Warn("the sessions to the former primary end", "member", t.leader.backend.Member,
+	t.log.Warn("the sessions to the former primary end", "primary", t.leader.backend.Member,
 		"sessions", t.leader.sessions.Load(), "why", context.Cause(t.leader.ctx))
 	t.leader = nil
 }
@@ -298,7 +298,7 @@ func (t *table) refused(member string, err error) {
 	defer t.mu.Unlock()
 	now := t.clock.Now()
 	if now.Sub(t.down[member]) > complainAgain {
-		t.log.Warn("a backend does not accept connections", "member", member, "error", err)
+		t.log.Warn("a backend does not accept connections", "backend", member, "error", err)
 	}
 	t.down[member] = now.Add(downFor)
 }

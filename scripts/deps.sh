@@ -11,17 +11,20 @@ have_postgres() {
 }
 
 want=()
-have_postgres || want+=(postgresql postgresql-client)
+have_postgres || want+=(postgresql)
+command -v psql >/dev/null || want+=(postgresql-client)
+# The distribution starts what it installs, and again at every boot: etcd would
+# take port 2379, which is a store's here. Only the programs are wanted.
+services=()
 if [ "$what" = test ]; then
-	[ -x /usr/bin/etcd ] || want+=(etcd-server)
+	[ -x /usr/bin/etcd ] || { want+=(etcd-server); services+=(etcd); }
 	command -v etcdctl >/dev/null || want+=(etcd-client)
 	command -v nft >/dev/null || want+=(nftables)
 	[ -e /usr/share/java/zookeeper.jar ] || want+=(zookeeper)
-	[ -x /usr/sbin/haproxy ] || want+=(haproxy)
+	[ -x /usr/sbin/haproxy ] || { want+=(haproxy); services+=(haproxy); }
 	command -v java >/dev/null || want+=(default-jre-headless)
 	command -v gcc >/dev/null || want+=(gcc libc6-dev)
 	command -v ip >/dev/null || want+=(iproute2)
-	command -v psql >/dev/null || want+=(postgresql-client)
 	# What Debian's patronictl needs: the package itself is only unpacked, below.
 	[ -x "$patroni/usr/bin/patronictl" ] || want+=(python3-cdiff python3-click python3-dateutil python3-pkg-resources
 		python3-prettytable python3-psutil python3-psycopg2 python3-urllib3 python3-yaml python3-etcd python3-kazoo)
@@ -49,6 +52,12 @@ if ! have_postgres; then
 	[ -e /etc/postgresql-common/createcluster.conf ] ||
 		echo "create_main_cluster = false" | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
 fi
+policy=/usr/sbin/policy-rc.d # is asked before a package starts a service
+if [ ${#services[@]} -gt 0 ] && ! [ -e "$policy" ]; then
+	trap '"${as_root[@]}" rm -f "$policy"' EXIT
+	printf '#!/bin/sh\ncase "$*" in *etcd*|*haproxy*) exit 101 ;; esac\n' | "${as_root[@]}" tee "$policy" >/dev/null
+	"${as_root[@]}" chmod 755 "$policy"
+fi
 echo "Installing: ${want[*]}"
 log=$(mktemp)
 if ! { "${as_root[@]}" apt-get update &&
@@ -58,6 +67,9 @@ if ! { "${as_root[@]}" apt-get update &&
 	exit 1
 fi
 rm -f "$log"
+if [ ${#services[@]} -gt 0 ] && command -v systemctl >/dev/null; then
+	"${as_root[@]}" systemctl disable "${services[@]}" >/dev/null 2>&1 || true
+fi
 
 # Installing Debian's patroni would enable its service and put files into /etc
 # that a later `patroni` would start from. The tests want its patronictl only, so

@@ -10,9 +10,20 @@ import (
 
 // told is what is known of a member, and what of it was said.
 type told struct {
-	words string // now
-	since time.Time
-	said  string
+	words  string // now
+	since  time.Time
+	said   string
+	server string // when its server was started
+}
+
+// startedAnew: the server is another one than when it was last seen.
+func (t *told) startedAnew(s sight) bool {
+	if !s.ok || s.doc.PostmasterStart == "" {
+		return false
+	}
+	before := t.server
+	t.server = s.doc.PostmasterStart
+	return before != "" && before != t.server
 }
 
 const (
@@ -36,6 +47,10 @@ func (r *runner) tell() {
 		w, steady := words(r.seen[i], t.words)
 		if w != t.words {
 			t.words, t.since = w, time.Now()
+		}
+		anew := t.startedAnew(r.seen[i])
+		if anew && w == t.said && r.ready { // quicker than two looks
+			r.screen.say("%s %s; its server was started again", m.name, w)
 		}
 		if w != t.said && w != starting && (steady || time.Since(t.since) > transient) {
 			t.said = w

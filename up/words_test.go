@@ -36,6 +36,23 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// TestStartedAnew: what lies between two looks is noticed by the time of the start.
+func TestStartedAnew(t *testing.T) {
+	at := func(start string) sight { return sight{ok: true, doc: api.StatusDoc{PostmasterStart: start}} }
+	var m told
+	for i, c := range []struct {
+		s    sight
+		want bool
+	}{
+		{sight{}, false}, {at(""), false}, {at("10:00"), false}, {at("10:00"), false}, {at("10:05"), true},
+		{at("10:05"), false}, {at(""), false}, {sight{}, false}, {at("10:05"), false}, {at("10:06"), true},
+	} {
+		if got := m.startedAnew(c.s); got != c.want {
+			t.Errorf("look %d: %v", i, got)
+		}
+	}
+}
+
 func TestWhole(t *testing.T) {
 	lead := sight{ok: true, doc: api.StatusDoc{State: "running", Role: "primary", Matriarch: &api.MatriarchDoc{LeaseRemainingMs: 1}}}
 	follow := sight{ok: true, doc: api.StatusDoc{State: "running", Role: "replica", ReplState: "streaming"}}

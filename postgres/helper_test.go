@@ -307,3 +307,16 @@ func (l *lockedLog) String() string {
 	defer l.mu.Unlock()
 	return l.text.String()
 }
+
+// hangArchiver lets the archive commands of a server hang until the returned
+// function is called, or the lab is removed: none outlives the test.
+func (l *lab) hangArchiver(s *Server) (release func()) {
+	l.t.Helper()
+	hang := filepath.Join(l.dir, "hang-"+s.opt.Name)
+	must(l.t, os.WriteFile(hang, nil, 0o644))
+	cfg := testConfig(l.dir)
+	cfg.Parameters = append(cfg.Parameters, Param{Name: "archive_mode", Value: "on"},
+		Param{Name: "archive_command", Value: "while [ -e " + hang + " ]; do sleep 0.05; done"})
+	s.SetConfig(cfg)
+	return func() { must(l.t, os.Remove(hang)) }
+}

@@ -48,13 +48,8 @@ func TestControlKeyOfAFileJustWritten(t *testing.T) {
 // also for an agent that began afterwards.
 func TestStopBegunByAnother(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
-	release := filepath.Join(l.dir, "release")
-	t.Cleanup(func() { _ = os.WriteFile(release, nil, 0o644) }) // ends what was left of the commands
 	a := l.primary(ctx, "a")
-	cfg := testConfig(l.dir)
-	cfg.Parameters = append(cfg.Parameters, Param{Name: "archive_mode", Value: "on"},
-		Param{Name: "archive_command", Value: "while [ ! -e " + release + " ]; do sleep 0.05; done"})
-	a.SetConfig(cfg)
+	release := l.hangArchiver(a)
 	must(t, restart(ctx, a))
 	a.sql(t, ctx, "CREATE TABLE t (i int); SELECT pg_switch_wal()")
 	a.Observe(ctx) // its connection is open, as an agent's is
@@ -83,12 +78,12 @@ func TestStopBegunByAnother(t *testing.T) {
 	other, err := New(a.opt)
 	must(t, err)
 	defer other.Close()
-	other.SetConfig(cfg)
+	other.SetConfig(a.config())
 	for _, s := range []*Server{a, other} {
 		if f := s.Observe(ctx); f.Process != ProcStopping || f.Role != RolePrimary || !f.ShutDown || !f.Position.Known() {
 			t.Errorf("%s %s at %s, shut down %v", f.Process, f.Role, f.Position, f.ShutDown)
 		}
 	}
-	must(t, os.WriteFile(release, nil, 0o644))
+	release()
 	must(t, <-ended)
 }

@@ -76,7 +76,7 @@ func checkLost(t *testing.T, s *Server, commits int) {
 			segments++
 		}
 	}
-	text, err := readPrivate(filepath.Join(filepath.Dir(files[0]), LostReport))
+	text, err := s.readPrivate(filepath.Join(filepath.Dir(files[0]), LostReport))
 	must(t, err)
 	if segments == 0 || strings.Count(text, "xid ") != commits || strings.Contains(text, "not complete") {
 		t.Errorf("%d segments saved of %q; report:\n%s", segments, files, text)
@@ -166,11 +166,7 @@ func TestShutDownWhileTheArchiverHangs(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
 	a := l.primary(ctx, "a")
 	b := l.replica(ctx, "b", a)
-	release := filepath.Join(l.dir, "release")
-	cfg := testConfig(l.dir)
-	cfg.Parameters = append(cfg.Parameters, Param{Name: "archive_mode", Value: "on"},
-		Param{Name: "archive_command", Value: "while [ ! -e " + release + " ]; do sleep 0.05; done"})
-	a.SetConfig(cfg)
+	release := l.hangArchiver(a)
 	must(t, restart(ctx, a))
 	l.caughtUp(ctx, b, a)
 
@@ -198,7 +194,7 @@ func TestShutDownWhileTheArchiverHangs(t *testing.T) {
 		t.Fatalf("the stop did not wait for the archiver: %+v", r)
 	default:
 	}
-	must(t, os.WriteFile(release, nil, 0o644))
+	release()
 	r := <-done
 	must(t, failed)
 	if !r.Clean || r.Position != f.Position || len(r.Confirmed) != 1 {

@@ -62,12 +62,7 @@ func TestBootstrapRolesAndSecrets(t *testing.T) {
 func TestBootstrapWithAHungArchiver(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
 	s := l.server("n1")
-	release := filepath.Join(l.dir, "release")
-	cfg := testConfig(l.dir)
-	cfg.Parameters = append(cfg.Parameters, Param{Name: "archive_mode", Value: "on"},
-		Param{Name: "archive_command", Value: "while [ ! -e " + release + " ]; do sleep 0.05; done"})
-	s.SetConfig(cfg)
-	t.Cleanup(func() { _ = os.WriteFile(release, nil, 0o644) }) // ends what was left of the commands
+	l.hangArchiver(s)
 	must(t, s.Bootstrap(ctx, BootstrapOptions{}))
 	must(t, s.AcceptBootstrap())
 	must(t, s.StartPrimary(ctx, 0))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/postgres/control"
@@ -239,6 +240,9 @@ func (s *Server) waitReady(ctx context.Context, p *postmaster.Process, timeout t
 
 // startFailed remembers why a start failed, for the facts.
 func (s *Server) startFailed(why string) error {
+	if strings.Contains(why, "could not load ") && strings.Contains(why, "pg_hba.conf") {
+		s.startRefusedRules(why)
+	}
 	why = s.advised(why)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,7 +282,7 @@ func (s *Server) openLog() (*os.File, int64, error) {
 			return nil, 0, err
 		}
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600) // a link could lead to a file of root's
 	if err != nil {
 		return nil, 0, err
 	}

@@ -15,18 +15,17 @@ import (
 // function is called.
 func hungArchiver(t *testing.T) (c *lab.Cluster, lead *lab.Member, release func()) {
 	file := filepath.Join(os.TempDir(), fmt.Sprintf("matriarch-archiver-%d-%s", os.Getpid(), t.Name())) // in sight of the server's user
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { os.Remove(file) })
 	c = lab.NewCluster(t, lab.Options{Store: lab.Etcd, Members: 2, Timing: [3]int{20, 1, 3},
-		PgParams: "    archive_mode: 'on'\n    archive_command: 'while [ ! -e " + file + " ]; do sleep 0.1; done'\n"})
+		PgParams: "    archive_mode: 'on'\n    archive_command: 'while [ -e " + file + " ]; do sleep 0.1; done'\n"})
 	c.WaitStore(20 * time.Second)
 	c.StartAll()
 	lead = c.WaitHealthy(60 * time.Second)
 	lab.MustSQL(t, lead.DSN(), "CREATE TABLE before AS SELECT 1 AS i")
-	return c, lead, func() {
-		if err := os.WriteFile(file, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return c, lead, func() { os.Remove(file) }
 }
 
 // TestHungArchiver: a clean shutdown waits for the archiver, for ever if that

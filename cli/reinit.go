@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"strings"
 	"sync"
 
@@ -49,11 +48,7 @@ func (a *app) reinit(c *cobra.Command, names []string, o reinit) error {
 	if err := t.sure("reinitialize", ""); err != nil {
 		return err
 	}
-	// How each was before tells afterwards whether its server is another one.
-	before := each(t.members, func(m api.MemberDoc) string {
-		st, _ := t.x.rest.Status(c.Context(), client.Base(m.APIURL))
-		return st.PostmasterStart
-	})
+	before := each(t.members, func(m api.MemberDoc) waitingFor { return t.beforeReinit(m) })
 	var end outcome
 	var waiting []waitingFor
 	for i, an := range t.askReinit(client.Reinitialize{Force: o.force, FromLeader: o.fromLeader}) {
@@ -68,12 +63,12 @@ func (a *app) reinit(c *cobra.Command, names []string, o reinit) error {
 			continue
 		}
 		say(c, "Success: reinitialize for member %s", an.member.Name)
-		waiting = append(waiting, waitingFor{an.member, before[i]})
+		waiting = append(waiting, before[i])
 	}
 	switch {
 	case len(waiting) == 0:
 	case o.wait:
-		end.running = t.awaitReinit(waiting)
+		t.awaitReinit(waiting, &end)
 	case !a.opts.Patronictl:
 		warn(c, "It goes on in the background; %s", a.howToFollow())
 	}
@@ -98,53 +93,6 @@ func (t *acting) insist(an answer, o reinit) (answer, error) {
 	}
 	an.reply, an.err = t.x.rest.Reinitialize(t.cmd.Context(), client.Base(an.member.APIURL), client.Reinitialize{Force: true, FromLeader: o.fromLeader})
 	return an, nil
-}
-
-// waitingFor is a member whose copy is awaited, and when its server had been
-// started before.
-type waitingFor struct {
-	member  api.MemberDoc
-	started string
-}
-
-// awaitReinit watches all members at once and returns how many are not done.
-func (t *acting) awaitReinit(waiting []waitingFor) int {
-	var names []api.MemberDoc
-	for _, w := range waiting {
-		names = append(names, w.member)
-	}
-	say(t.cmd, "Waiting for reinitialize to complete on: %s", listed(names))
-	out := &linewise{cmd: t.cmd}
-	running := 0
-	for _, ok := range each(waiting, func(w waitingFor) bool { return t.awaitOne(t.cmd.Context(), w, out) }) {
-		if !ok {
-			running++
-		}
-	}
-	return running
-}
-
-// awaitOne watches one member until its server is another one than before, and
-// runs.
-func (t *acting) awaitOne(ctx context.Context, w waitingFor, out *linewise) bool {
-	copying := false
-	f := &following{app: t.app, client: t.x.rest, name: w.member.Name, base: client.Base(w.member.APIURL),
-		quiet: t.app.opts.Patronictl, out: out,
-		judge: func(st api.StatusDoc) fate {
-			copying = copying || st.State != "running"
-			if st.State == "running" && st.PostmasterStart != "" && st.PostmasterStart != w.started ||
-				st.State == "running" && copying && w.started == "" {
-				return settled
-			}
-			return unsettled
-		}}
-	end, why := f.until(ctx)
-	if end == settled {
-		out.say("Reinitialize is completed on: %s", w.member.Name)
-		return true
-	}
-	out.say("Reinitialize of member %s still running: %s; %s", w.member.Name, why, t.app.howToFollow())
-	return false
 }
 
 // linewise lets several goroutines tell what they see, a line at a time.

@@ -17,6 +17,10 @@ type Reiniting struct {
 	Copied bool `json:"copied,omitempty"`
 }
 
+// ReinitStarted answers who asked for a reinitialization, when it begins. How it
+// ended is a second Reply to the same request.
+const ReinitStarted = "reinitialize started"
+
 // UnderWay: it was begun and is not over.
 func (r Reiniting) UnderWay() bool { return !r.Begun.IsZero() }
 
@@ -79,7 +83,7 @@ func (t *turn) reinitialize() bool {
 			t.endRestart(Failed, "restart failed: the member is reinitialized instead")
 		}
 		t.m.Reinit = Reiniting{ID: req.ID, FromLeader: req.FromLeader, Begun: t.o.Now, Seq: t.o.Task.Last.Seq}
-		t.reply(req.ID, Done, "reinitialize started")
+		t.reply(req.ID, Done, ReinitStarted)
 	}
 	if t.m.Reinit.Copied {
 		if !t.stopped() || !t.usable() {

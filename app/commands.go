@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/matriarch-ha/matriarch/cli"
 	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/logging"
@@ -45,11 +46,11 @@ func report(w io.Writer, command string, err error) int {
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {
 		if text := err.Error(); text != "" {
-			fmt.Fprintln(w, text)
+			fmt.Fprintln(w, cli.Harmless(text))
 		}
 		return coded.ExitCode()
 	}
-	fmt.Fprintln(w, "Error: "+err.Error())
+	fmt.Fprintln(w, "Error: "+cli.Harmless(err.Error()))
 	if wrongUsage(err) {
 		fmt.Fprintf(w, "Try '%s --help' for help.\n", command)
 		return 2

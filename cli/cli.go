@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -195,10 +196,25 @@ func (a *app) examples(lines ...string) string {
 // now stamps a line of progress as the reference does.
 func (a *app) now() string { return a.opts.Now().Format("2006-01-02 15:04:05.00000") }
 
+// say tells a person a line; what is filled in may come from a stranger.
 func say(c *cobra.Command, format string, values ...any) {
-	fmt.Fprintf(c.OutOrStdout(), format+"\n", values...)
+	fmt.Fprintf(c.OutOrStdout(), format+"\n", harmlessly(values)...)
 }
 
 func warn(c *cobra.Command, format string, values ...any) {
-	fmt.Fprintf(c.ErrOrStderr(), format+"\n", values...)
+	fmt.Fprintf(c.ErrOrStderr(), format+"\n", harmlessly(values)...)
+}
+
+// harmlessly makes texts and errors harmless.
+func harmlessly(values []any) []any {
+	out := slices.Clone(values)
+	for i, v := range out {
+		switch v := v.(type) {
+		case string:
+			out[i] = Harmless(v)
+		case error:
+			out[i] = Harmless(v.Error())
+		}
+	}
+	return out
 }

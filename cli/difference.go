@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -28,8 +29,8 @@ func (a *app) showDifference(c *cobra.Command, before, after string) error {
 	if s != nil && strings.Count(diff, "\n") >= s.Lines-2 && a.page(c, diff) {
 		return nil
 	}
-	say(c, "%s", diff)
-	return nil
+	_, err = fmt.Fprintln(c.OutOrStdout(), diff)
+	return err
 }
 
 func paintedDifference(diff string) string {

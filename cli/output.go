@@ -55,6 +55,7 @@ func tsv(columns []column, rows [][]string) string {
 	b.WriteByte('\n')
 	for _, r := range rows {
 		for i, cell := range r {
+			cell = Harmless(cell)
 			if i > 0 {
 				b.WriteByte('\t')
 			}

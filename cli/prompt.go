@@ -28,7 +28,7 @@ func newPrompter(c *cobra.Command) *prompter {
 // ask returns the answer, or the default for an empty one. The end of the input
 // means that nobody is there: the command is aborted.
 func (p *prompter) ask(question, fallback string) (string, error) {
-	fmt.Fprintf(p.out, "%s [%s]: ", question, fallback)
+	fmt.Fprintf(p.out, "%s [%s]: ", Harmless(question), Harmless(fallback))
 	line, err := p.line()
 	if err == nil && line == "" {
 		return fallback, nil
@@ -39,7 +39,7 @@ func (p *prompter) ask(question, fallback string) (string, error) {
 // require asks until there is an answer.
 func (p *prompter) require(question string) (string, error) {
 	for {
-		fmt.Fprintf(p.out, "%s: ", question)
+		fmt.Fprintf(p.out, "%s: ", Harmless(question))
 		line, err := p.line()
 		if err != nil || line != "" {
 			return line, err
@@ -88,7 +88,7 @@ func Confirm(c *cobra.Command, question string) (bool, error) {
 // confirm asks a question that wants yes or no; no is the default.
 func (p *prompter) confirm(question string) (bool, error) {
 	for {
-		fmt.Fprintf(p.out, "%s [y/N]: ", question)
+		fmt.Fprintf(p.out, "%s [y/N]: ", Harmless(question))
 		line, err := p.line()
 		if err != nil {
 			return false, err

@@ -116,10 +116,16 @@ func displayWidth(text string) int {
 	return n
 }
 
-// harmless replaces what a terminal would obey instead of showing it.
+// harmless is Harmless for a cell of a table, where a tab has no place.
 func harmless(text string) string {
+	return strings.ReplaceAll(Harmless(text), "\t", string(unicode.ReplacementChar))
+}
+
+// Harmless replaces what a terminal would obey instead of showing it. Lines and
+// tabs stay.
+func Harmless(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return unicode.ReplacementChar
 		}
 		return r

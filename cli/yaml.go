@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/goccy/go-yaml"
 
@@ -128,16 +129,29 @@ func yamlString(s string) string {
 	switch {
 	case s == "":
 		return "''"
-	case strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f || r == 0x85 || r == 0xfeff }):
+	case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == 0xfeff }):
 		text, err := json.Marshal(s)
 		if err != nil { // a string always encodes
 			panic(err)
 		}
-		return string(text)
+		return escaped(string(text))
 	case looksOther(s) || !plain(s):
 		return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 	}
 	return s
+}
+
+// escaped writes the control characters that JSON leaves as they are.
+func escaped(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsControl(r) {
+			fmt.Fprintf(&b, "\\u%04x", r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // plain reports whether s can stand without quotes.

@@ -80,7 +80,7 @@ func (o *Object) UnmarshalJSON(text []byte) error {
 	case Object:
 		*o = v
 	default:
-		return fmt.Errorf("want a JSON object, got %s", text)
+		return errors.New("want a JSON object") // not its text, which may be long and is a stranger's
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/api"
 	"github.com/matriarch-ha/matriarch/client"
+	"github.com/matriarch-ha/matriarch/dcs/layout"
 )
 
 // What a person has to type, so that nothing is removed by a slip.
@@ -49,6 +50,9 @@ func (a *app) remove(c *cobra.Command, name, format string) error {
 	case err != nil:
 		return err
 	}
+	if err := x.noneBelow(c.Context()); err != nil {
+		return err
+	}
 	text, err := a.render(c, s, listOptions{format: format})
 	if err != nil {
 		return err
@@ -64,6 +68,23 @@ func (a *app) remove(c *cobra.Command, name, format string) error {
 	}
 	if !a.opts.Patronictl {
 		say(c, "Removed: the store holds nothing about cluster %s any more", name)
+	}
+	return nil
+}
+
+// noneBelow refuses a name that stands for the place of more than one cluster,
+// such as /, which is the whole namespace: all would be removed.
+func (x *access) noneBelow(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	snap, err := x.store.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("read the store: %w", err)
+	}
+	for _, kv := range snap.Keys {
+		if other, ok := layout.ClusterBelow(kv.Key); ok {
+			return fmt.Errorf("refused: below %q in the store lies another cluster, %s, which would be removed too: give the name of one cluster", x.scope, other)
+		}
 	}
 	return nil
 }

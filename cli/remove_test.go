@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs"
 )
 
 const (
@@ -62,5 +63,22 @@ func TestRemoveAsPatronictl(t *testing.T) {
 	w.exec("lab\nYes I am aware\nn1\n", "-d", "etcd3://h", "remove", "lab", "-f", "tsv").contains(t, 0, "Cluster\tMember\t")
 	if v := keys(t, server); len(v.Members) != 0 {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestRemoveMoreThanOneCluster: a name that is the beginning of other clusters'
+// paths does not take them along.
+func TestRemoveMoreThanOneCluster(t *testing.T) {
+	for key, path := range map[string]string{"batman/leader": "batman,", "batman2/members/n1": "batman2,", "a/b/config": "a/b,"} {
+		w := newWorld(t, demo())
+		server := w.stored()
+		if _, err := server.Connect().Put(t.Context(), key, "x", dcs.Always()); err != nil {
+			t.Fatal(err)
+		}
+		w.exec("lab\nYes I am aware\nn1\nYes remove it while members are alive\n", "-d", "etcd3://h", "remove", "lab").
+			contains(t, 1, "lies another cluster, "+path)
+		if v := keys(t, server); len(v.Members) != 2 || !v.Config.Present {
+			t.Fatalf("removed all the same: %+v", v)
+		}
 	}
 }

@@ -38,6 +38,27 @@ func MemberName(key string) (string, bool) {
 	return name, true
 }
 
+// ClusterBelow returns the path of another cluster that lies below this one's
+// prefix, when key is one of its keys: two scopes of which one is the beginning
+// of the other's path, or no scope at all but a namespace.
+func ClusterBelow(key string) (path string, ok bool) {
+	if _, mine := MemberName(key); mine || key == KeyOptime {
+		return "", false
+	}
+	if path, _, ok := strings.Cut(key, "/"+membersPrefix); ok && path != "" {
+		return path, true
+	}
+	at := strings.LastIndexByte(key, '/')
+	if at <= 0 {
+		return "", false
+	}
+	switch key[at+1:] {
+	case KeyInitialize, KeyConfig, KeyLeader, KeyStatus, KeyHistory, KeyFailover, KeySync:
+		return key[:at], true
+	}
+	return "", false
+}
+
 // Prefix returns where a cluster lives in a store: /namespace/scope, repeated
 // slashes collapsed, no slash at the end. An empty namespace gives /scope, as
 // it does for other programs: callers fill in DefaultNamespace themselves.

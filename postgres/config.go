@@ -336,6 +336,9 @@ func (s *Server) backupConf() {
 	}
 	for _, f := range files {
 		text, err := os.ReadFile(f)
+		if err == nil && string(text) != "" && string(text) == s.knownRules(f).unproven {
+			continue // the former copy is what a start can fall back on
+		}
 		if err == nil {
 			_, err = s.replace(s.dataPath(baseName(f)+".backup"), string(text))
 		}

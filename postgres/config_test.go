@@ -59,6 +59,51 @@ func TestRefusedRulesLeaveTheFormer(t *testing.T) {
 	}
 }
 
+// A server that was down when the configuration went wrong, and one that could
+// not be asked, start again with the lines that were last in force.
+func TestStartWithRefusedRules(t *testing.T) {
+	for _, k := range []struct {
+		name   string
+		askers string // a line that the server has in force, so that nobody can ask it
+	}{{"down", ""}, {"cannot be asked", "host all all all reject"}} {
+		t.Run(k.name, func(t *testing.T) {
+			l, ctx := newLab(t), testCtx(t)
+			a := l.primary(ctx, "a")
+			cfg := testConfig(l.dir)
+			if k.askers != "" {
+				cfg.HBA = []string{k.askers}
+				a.SetConfig(cfg)
+				_, err := a.ApplyConfig(ctx)
+				must(t, err)
+			}
+			before, err := os.ReadFile(a.hbaConf())
+			must(t, err)
+			cfg.HBA = []string{"local all all perhaps"}
+			if k.askers != "" {
+				a.SetConfig(cfg)
+				_, _ = a.ApplyConfig(ctx)
+			}
+			_, err = a.Stop(ctx, StopFast, StopOptions{EndArchiver: true})
+			must(t, err)
+			again, err := New(a.opt)
+			must(t, err)
+			defer again.Close()
+			again.SetConfig(cfg)
+			if err := again.StartPrimary(ctx, 0); err == nil || !strings.Contains(err.Error(), "pg_hba.conf") {
+				t.Fatalf("the first start: %v", err)
+			}
+			must(t, again.StartPrimary(ctx, 0))
+			if now, _ := os.ReadFile(a.hbaConf()); string(now) != string(before) {
+				t.Errorf("pg_hba.conf became\n%s", now)
+			}
+			var refused *RefusedRules
+			if _, err := again.ApplyConfig(ctx); !errors.As(err, &refused) {
+				t.Errorf("not reported: %v", err)
+			}
+		})
+	}
+}
+
 // New credentials reach the connection string of a running standby, and a
 // reload is done even when no file differs.
 func TestSetRoles(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/matriarch-ha/matriarch/postgres/conf"
 	"github.com/matriarch-ha/matriarch/postgres/probe"
 )
 
@@ -11,7 +12,10 @@ import (
 type ruleFile struct {
 	good    string // the text that the server last found right
 	refused string // the text that it refused
-	why     string
+	// unproven is a text that was written while the server ran and could not be
+	// asked.
+	unproven string
+	why      string
 }
 
 // RefusedRules says that the server cannot read the configured lines of
@@ -40,6 +44,11 @@ func (s *Server) writeRules(ctx context.Context, path, text string) (bool, error
 	bad, asked := s.ruleErrors(ctx, path)
 	switch {
 	case !asked: // nobody to ask: a start will tell
+		unproven := ""
+		if s.process() != nil {
+			unproven = text
+		}
+		s.noteRules(path, ruleFile{unproven: unproven})
 	case len(bad) == 0:
 		s.noteRules(path, ruleFile{good: text})
 	default:
@@ -68,6 +77,27 @@ func (s *Server) restoreRules(ctx context.Context, path, old string, had bool) e
 	}
 	_, err = s.replace(path, copied)
 	return err
+}
+
+// startRefusedRules puts back the lines of pg_hba.conf that were last in force,
+// when the server did not start for the configured ones: it would never again,
+// and the next start is soon. What somebody wrote by hand is left alone.
+func (s *Server) startRefusedRules(why string) {
+	path := s.hbaConf()
+	text, err := readPrivate(path)
+	if err != nil || text != conf.RenderLines(s.config().HBA) {
+		return
+	}
+	former, err := readPrivate(s.dataPath(baseName(path) + ".backup"))
+	if err != nil || former == text {
+		return
+	}
+	if _, err := s.replace(path, former); err != nil {
+		s.log.Error("the former access rules could not be put back", "file", path, "error", err)
+		return
+	}
+	s.noteRules(path, ruleFile{refused: text, why: why})
+	s.log.Error("the server does not start with the configured access rules; the former ones are put back", "file", path, "reason", why)
 }
 
 func (s *Server) knownRules(path string) ruleFile {

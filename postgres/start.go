@@ -239,6 +239,9 @@ func (s *Server) waitReady(ctx context.Context, p *postmaster.Process, timeout t
 
 // startFailed remembers why a start failed, for the facts.
 func (s *Server) startFailed(why string) error {
+	if strings.Contains(why, "could not load ") && strings.Contains(why, "pg_hba.conf") {
+		s.startRefusedRules(why)
+	}
 	why = s.advised(why)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -281,4 +282,20 @@ func TestReinitializeByForce(t *testing.T) {
 		}
 		r.until("the copy", func() bool { return r.pg.called("clone") == 1 })
 	})
+}
+
+// TestStateFollowsNoLink: the state directory belongs to the server's user, who
+// must not lead an agent that runs as root to another file.
+func TestStateFollowsNoLink(t *testing.T) {
+	dir := t.TempDir()
+	other, path := filepath.Join(dir, "other"), filepath.Join(dir, "scheduled_restart.json")
+	if err := errors.Join(os.WriteFile(other, []byte("kept"), 0o600), os.Symlink(other, path+".tmp")); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeState(path, 1); err == nil {
+		t.Error("written through a link")
+	}
+	if text, _ := os.ReadFile(other); string(text) != "kept" {
+		t.Errorf("the other file holds %q", text)
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // Files are named after the first record in them, so that no rename is ever
@@ -116,7 +117,7 @@ func (w *writer) write(l line) error {
 // the limit. Every start of the agent begins a new file, so a line truncated by
 // a crash never has another appended to it.
 func (w *writer) begin(seq uint64) error {
-	f, err := os.OpenFile(filepath.Join(w.opts.Dir, fileName(seq)), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(filepath.Join(w.opts.Dir, fileName(seq)), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ const claimWord = "bootstrap under the claim "
 
 // bootstrapClaim is the claim of the unfinished bootstrap, if there is one.
 func (s *Server) bootstrapClaim() string {
-	text, err := readPrivate(s.bootstrapMark())
+	text, err := s.readPrivate(s.bootstrapMark())
 	claim, ok := strings.CutPrefix(strings.TrimSpace(text), claimWord)
 	if err != nil || !ok {
 		return ""
@@ -190,7 +190,7 @@ func (s *Server) appendHBA(lines []string) error {
 		return nil
 	}
 	path := s.dataPath("pg_hba.conf")
-	text, err := readPrivate(path)
+	text, err := s.readPrivate(path)
 	if err != nil {
 		return err
 	}

@@ -266,7 +266,7 @@ func (s *Server) ensureBase() error {
 	if s.config().CustomConf != "" || exists(s.baseConf()) {
 		return nil
 	}
-	text, err := readPrivate(s.mainConf())
+	text, err := s.readPrivate(s.mainConf())
 	if err == nil && !conf.Generated(text) {
 		return os.Rename(s.mainConf(), s.baseConf())
 	}
@@ -282,7 +282,7 @@ func (s *Server) recreate(path, original string) error {
 		return nil
 	}
 	for _, from := range []string{s.dataPath(baseName(path) + ".backup"), s.dataPath(original)} {
-		text, err := readPrivate(from)
+		text, err := s.readPrivate(from)
 		if err == nil && (from != s.dataPath(original) || !conf.Generated(text)) {
 			_, err = s.replace(path, text)
 			return err
@@ -335,12 +335,12 @@ func (s *Server) backupConf() {
 		files = append(files, s.baseConf())
 	}
 	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err == nil && string(text) != "" && string(text) == s.knownRules(f).unproven {
+		text, err := s.readPrivate(f)
+		if err == nil && text != "" && text == s.knownRules(f).unproven {
 			continue // the former copy is what a start can fall back on
 		}
 		if err == nil {
-			_, err = s.replace(s.dataPath(baseName(f)+".backup"), string(text))
+			_, err = s.replace(s.dataPath(baseName(f)+".backup"), text)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.log.Warn("configuration file not backed up", "file", f, "error", err)

@@ -191,3 +191,32 @@ func TestModesFollowTheDataDirectory(t *testing.T) {
 		}
 	}
 }
+
+// The directories of the server's files belong to its user, who must not lead an
+// agent that runs as root to other files by links.
+func TestLinksLeadNowhere(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	if !a.user.Drop {
+		t.Skip("only root has rights that the user lacks")
+	}
+	other := filepath.Join(l.dir, "other")
+	must(t, os.WriteFile(other, []byte("root's"), 0o600))
+	must(t, os.Remove(a.baseConf()))
+	must(t, os.Symlink(other, a.baseConf()))
+	a.backupConf()
+	if text, _ := os.ReadFile(a.dataPath(baseName(a.baseConf()) + ".backup")); strings.Contains(string(text), "root's") {
+		t.Error("a file of root's was copied for the server's user")
+	}
+	_, err := a.Stop(ctx, StopFast, StopOptions{EndArchiver: true})
+	must(t, err)
+	must(t, os.Remove(a.baseConf()))
+	must(t, os.Remove(a.opt.ServerLog))
+	must(t, os.Symlink(other, a.opt.ServerLog))
+	if err := a.StartPrimary(ctx, 0); err == nil {
+		t.Error("the server's messages go to a file of root's")
+	}
+	if text, _ := os.ReadFile(other); string(text) != "root's" {
+		t.Errorf("the other file holds %q", text)
+	}
+}

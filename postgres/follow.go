@@ -104,7 +104,7 @@ func (s *Server) passfile(t conf.Target) (string, error) {
 		return "", err
 	}
 	text := conf.PgPass(t.Host, t.Port, c.Username, c.Password)
-	if old, err := readPrivate(path); err == nil && old == text {
+	if old, err := s.readPrivate(path); err == nil && old == text {
 		return path, nil
 	}
 	return path, s.user.WriteFile(path, []byte(text), 0o600)

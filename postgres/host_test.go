@@ -36,7 +36,7 @@ func TestPeerAuthenticationOnTheSocket(t *testing.T) {
 func TestStaleLockFileOfALivingStranger(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
 	a := l.primary(ctx, "a")
-	text, err := readPrivate(a.dataPath("postmaster.pid"))
+	text, err := a.readPrivate(a.dataPath("postmaster.pid"))
 	must(t, err)
 	a.crash(t, ctx)
 	stranger := a.user.Command(ctx, nil, "/bin/sleep", "60")
@@ -162,10 +162,10 @@ func TestConfigDirElsewhere(t *testing.T) {
 	must(t, b.Clone(ctx, a.source(), nil))
 	must(t, b.StartStandby(ctx, a.upstream(), true))
 	l.caughtUp(ctx, b, a)
-	if text, _ := readPrivate(b.hbaConf()); !strings.Contains(text, testHBA[0]) {
+	if text, _ := b.readPrivate(b.hbaConf()); !strings.Contains(text, testHBA[0]) {
 		t.Errorf("pg_hba.conf of the clone:\n%s", text)
 	}
-	if text, _ := readPrivate(b.baseConf()); !strings.Contains(text, "lc_messages") {
+	if text, _ := b.readPrivate(b.baseConf()); !strings.Contains(text, "lc_messages") {
 		t.Error("the clone has no base configuration")
 	}
 }

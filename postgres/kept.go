@@ -21,7 +21,7 @@ func (s *Server) KeepDynamic(json string) error {
 
 // KeptDynamic returns what KeepDynamic kept, "" when there is nothing.
 func (s *Server) KeptDynamic() (string, error) {
-	text, err := readPrivate(s.dataPath(keptName))
+	text, err := s.readPrivate(s.dataPath(keptName))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}

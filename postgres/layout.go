@@ -95,8 +95,8 @@ func (s *Server) MarkStandby() error {
 	return s.user.WriteFile(s.standbySignal(), nil, s.fileMode(s.standbySignal()))
 }
 
-// readPrivate reads a small file as text.
-func readPrivate(path string) (string, error) {
-	text, err := os.ReadFile(path)
+// readPrivate reads a small file of the server's user as text.
+func (s *Server) readPrivate(path string) (string, error) {
+	text, err := s.user.ReadFile(path)
 	return string(text), err
 }

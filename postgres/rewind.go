@@ -195,10 +195,10 @@ func (s *Server) keepConf() map[string]string {
 	kept := map[string]string{}
 	for _, name := range []string{"postgresql.auto.conf", s.opt.ConfigBaseName + ".conf", s.baseName(), "pg_hba.conf", "pg_ident.conf"} {
 		saved := s.statePath("before-rewind." + name)
-		text, err := readPrivate(s.dataPath(name))
+		text, err := s.readPrivate(s.dataPath(name))
 		if exists(saved) {
 			// An interrupted rewind may have replaced the file already.
-			text, err = readPrivate(saved)
+			text, err = s.readPrivate(saved)
 		}
 		if err != nil {
 			continue

@@ -76,7 +76,7 @@ func checkLost(t *testing.T, s *Server, commits int) {
 			segments++
 		}
 	}
-	text, err := readPrivate(filepath.Join(filepath.Dir(files[0]), LostReport))
+	text, err := s.readPrivate(filepath.Join(filepath.Dir(files[0]), LostReport))
 	must(t, err)
 	if segments == 0 || strings.Count(text, "xid ") != commits || strings.Contains(text, "not complete") {
 		t.Errorf("%d segments saved of %q; report:\n%s", segments, files, text)

@@ -36,7 +36,7 @@ func (s *Server) writeRules(ctx context.Context, path, text string) (bool, error
 	if text == known.refused {
 		return false, nil
 	}
-	old, had := readPrivate(path)
+	old, had := s.readPrivate(path)
 	changed, err := s.replace(path, text)
 	if err != nil || !changed && text == known.good {
 		return changed, err
@@ -71,7 +71,7 @@ func (s *Server) restoreRules(ctx context.Context, path, old string, had bool) e
 			return nil
 		}
 	}
-	copied, err := readPrivate(s.dataPath(baseName(path) + ".backup"))
+	copied, err := s.readPrivate(s.dataPath(baseName(path) + ".backup"))
 	if err != nil {
 		return nil // there is nothing better
 	}
@@ -84,11 +84,11 @@ func (s *Server) restoreRules(ctx context.Context, path, old string, had bool) e
 // and the next start is soon. What somebody wrote by hand is left alone.
 func (s *Server) startRefusedRules(why string) {
 	path := s.hbaConf()
-	text, err := readPrivate(path)
+	text, err := s.readPrivate(path)
 	if err != nil || text != conf.RenderLines(s.config().HBA) {
 		return
 	}
-	former, err := readPrivate(s.dataPath(baseName(path) + ".backup"))
+	former, err := s.readPrivate(s.dataPath(baseName(path) + ".backup"))
 	if err != nil || former == text {
 		return
 	}

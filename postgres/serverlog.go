@@ -3,6 +3,7 @@ package postgres
 import (
 	"io"
 	"os"
+	"syscall"
 )
 
 // trimAt is when the server's standard error file is put aside while the
@@ -12,8 +13,8 @@ const trimAt = 64 << 20
 // trimLog copies a grown file to its .1 and empties it. The server appends, so
 // it goes on at the start; the few lines between copying and emptying are lost.
 func (s *Server) trimLog() {
-	st, err := os.Stat(s.opt.ServerLog)
-	if err != nil || st.Size() < trimAt {
+	st, err := os.Lstat(s.opt.ServerLog) // a link is none of ours
+	if err != nil || !st.Mode().IsRegular() || st.Size() < trimAt {
 		return
 	}
 	if err := copyAside(s.opt.ServerLog, s.opt.ServerLog+".1"); err != nil {
@@ -34,7 +35,7 @@ func copyAside(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}

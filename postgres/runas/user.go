@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -149,6 +151,39 @@ func (u User) MkdirAll(path string, mode fs.FileMode) error {
 		return err
 	}
 	return u.Chown(path)
+}
+
+// ReadFile reads a file that this user may read too. As root we could read any,
+// and what lies in this user's directories may be a link that the user made.
+func (u User) ReadFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !u.mayRead(st) {
+		return nil, fmt.Errorf("%s is a file that %s may not read: %w", path, u.Name, fs.ErrPermission)
+	}
+	return io.ReadAll(f)
+}
+
+func (u User) mayRead(st fs.FileInfo) bool {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !u.Drop || !ok {
+		return true
+	}
+	switch mode := st.Mode().Perm(); {
+	case int(sys.Uid) == u.UID:
+		return mode&0o400 != 0
+	case int(sys.Gid) == u.GID || slices.Contains(u.Groups, sys.Gid):
+		return mode&0o040 != 0
+	default:
+		return mode&0o004 != 0
+	}
 }
 
 // WriteFile replaces a file atomically and durably: a temporary file beside

@@ -64,3 +64,32 @@ func TestWriteFileReplacesWholly(t *testing.T) {
 		t.Errorf("%d files, mode %v", len(entries), st.Mode())
 	}
 }
+
+// What the server's user links to is not read with root's rights.
+func TestReadFileOfTheUser(t *testing.T) {
+	dir, u := testDir(t)
+	if !u.Drop {
+		t.Skip("only root has rights that the user lacks")
+	}
+	file := func(name, text string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	secret, public := file("secret", "root's", 0o600), file("public", "all's", 0o644)
+	own := file("own", "the user's", 0o600)
+	if err := u.Chown(own); err != nil {
+		t.Fatal(err)
+	}
+	for target, ok := range map[string]bool{secret: false, public: true, own: true} {
+		link := target + ".link"
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := u.ReadFile(link); (err == nil) != ok || !ok && len(text) > 0 {
+			t.Errorf("%s: %q, %v", target, text, err)
+		}
+	}
+}

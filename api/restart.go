@@ -18,6 +18,14 @@ import (
 // checkpoint and the shutdown.
 const stopAllowance = time.Minute
 
+// maxTimeout is the longest time that a start may be given: more is never meant,
+// and must not overflow what it is added to.
+const maxTimeout = 365 * 24 * time.Hour
+
+// RestartRuns begins the answer when the wait for a restart ends before the
+// restart does.
+const RestartRuns = "restart still running"
+
 // postRestart restarts the local server now and answers when it is up again, or
 // keeps the restart for its time.
 func (s *Server) postRestart(w http.ResponseWriter, r *http.Request) {
@@ -48,6 +56,7 @@ func (s *Server) restart(w http.ResponseWriter, r *http.Request, c cluster.Resta
 	extend(w, limit)
 	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()
+	begin := time.Now()
 	err := s.src.Restart(ctx, c)
 	var refusal *Refusal
 	switch {
@@ -56,7 +65,7 @@ func (s *Server) restart(w http.ResponseWriter, r *http.Request, c cluster.Resta
 	case errors.As(err, &refusal):
 		s.text(w, refusal.Code, refusal.Text)
 	case ctx.Err() != nil:
-		s.text(w, http.StatusServiceUnavailable, fmt.Sprintf("restart still running after %.0f seconds", limit.Seconds()))
+		s.text(w, http.StatusServiceUnavailable, fmt.Sprintf("%s after %.0f seconds", RestartRuns, time.Since(begin).Seconds()))
 	default:
 		s.log.Warn("a restart failed", "err", err)
 		s.text(w, http.StatusServiceUnavailable, "restart failed: "+err.Error())
@@ -125,7 +134,7 @@ func parseCondition(out *cluster.ScheduledRestart, key string, value any, now ti
 		return refusal
 	case "timeout":
 		d, ok := parseDuration(fmt.Sprint(value))
-		out.Conditions.Timeout = d
+		out.Conditions.Timeout = min(d, maxTimeout)
 		if !ok {
 			return bad("Timeout should be a positive number of seconds")
 		}
@@ -212,11 +221,15 @@ func (s *Server) postReinitialize(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	// The key is documented with a hyphen and sent with an underscore.
-	if err := s.src.Reinitialize(ctx, flag("force"), flag("from_leader", "from-leader")); err != nil {
+	err := s.src.Reinitialize(ctx, flag("force"), flag("from_leader", "from-leader"))
+	switch {
+	case err == nil:
+		s.text(w, http.StatusOK, "reinitialize started")
+	case errors.Is(err, context.DeadlineExceeded): // the request lies there until the next turn
+		s.text(w, http.StatusServiceUnavailable, fmt.Sprintf("reinitialize status unknown after %.0f seconds; it may still begin", storeTimeout.Seconds()))
+	default:
 		s.refused(w, err, "reinitialize could not be started")
-		return
 	}
-	s.text(w, http.StatusOK, "reinitialize started")
 }
 
 // postSigterm answers as the reference does, where it has an effect in test

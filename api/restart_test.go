@@ -85,6 +85,28 @@ func TestRestartThatTakesLong(t *testing.T) {
 	}
 }
 
+// TestRestartWithAnEndlessTimeout: no time overflows what it is added to.
+func TestRestartWithAnEndlessTimeout(t *testing.T) {
+	m := one("n1", nil)
+	var given time.Duration
+	m.OnRestart = func(ctx context.Context, c cluster.RestartConditions) error { given = c.Timeout; return ctx.Err() }
+	got := ask(mustServer(t, m, nil), "POST", "/restart", `{"timeout":"106000d"}`)
+	if got.Code != 200 || given != 365*24*time.Hour {
+		t.Errorf("%d %s, for %s", got.Code, got.Body, given)
+	}
+}
+
+// TestReinitializeUnanswered: a request that no turn took up yet is not said to
+// have come to nothing.
+func TestReinitializeUnanswered(t *testing.T) {
+	m := one("n1", nil)
+	m.OnReinitialize = func(bool, bool) error { return context.DeadlineExceeded }
+	got := ask(mustServer(t, m, nil), "POST", "/reinitialize", "")
+	if got.Code != 503 || !strings.Contains(got.Body.String(), "it may still begin") {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+}
+
 func TestScheduledRestart(t *testing.T) {
 	m := one("n1", nil)
 	s := mustServer(t, m, nil)

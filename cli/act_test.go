@@ -231,6 +231,27 @@ func TestRestartIsWatched(t *testing.T) {
 	}
 }
 
+// TestRestartThatGoesOn: the member's own wait ended before the restart did, which
+// is no failure.
+func TestRestartThatGoesOn(t *testing.T) {
+	w := newWorld(t, demo())
+	w.opts.timing.long = 200 * time.Millisecond
+	w.reply("n2 POST /restart", 503, "restart still running after 420 seconds")
+	w.run("", "restart", "lab", "n2", "--force").contains(t, 3, "Restart of member n2 still running")
+	var asked atomic.Bool
+	w.fake("n2 POST /restart", func(rw http.ResponseWriter, _ *http.Request) {
+		asked.Store(true)
+		rw.WriteHeader(503)
+		io.WriteString(rw, "restart still running after 420 seconds")
+	})
+	w.edit("n2", func(s *api.Status) {
+		if asked.Load() {
+			s.Server.Started = s.Server.Started.Add(time.Hour)
+		}
+	})
+	w.run("", "restart", "lab", "n2", "--force").want(t, 0, "Success: restart on member n2\n", "")
+}
+
 // TestRestartOfAHungMember: it hangs when it has the request; or before, and
 // then gets none.
 func TestRestartOfAHungMember(t *testing.T) {

@@ -237,7 +237,11 @@ func (t *acting) restartOne(m api.MemberDoc, r client.Restart) (an answer, why s
 	for {
 		select {
 		case an := <-replies:
-			if an.err == nil || !client.Sent(an.err) || before.PostmasterStart == "" {
+			runs := an.err == nil && !an.reply.OK() && strings.HasPrefix(an.reply.Text, api.RestartRuns)
+			switch known := before.PostmasterStart != ""; {
+			case runs && !known:
+				return an, an.reply.Text
+			case !runs && (!known || !client.Sent(an.err)):
 				return an, ""
 			}
 			f.judge = startedSince(before.PostmasterStart)

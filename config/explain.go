@@ -26,6 +26,7 @@ func Explain(f *File, d Dynamic, known bool, role string) []Setting {
 		if secretPath(path) && value != "" {
 			value = masked
 		}
+		value = veiled(value)
 		all[path] = Setting{path, value, origin}
 	}
 	for path, value := range literalDefaults() {

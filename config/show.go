@@ -22,7 +22,7 @@ func (t Tree) Leaves() []Leaf {
 		return nil
 	}
 	t.root.walk("", func(path string, n *node) {
-		l := Leaf{Path: path, Value: n.json(), Origin: n.origin}
+		l := Leaf{Path: path, Value: hide(path, n).json(), Origin: n.origin}
 		if secretPath(path) {
 			l.Value = masked
 		}
@@ -63,6 +63,8 @@ func hide(path string, n *node) *node {
 		return out
 	case secretPath(path):
 		return newText(masked, n.origin)
+	case n.kind == text && veiled(n.scalar) != n.scalar:
+		return newText(veiled(n.scalar), n.origin)
 	case n.kind == list:
 		out := &node{kind: list}
 		for _, item := range n.items {

@@ -131,8 +131,17 @@ func (n *node) asWritten() string {
 
 func (n *node) isScalar() bool { return n.kind > null && n.kind < list }
 
-// userInfo is the part of an address that may hold a password.
-var userInfo = regexp.MustCompile(`//[^/@]*@`)
+// userInfo is the part of an address that may hold a password, hbaSecret what a
+// line of pg_hba.conf or a connection string holds of one.
+var (
+	userInfo  = regexp.MustCompile(`//[^/@\s]*@`)
+	hbaSecret = regexp.MustCompile(`(?i)\b(ldapbindpasswd|radiussecrets|password|sslpassword)\s*=\s*("[^"]*"|'[^']*'|[^\s"']+)`)
+)
+
+// veiled hides what a value that is no secret as a whole may hold of one.
+func veiled(text string) string {
+	return hbaSecret.ReplaceAllString(userInfo.ReplaceAllString(text, "//"+masked+"@"), "$1="+masked)
+}
 
 // brief shows a value in a message.
 func (n *node) brief() string {
@@ -144,7 +153,7 @@ func (n *node) brief() string {
 	case mapping:
 		return "a mapping"
 	}
-	s := []rune(userInfo.ReplaceAllString(n.asWritten(), "//"+masked+"@"))
+	s := []rune(veiled(n.asWritten()))
 	if len(s) > 80 {
 		return string(s[:77]) + "..."
 	}

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -76,6 +78,9 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, p *policy) bool {
 		s.text(w, http.StatusForbidden, "Access is denied")
 	case crossOrigin.Check(r) != nil:
 		s.text(w, http.StatusForbidden, "Access is denied to pages of other sites")
+	case p.Username == "" && s.rebound(r):
+		s.text(w, http.StatusForbidden, "Access is denied to pages under the name "+strconv.Quote(r.Host)+
+			": it is no member's; use an address, or a member's name, or set restapi.authentication")
 	case p.certificateWanted() && !certified(r):
 		s.text(w, http.StatusForbidden, "client certificate required")
 	case p.Username == "":
@@ -94,6 +99,21 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, p *policy) bool {
 // send, which would add the password that it knows. Other programs than
 // browsers do not say where they come from and are not concerned.
 var crossOrigin = http.NewCrossOriginProtection()
+
+// rebound reports whether a page asks that came under a name of its own, which
+// its owner lets resolve to this host: for the browser it is of the same site. A
+// password, which the browser does not know under that name, is as good a
+// defence.
+func (s *Server) rebound(r *http.Request) bool {
+	if r.Header.Get("Origin") == "" {
+		return false // no page
+	}
+	name := (&url.URL{Host: r.Host}).Hostname()
+	if _, err := netip.ParseAddr(name); err == nil || strings.EqualFold(name, "localhost") {
+		return false
+	}
+	return !slices.ContainsFunc(s.memberHosts(), func(host string) bool { return strings.EqualFold(host, name) })
+}
 
 func (s *Server) unauthorized(w http.ResponseWriter, text string) {
 	w.Header().Set("WWW-Authenticate", `Basic realm="Patroni"`)

@@ -344,3 +344,34 @@ func must(resp *http.Response, err error) func(t *testing.T) *http.Response {
 		return resp
 	}
 }
+
+// TestRebinding: a page whose own name was made to resolve to this host is of the
+// same site for the browser; without a password nothing else would stop it.
+func TestRebinding(t *testing.T) {
+	for _, c := range []struct {
+		host, origin string
+		policy       api.Policy
+		code         int
+	}{
+		{"evil.example.com:8008", "http://evil.example.com:8008", api.Policy{}, 403},
+		{"127.0.0.1:8008", "http://127.0.0.1:8008", api.Policy{}, 202},
+		{"[::1]:8008", "http://[::1]:8008", api.Policy{}, 202},
+		{"localhost:8008", "http://localhost:8008", api.Policy{}, 202},
+		{"pg1.example.com:8008", "http://pg1.example.com:8008", api.Policy{}, 202},
+		{"evil.example.com:8008", "", api.Policy{}, 202}, // no browser
+		{"ops.example.com", "http://ops.example.com", api.Policy{Username: "a", Password: "b"}, 202},
+	} {
+		m := one("n1", nil)
+		m.C.Change(func(v *cluster.View) { v.Members[0].APIURL = "http://PG1.example.com:8008/patroni" })
+		got := ask(mustServer(t, m, with(c.policy)), "POST", "/reload", "", func(r *http.Request) {
+			r.Host = c.host
+			r.SetBasicAuth("a", "b")
+			if c.origin != "" {
+				r.Header.Set("Origin", c.origin)
+			}
+		})
+		if got.Code != c.code {
+			t.Errorf("%s: %d %s", c.host, got.Code, got.Body)
+		}
+	}
+}

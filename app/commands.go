@@ -141,6 +141,20 @@ func (p Program) ignoreHangups() {
 	}()
 }
 
+// reader returns how a program reads its configuration, now and again. A file
+// that was there at the start and is gone is a mistake: the environment alone
+// may lack what it said, such as the password of the REST interface.
+func reader(path string, env []string) func() (*config.File, []config.Warning, error) {
+	_, err := os.Stat(path)
+	had := err == nil
+	return func() (*config.File, []config.Warning, error) {
+		if _, err := os.Stat(path); had && err != nil {
+			return nil, nil, fmt.Errorf("the configuration that this program was started with is gone: %w", err)
+		}
+		return config.Load(path, env)
+	}
+}
+
 // daemon completes a command that loads a configuration and runs until ctx ends.
 func daemon(env []string, errOut io.Writer, run func(context.Context, Program) error, c *cobra.Command) *cobra.Command {
 	c.Args = cobra.MaximumNArgs(1)
@@ -152,7 +166,7 @@ func daemon(env []string, errOut io.Writer, run func(context.Context, Program) e
 		// From now on a hangup is heard, and ends nobody.
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP)
-		read := func() (*config.File, []config.Warning, error) { return config.Load(path, env) }
+		read := reader(path, env)
 		f, warnings, err := read()
 		if err != nil {
 			return err

@@ -73,3 +73,26 @@ func TestStoreWithoutCommand(t *testing.T) {
 		t.Errorf("exit %d, %s%s", code, out.String(), errOut.String())
 	}
 }
+
+// TestFileThatIsGone: a reload does not go on with the environment alone.
+func TestFileThatIsGone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "member.yml")
+	env := []string{"PATRONI_NAME=n1", "PATRONI_SCOPE=demo"}
+	if err := os.WriteFile(path, []byte("restapi: {authentication: {username: a, password: b}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read := reader(path, env)
+	if f, _, err := read(); err != nil || f.RestAPI.Username != "a" {
+		t.Fatalf("%v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if f, _, err := read(); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("%v, %v", f, err)
+	}
+	// Who never had a file has the environment.
+	if _, _, err := reader(path, env)(); err != nil {
+		t.Error(err)
+	}
+}

@@ -375,3 +375,22 @@ func TestRebinding(t *testing.T) {
 		}
 	}
 }
+
+// TestPolicyPutBack: what was in force is so again, although its files are gone.
+func TestPolicyPutBack(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.issue(t, "server")
+	s := mustServer(t, one("n1", nil), with(api.Policy{TLS: api.TLS{CertFile: cert, KeyFile: key}}))
+	url := serve(t, s)
+	if err := os.Remove(cert); err != nil {
+		t.Fatal(err)
+	}
+	back, err := s.Exchange(api.Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back()
+	if resp := must(ca.client(t, "").Get("https://" + url + "/patroni"))(t); resp.StatusCode != 200 {
+		t.Errorf("%d", resp.StatusCode)
+	}
+}

@@ -73,12 +73,19 @@ func New(opts Options) (*Server, error) {
 // Reconfigure replaces the policy for all requests from now on; on an error the
 // old one stays. Call it also when certificate files were replaced.
 func (s *Server) Reconfigure(p Policy) error {
+	_, err := s.Exchange(p)
+	return err
+}
+
+// Exchange is Reconfigure, and returns what puts the former policy back as it
+// was, with the certificates that were read for it.
+func (s *Server) Exchange(p Policy) (back func(), err error) {
 	compiled, err := compile(p, s.src.Status().Version, s.log)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.policy.Store(compiled)
-	return nil
+	former := s.policy.Swap(compiled)
+	return func() { s.policy.Store(former) }, nil
 }
 
 // table lists the paths that are more than a health check, by method and first

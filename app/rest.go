@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,7 +16,6 @@ type restPort struct {
 	log    *slog.Logger
 
 	mu       sync.Mutex
-	policy   api.Policy
 	address  string
 	listener net.Listener
 	end      context.CancelFunc
@@ -29,16 +27,16 @@ type restPort struct {
 func (p *restPort) change(policy api.Policy, address string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.server.Reconfigure(policy); err != nil {
+	back, err := p.server.Exchange(policy)
+	if err != nil {
 		return err
 	}
 	if address != p.address {
 		if err := p.listen(address); err != nil {
-			// The former was in force a moment ago; its files may be gone since.
-			return errors.Join(err, p.server.Reconfigure(p.policy))
+			back() // and not read anew: its files may be gone
+			return err
 		}
 	}
-	p.policy = policy
 	return nil
 }
 

@@ -1,0 +1,44 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+
+	"github.com/matriarch-ha/matriarch/api"
+	"github.com/matriarch-ha/matriarch/api/apitest"
+)
+
+// TestPortInUse: neither the address nor who may do what changes when the new
+// address cannot be had.
+func TestPortInUse(t *testing.T) {
+	m := &apitest.Member{Name: "n1", C: apitest.Lab()}
+	policy := api.Policy{Username: "a", Password: "b"}
+	srv, err := api.New(api.Options{Source: m, Policy: policy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &restPort{server: srv, log: slog.New(slog.DiscardHandler)}
+	if err := p.change(policy, "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	defer p.stop(context.Background())
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := p.change(api.Policy{}, taken.Addr().String()); err == nil {
+		t.Fatal("a port was taken twice")
+	}
+	resp, err := http.Post("http://"+p.listener.Addr().String()+"/reload", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized || m.Reloads() != 0 {
+		t.Errorf("the former policy is not in force: %d", resp.StatusCode)
+	}
+}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -194,17 +195,39 @@ func (s *Server) journal(w http.ResponseWriter, r *http.Request) {
 		s.text(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	records := []journal.Record{}
+	var records []journal.Record
 	if s.opts.Journal != nil {
-		found, err := s.opts.Journal.Since(jq)
-		if err != nil {
+		if records, err = s.opts.Journal.Since(jq); err != nil {
 			s.log.Warn("journal not read", "err", err)
 			errorPage(w, http.StatusInternalServerError, "")
 			return
 		}
-		records = append(records, found...)
 	}
-	s.json(w, http.StatusOK, records)
+	body, err := recordList(records)
+	if err != nil {
+		s.log.Error("an answer could not be encoded", "err", err)
+		errorPage(w, http.StatusInternalServerError, "")
+		return
+	}
+	s.reply(w, http.StatusOK, "application/json", body)
+}
+
+// recordList encodes one record after the other: all at once they would take
+// many times the memory of the answer, and anybody may ask.
+func recordList(records []journal.Record) ([]byte, error) {
+	b := bytes.NewBufferString("[")
+	for i, r := range records {
+		text, err := pyjson.Marshal(r)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.Write(text)
+	}
+	b.WriteByte(']')
+	return b.Bytes(), nil
 }
 
 func journalQuery(q url.Values) (journal.Query, error) {

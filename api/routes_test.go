@@ -8,8 +8,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/api"
+	"github.com/matriarch-ha/matriarch/internal/pyjson"
+	"github.com/matriarch-ha/matriarch/journal"
 )
 
 func restDoc(t *testing.T) string {
@@ -98,5 +101,28 @@ func TestTheTableOfMetricsIsTrue(t *testing.T) {
 				t.Errorf("%s (%s) is not documented", family[1], family[2])
 			}
 		}
+	}
+}
+
+// TestJournalEncodedPieceByPiece: the pieces make the same text as the whole.
+func TestJournalEncodedPieceByPiece(t *testing.T) {
+	j, err := journal.Open(journal.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		j.Append(journal.OfEvent(time.Unix(1, 0), "n1", "e", "ä <&>"))
+	}
+	records, err := j.Since(journal.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := pyjson.Marshal(records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ask(mustServer(t, one("n1", nil), func(o *api.Options) { o.Journal = j }), "GET", "/journal", "")
+	if got.Body.String() != string(want) {
+		t.Errorf("%s\nwant %s", got.Body, want)
 	}
 }

@@ -17,6 +17,7 @@ var remedies = []struct{ words, remedy string }{
 	{"could not access file", "install the package with that library, or take it out of shared_preload_libraries"},
 	{"anonymous shared memory", "lower shared_buffers, provide huge pages (sysctl vm.nr_hugepages) or set huge_pages: try"},
 	{"could not load pg_hba.conf", "correct that line under postgresql.pg_hba (or in pg_hba.conf)"},
+	{"/pg_hba.conf", "correct that line under postgresql.pg_hba (or in pg_hba.conf)"}, // since 16 the path is told
 	{"invalid locale name", "install that locale (Debian: apt-get install locales, dpkg-reconfigure locales; locale -a lists what is there) or name another under bootstrap.initdb"},
 	{"has wrong ownership", "chown -R {user} {data_dir}"},
 	{"has invalid permissions", "chmod 0700 {data_dir}"},

@@ -63,7 +63,9 @@ func (p *restPort) listen(address string) error {
 func (p *restPort) relisten(because error) error {
 	l, err := api.Listen(context.Background(), p.address)
 	if err != nil {
-		return fmt.Errorf("%w; and %s, given up for it, cannot be had back: %v", because, p.address, err)
+		err = fmt.Errorf("%w; and %s, given up for it, cannot be had back: %v; reload once it is free", because, p.address, err)
+		p.address = "" // the next reload tries again, also with the same
+		return err
 	}
 	p.serve(p.address, l)
 	return because

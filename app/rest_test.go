@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,4 +42,42 @@ func TestPortInUse(t *testing.T) {
 	if resp.StatusCode != http.StatusUnauthorized || m.Reloads() != 0 {
 		t.Errorf("the former policy is not in force: %d", resp.StatusCode)
 	}
+}
+
+// TestAddressLost: a reload takes up again what could not be had back, although
+// the configured address is the same as before.
+func TestAddressLost(t *testing.T) {
+	srv, err := api.New(api.Options{Source: &apitest.Member{Name: "n1", C: apitest.Lab()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &restPort{server: srv, log: slog.New(slog.DiscardHandler)}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	free.Close()
+	if err := p.change(api.Policy{}, address); err != nil {
+		t.Fatal(err)
+	}
+	defer p.stop(context.Background())
+	p.end()
+	p.serving.Wait()
+	taken, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.relisten(errors.New("no")); err == nil {
+		t.Fatal("a port was taken twice")
+	}
+	taken.Close()
+	if err := p.change(api.Policy{}, address); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Get("http://" + address + "/liveness")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 }

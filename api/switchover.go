@@ -66,6 +66,10 @@ func (s *Server) move(w http.ResponseWriter, r *http.Request, action string) {
 		s.refused(w, err, "failed to write failover key into DCS")
 		return
 	}
+	if old := v.Failover; old.Requested() { // the key holds one, and the newest counts
+		s.log.Warn("a request for another leader is replaced by a newer one, and will not be carried out",
+			"leader", old.Leader, "candidate", old.Candidate, "scheduled", old.ScheduledAt)
+	}
 	s.src.Wake()
 	if !m.at.IsZero() {
 		s.text(w, http.StatusAccepted, m.title()+" scheduled")

@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"bytes"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -275,5 +277,19 @@ func TestOldLoadBalancer(t *testing.T) {
 		if err != nil || !strings.HasPrefix(string(answer), c.want) || !strings.HasSuffix(string(answer), "\r\n\r\n") {
 			t.Errorf("%s: %q, %v", c.member, answer, err)
 		}
+	}
+}
+
+// TestReplacedRequestIsTold: a scheduled switchover is not lost in silence.
+func TestReplacedRequestIsTold(t *testing.T) {
+	var said bytes.Buffer
+	m := one("n1", nil)
+	m.C.Change(func(v *cluster.View) {
+		v.Failover = cluster.Failover{Leader: "n2", Candidate: "n3", ScheduledAt: "2030-01-01T00:00:00+00:00", Version: "9"}
+	})
+	s := mustServer(t, m, func(o *api.Options) { o.Log = slog.New(slog.NewTextHandler(&said, nil)) })
+	ask(s, "POST", "/switchover", `{"leader":"n2","candidate":"n1","scheduled_at":"2031-01-01T00:00:00Z"}`)
+	if !strings.Contains(said.String(), "2030-01-01T00:00:00+00:00") {
+		t.Errorf("said:\n%s", said.String())
 	}
 }

@@ -134,6 +134,7 @@ func TestKeyVanishes(t *testing.T) {
 	f.send(t, "a", a)
 	c := connect(t, p.Addr())
 	f.send(t, "", a)
+	eventually(t, "nobody leads", func() bool { return p.Stats().Leader == "" })
 	held := dialRaw(t, p.Addr())
 	held.startup()
 	eventually(t, "a new client is held", func() bool { return p.Stats().Held == 1 })

@@ -14,6 +14,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/api"
 	"github.com/matriarch-ha/matriarch/api/apitest"
+	"github.com/matriarch-ha/matriarch/client"
 	"github.com/matriarch-ha/matriarch/cluster"
 )
 
@@ -330,6 +331,23 @@ func TestEncryptedKeys(t *testing.T) {
 		err := s.Reconfigure(api.Policy{TLS: api.TLS{CertFile: cert, KeyFile: file, KeyPassword: "falsch"}})
 		if err == nil || !strings.Contains(err.Error(), "keyfile_password") || strings.Contains(err.Error(), "falsch") {
 			t.Errorf("%s with a wrong password: %v", form, err)
+		}
+
+		// The caller's own key may be encrypted too.
+		strict := mustServer(t, one("n1", nil), with(api.Policy{TLS: api.TLS{CertFile: cert, KeyFile: key, CAFile: ca.file, VerifyClient: "required"}}))
+		at := "https://" + serve(t, strict)
+		o := client.Options{CAFile: ca.file, CertFile: cert, KeyFile: file, KeyPassword: "geheim"}
+		caller, err := client.New(o)
+		if err != nil {
+			t.Fatalf("%s: %v", form, err)
+		}
+		if st, err := caller.Status(t.Context(), at); err != nil || st.Patroni.Name != "n1" {
+			t.Errorf("%s of the caller: %v", form, err)
+		}
+		caller.Close()
+		o.KeyPassword = "falsch"
+		if _, err := client.New(o); err == nil || !strings.Contains(err.Error(), "ctl.keyfile "+file) || strings.Contains(err.Error(), "falsch") {
+			t.Errorf("%s of the caller with a wrong password: %v", form, err)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/config"
+	"github.com/matriarch-ha/matriarch/internal/keypair"
 )
 
 // peerClient asks other members over REST.
@@ -49,9 +50,9 @@ func peerTransport(f *config.File) (*http.Transport, error) {
 		}
 	}
 	if f.Ctl.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(f.Ctl.CertFile, first(f.Ctl.KeyFile, f.Ctl.CertFile))
+		cert, err := keypair.Load("ctl", f.Ctl.CertFile, f.Ctl.KeyFile, f.Ctl.KeyFilePassword.Reveal())
 		if err != nil {
-			return nil, fmt.Errorf("ctl.certfile: %w", err)
+			return nil, err
 		}
 		conf.Certificates = []tls.Certificate{cert}
 	}

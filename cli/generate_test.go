@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/config"
+	"github.com/matriarch-ha/matriarch/internal/freeport"
 	"github.com/matriarch-ha/matriarch/postgres"
 	"github.com/matriarch-ha/matriarch/postgres/runas"
 )
@@ -30,12 +30,10 @@ func running(t *testing.T) (dsn, dataDir string) {
 	if err := user.Chown(dir); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
 	s, err := postgres.New(postgres.Options{Name: "n1", Scope: "gen", DataDir: filepath.Join(dir, "data"), ListenHosts: []string{"127.0.0.1"}, Port: port,
 		Roles: postgres.Roles{Superuser: postgres.Credentials{Username: "postgres", Password: "s3cret-super"},
 			Replication: postgres.Credentials{Username: "copier", Password: "s3cret-copier"}}})

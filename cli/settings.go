@@ -110,7 +110,8 @@ func clientOptions(f *config.File, insecure bool) client.Options {
 	o := client.Options{
 		Username: f.Ctl.Username, Password: f.Ctl.Password.Reveal(),
 		CAFile: f.Ctl.CACert, CertFile: f.Ctl.CertFile, KeyFile: f.Ctl.KeyFile,
-		Insecure: insecure || f.Ctl.Insecure,
+		KeyPassword: f.Ctl.KeyFilePassword.Reveal(),
+		Insecure:    insecure || f.Ctl.Insecure,
 	}
 	if o.Username == "" {
 		o.Username, o.Password = f.RestAPI.Username, f.RestAPI.Password.Reveal()

@@ -20,6 +20,7 @@ import (
 	"unicode"
 
 	"github.com/matriarch-ha/matriarch/api"
+	"github.com/matriarch-ha/matriarch/internal/keypair"
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
 	"github.com/matriarch-ha/matriarch/journal"
 )
@@ -42,6 +43,7 @@ type Options struct {
 	CAFile string
 	// CertFile and KeyFile are this client's certificate.
 	CertFile, KeyFile string
+	KeyPassword       string // opens KeyFile; empty for a key that is not encrypted
 	// Insecure does not verify the members' certificates.
 	Insecure bool
 	// Timeout bounds every call but those that are answered by their outcome (a
@@ -72,13 +74,9 @@ func New(o Options) (*Client, error) {
 		}
 	}
 	if o.CertFile != "" {
-		key := o.KeyFile
-		if key == "" {
-			key = o.CertFile
-		}
-		pair, err := tls.LoadX509KeyPair(o.CertFile, key)
+		pair, err := keypair.Load("ctl", o.CertFile, o.KeyFile, o.KeyPassword)
 		if err != nil {
-			return nil, fmt.Errorf("client certificate: %w", err)
+			return nil, err
 		}
 		conf.Certificates = []tls.Certificate{pair}
 	}

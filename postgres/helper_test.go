@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/internal/freeport"
 	"github.com/matriarch-ha/matriarch/postgres/probe"
 	"github.com/matriarch-ha/matriarch/postgres/runas"
 )
@@ -54,18 +54,9 @@ func testCtx(t *testing.T) context.Context {
 	return ctx
 }
 
-func pickPort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 func freePort(t *testing.T) int {
 	t.Helper()
-	port, err := pickPort()
+	port, err := freeport.Next()
 	must(t, err)
 	return port
 }
@@ -169,7 +160,7 @@ func makeTemplate(ctx context.Context) {
 	if t.err = errors.Join(err, user.Chown(t.dir), os.Chmod(t.dir, 0o755)); t.err != nil {
 		return
 	}
-	port, err := pickPort()
+	port, err := freeport.Next()
 	if t.err = err; err != nil {
 		return
 	}

@@ -25,6 +25,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/matriarch-ha/matriarch/internal/freeport"
 )
 
 // pgBin finds the newest installed server; without one there is nothing to test
@@ -231,12 +233,11 @@ func wantState(t *testing.T, err error, code string) {
 
 func freePort(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // cancelInPlain sends a cancel request without encryption, as clients before

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/matriarch-ha/matriarch/internal/freeport"
 )
 
 // Process is a server that a test started, in a process group of its own. It is
@@ -102,29 +104,15 @@ func (l *tail) String() string {
 // freeAddrs returns loopback addresses with ports that were free just now.
 func freeAddrs(t testing.TB, n int) []string {
 	t.Helper()
-	addrs, release := reserveAddrs(t, n)
-	release()
-	return addrs
-}
-
-// reserveAddrs returns loopback addresses that nobody else gets until they are
-// released.
-func reserveAddrs(t testing.TB, n int) (addrs []string, release func()) {
-	t.Helper()
-	var held []net.Listener
+	var addrs []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := freeport.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		held = append(held, l)
-		addrs = append(addrs, l.Addr().String())
+		addrs = append(addrs, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	}
-	return addrs, func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}
+	return addrs
 }
 
 // tempDir returns a directory that is removed after the server that uses it was

@@ -49,7 +49,7 @@ func StartZooKeeperSplittable(t testing.TB, n int, options ...string) *ZooKeeper
 func startZooKeeper(t testing.TB, n int, splittable bool, options []string) *ZooKeeper {
 	t.Helper()
 	dir := tempDir(t)
-	addrs, release := reserveAddrs(t, 3*n)
+	addrs := freeAddrs(t, 3*n)
 	e := &ZooKeeper{Hosts: addrs[:n]}
 	peers, elections := addrs[n:2*n], addrs[2*n:]
 	for i := range n {
@@ -60,7 +60,6 @@ func startZooKeeper(t testing.TB, n int, splittable bool, options []string) *Zoo
 			}
 		}
 	}
-	release()
 	for i := range n {
 		var members []string
 		for j := range n {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/dcs/etcdembed"
+	"github.com/matriarch-ha/matriarch/internal/freeport"
 )
 
 // TestMain lets the test binary be the program: with the name of a command as
@@ -50,12 +52,11 @@ func (l *lockedBuffer) String() string {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // TestTheStoreIsReportedOnce: what the store says of itself is logged by one

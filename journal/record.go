@@ -39,16 +39,6 @@ type Turn struct {
 	WakeAfter   time.Duration  `json:"wake_after_ns"`
 }
 
-// Event is something that happened outside the decision: an action that ended,
-// a request of a person, a start or stop of the agent.
-type Event struct {
-	// Name is the action's kind, or another short name such as "agent-started".
-	Name string `json:"name"`
-	// Error says why it failed; empty when it did not.
-	Error string        `json:"error,omitempty"`
-	Took  time.Duration `json:"took_ns,omitempty"`
-}
-
 // OfTurn makes the record of one turn. Seq is given by Append.
 func OfTurn(at time.Time, o ha.Observation, before ha.Memory, d ha.Decision) Record {
 	// The configuration's text is a person's and no rule reads it: what rules

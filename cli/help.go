@@ -13,7 +13,7 @@ import (
 func groups() []struct{ title, commands string } {
 	return []struct{ title, commands string }{
 		{"Run:", "up agent proxy witness"},
-		{"Look at a cluster:", "list topology history dsn query version top explain"},
+		{"Look at a cluster:", "list topology history dsn query version health top explain"},
 		{"Change a cluster:", "switchover failover restart reload reinit flush pause resume remove"},
 		{"Configuration:", "show-config edit-config config validate generate-config"},
 		{"More:", ""},

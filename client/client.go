@@ -234,6 +234,18 @@ func (c *Client) Status(ctx context.Context, base string) (d api.StatusDoc, err 
 	return d, err
 }
 
+// Health asks a member for its status and whether its server runs.
+func (c *Client) Health(ctx context.Context, base string) (d api.StatusDoc, runs bool, err error) {
+	r, err := c.call(ctx, http.MethodGet, base, "/health", nil, "")
+	if err != nil {
+		return d, false, err
+	}
+	if err := json.Unmarshal(r.body, &d); err != nil {
+		return d, false, &Error{Op: "GET " + base + "/health", Err: fmt.Errorf("answer is not what was expected: %w", err), Sent: true, Code: r.Code}
+	}
+	return d, r.OK(), nil
+}
+
 // Cluster asks a member for the cluster.
 func (c *Client) Cluster(ctx context.Context, base string) (d api.ClusterDoc, err error) {
 	_, err = c.get(ctx, base, "/cluster", &d)

@@ -52,8 +52,11 @@ func harden() Abilities {
 	debug.SetMemoryLimit(heapLimit)
 	var a Abilities
 	var refused []string
+	if err := raise(unix.CAP_IPC_LOCK, unix.CAP_SYS_NICE); err != nil {
+		refused = append(refused, err.Error())
+	}
 	if err := lockMemory(); err != nil {
-		refused = append(refused, "lock memory: "+err.Error()+" (set LimitMEMLOCK=infinity)")
+		refused = append(refused, "lock memory: "+err.Error()+" (set LimitMEMLOCK=infinity, or grant CAP_IPC_LOCK)")
 	} else {
 		a.Locked = true
 	}
@@ -63,7 +66,7 @@ func harden() Abilities {
 	} else if err = unix.Setpriority(unix.PRIO_PROCESS, 0, -20); err == nil {
 		a.Nice = true
 	} else {
-		refused = append(refused, "raise priority: "+err.Error()+" (set LimitNICE=-20)")
+		refused = append(refused, "raise priority: "+err.Error()+" (set LimitNICE=-20, or grant CAP_SYS_NICE)")
 	}
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0); err == nil {
 		a.OOMProtected = true
@@ -84,21 +87,10 @@ func lockMemory() error {
 	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited); err != nil {
 		var have unix.Rlimit
 		if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &have) != nil || have.Cur != unix.RLIM_INFINITY {
-			if !mayLockAll() {
+			if !holds(unix.CAP_IPC_LOCK) { // to which the limit does not apply
 				return err
 			}
 		}
 	}
 	return unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
-}
-
-// mayLockAll reports whether this process holds CAP_IPC_LOCK, to which the
-// limit does not apply.
-func mayLockAll() bool {
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&hdr, &data[0]); err != nil {
-		return false
-	}
-	return data[0].Effective&(1<<unix.CAP_IPC_LOCK) != 0
 }

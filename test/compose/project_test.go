@@ -32,6 +32,7 @@ type project struct {
 var published = map[string]string{
 	"pg-master": "PG_MASTER_PORT", "pg-slave": "PG_SLAVE_PORT",
 	"entrypoint": "ENTRYPOINT_PORT", "replicas": "ENTRYPOINT_REPLICAS_PORT", "stats": "ENTRYPOINT_STATS_PORT",
+	"NODE1_PORT": "NODE1_PORT", "NODE2_PORT": "NODE2_PORT", "NODE3_PORT": "NODE3_PORT",
 	"haproxy": "HAPROXY_PORT", "haproxy-stats": "HAPROXY_STATS_PORT",
 }
 

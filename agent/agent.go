@@ -58,6 +58,7 @@ type Configured struct {
 	Settings cluster.Settings
 	Postgres postgres.Config
 	Warnings []string
+	Notes    []string // what was understood otherwise than written, and harms nothing
 }
 
 // Recorder counts what happened. Its methods return at once.

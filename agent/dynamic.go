@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
@@ -107,12 +108,8 @@ func (a *Agent) applyDynamic(ctx context.Context) {
 	} else {
 		c.rejected = ""
 	}
-	for _, w := range conf.Warnings {
-		if !a.warned[w] {
-			a.warned[w] = true
-			a.log.Warn(w)
-		}
-	}
+	a.once(slog.LevelWarn, conf.Warnings)
+	a.once(slog.LevelInfo, conf.Notes)
 	c.applied, c.json, c.role = true, json, role
 	c.settings, c.postgres = conf.Settings, conf.Postgres
 	a.opt.Postgres.SetConfig(conf.Postgres)
@@ -120,6 +117,16 @@ func (a *Agent) applyDynamic(ctx context.Context) {
 	// Also at the first time: a server that ran before this agent did has the
 	// configuration of another time.
 	a.reloadServer(ctx)
+}
+
+// once tells what was not told before.
+func (a *Agent) once(level slog.Level, lines []string) {
+	for _, l := range lines {
+		if !a.warned[l] {
+			a.warned[l] = true
+			a.log.Log(context.Background(), level, l)
+		}
+	}
 }
 
 // reloadServer lets a running server use the configuration. It waits while a

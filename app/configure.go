@@ -23,7 +23,11 @@ func configurer(f *config.File, major int) func(json, role string) (agent.Config
 		e := config.MakeEffective(f, d, role, major)
 		c := agent.Configured{Settings: e.Settings, Postgres: serverConfig(e)}
 		for _, w := range append(warnings, e.Warnings...) {
-			c.Warnings = append(c.Warnings, w.String())
+			if w.Harmless() {
+				c.Notes = append(c.Notes, w.String())
+			} else {
+				c.Warnings = append(c.Warnings, w.String())
+			}
 		}
 		return c, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,7 +112,10 @@ func storeRemedy(why string) (remedy, about string) {
 			return r.remedy, r.remedy
 		}
 	}
-	return "see that it runs and that the addresses are right", why
+	// Several addresses are tried in an order that changes.
+	parts := strings.Split(strings.TrimPrefix(why, dcs.ErrUnavailable.Error()+": "), "; ")
+	slices.Sort(parts)
+	return "see that it runs and that the addresses are right", strings.Join(parts, "; ")
 }
 
 // untilStore tries again, as long as that makes sense, until ctx ends.

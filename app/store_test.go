@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/config"
+	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/etcdembed"
 	"github.com/matriarch-ha/matriarch/internal/freeport"
 )
@@ -86,5 +87,20 @@ func TestTheStoreIsReportedOnce(t *testing.T) {
 	l.stop() // whoever reports has done so when this returns
 	if n := strings.Count(out.String(), "phase=ready"); n != 1 {
 		t.Errorf("that the store is ready is said %d times:\n%s", n, out.String())
+	}
+}
+
+// TestOneTroubleInAnyOrder: a store of several addresses fails with them in an
+// order that changes, and is one trouble all the same.
+func TestOneTroubleInAnyOrder(t *testing.T) {
+	say := func(order ...string) string {
+		_, about := storeRemedy(dcs.ErrUnavailable.Error() + ": " + strings.Join(order, ": connection refused; ") + ": connection refused")
+		return about
+	}
+	if one, other := say("10.0.0.1:2379", "10.0.0.2:2379"), say("10.0.0.2:2379", "10.0.0.1:2379"); one != other {
+		t.Errorf("%q and %q differ", one, other)
+	}
+	if say("10.0.0.1:2379") == say("10.0.0.2:2379") {
+		t.Error("two hosts are one trouble")
 	}
 }

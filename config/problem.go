@@ -54,6 +54,7 @@ const (
 	WarnUnsupported = "unsupported"     // a known setting without effect yet
 	WarnIgnored     = "ignored"         // a setting in a place where it has no effect
 	WarnAdjusted    = "adjusted"        // a value that was replaced by a usable one
+	WarnKept        = "kept"            // a value that was replaced, and what it is for is kept
 	WarnConflict    = "conflict"        // two settings contradict each other
 	WarnLegacy      = "legacy"          // an old spelling that still works
 	WarnPlaintext   = "plaintext-store" // the store's traffic is neither encrypted nor authenticated
@@ -67,6 +68,10 @@ type Warning struct {
 	Place string // "file:line:col", "env NAME", or ""
 	Text  string // what is the case and what happens; never contains a secret
 }
+
+// Harmless reports whether there is nothing to do about it: programs tell it as
+// information.
+func (w Warning) Harmless() bool { return w.Code == WarnKept }
 
 // String gives the warning on one line.
 func (w Warning) String() string {

@@ -35,7 +35,7 @@ func moveSockets(f *File, params *node, r *report) {
 	if moved == "" {
 		return
 	}
-	r.warn(WarnAdjusted, "postgresql.parameters.unix_socket_directories", n,
+	r.warn(WarnKept, "postgresql.parameters.unix_socket_directories", n,
 		"%q lies in the data directory, where a socket makes pg_rewind fail; the socket is in %s instead", clip(moved), f.Matriarch.StateDir)
 	params.set("unix_socket_directories", newText(strings.Join(out, ","), n.origin))
 }

@@ -42,7 +42,11 @@ func (t *turn) crashedPrimary() bool {
 	}
 	down, limit := t.since(t.m.CrashedSince), t.o.Settings.PrimaryStartTimeout
 	if limit > 0 && down < limit && t.m.StartFailures < maxStarts {
-		return t.answer(SituationLeading, sentence("the primary is down%s: starting it in place, attempt %d", lastError(s), t.m.StartFailures+1),
+		what := "down"
+		if s.Clean && t.m.StartFailures == 0 { // as a new database is, and one stopped for a restart
+			what = "stopped"
+		}
+		return t.answer(SituationLeading, sentence("the primary is %s%s: starting it in place, attempt %d", what, lastError(s), t.m.StartFailures+1),
 			Action{Kind: StartPrimary, Session: t.o.Lease.Session})
 	}
 	return t.replaceCrashed(release, down)

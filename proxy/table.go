@@ -184,9 +184,13 @@ func (t *table) refreshLeader() {
 }
 
 func (t *table) shutLeader(format string, args ...any) {
+	sessions, level := t.leader.sessions.Load(), slog.LevelWarn
+	if sessions == 0 { // nobody feels it
+		level = slog.LevelInfo
+	}
 	t.leader.close(format, args...)
-	t.log.Warn("the sessions to the former primary end", "primary", t.leader.backend.Member,
-		"sessions", t.leader.sessions.Load(), "why", context.Cause(t.leader.ctx))
+	t.log.Log(context.Background(), level, "the sessions to the former primary end", "primary", t.leader.backend.Member,
+		"sessions", sessions, "why", context.Cause(t.leader.ctx))
 	t.leader = nil
 }
 

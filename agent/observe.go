@@ -38,6 +38,7 @@ func (a *Agent) observe(ctx context.Context) ha.Observation {
 	if st.GuardError != "" {
 		a.guards.replaceMute(st)
 	}
+	a.guards.unbar(ctx, f.Process == postgres.ProcRunning && f.Role == postgres.RoleStandby)
 	o := ha.Observation{
 		Now: a.opt.Clock.Now(), Wall: a.opt.Clock.Wall(),
 		Self:     ha.Self{Name: a.opt.Name, Tags: a.opt.Tags, CanBootstrap: a.opt.CanBootstrap},

@@ -105,7 +105,7 @@ var errSilent = errors.New("the kernel did not answer")
 // transact sends a batch. The kernel has carried it out, or refused it as a
 // whole, when the call returns; its answers wait to be read.
 func (r *renewal) transact(batch []byte) error {
-	_, _, _ = r.answers() // left over from a call that was broken off
+	_, _, _ = r.answers()                              // left over from a call that was broken off
 	if _, err := unix.Write(r.fd, batch); err != nil { // whom nobody is named for goes to the kernel
 		return fmt.Errorf("send: %w", err)
 	}

@@ -127,12 +127,16 @@ func (g *guards) state(st lease.State) ha.Guard {
 // takes no writes.
 func (g *guards) unbar(ctx context.Context, notWriter bool) {
 	g.mu.Lock()
-	guard := g.guard
+	guard, paused := g.guard, g.paused
 	g.mu.Unlock()
-	if guard == nil || !notWriter || !guard.Kernel().Barred {
+	if guard == nil || !notWriter || !guard.Kernel().Barred || g.keeper.State().Held {
 		return
 	}
-	if err := g.keeper.Disarm(ctx); err != nil {
+	disarm := g.keeper.Disarm
+	if paused { // the keeper has no guard then
+		disarm = guard.Disarm
+	}
+	if err := disarm(ctx); err != nil {
 		g.log.Warn("the kernel-timed fence of a former guard cannot be taken away; trying again", "error", err)
 	}
 }

@@ -1,9 +1,11 @@
 package guard
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"os/exec"
 	"runtime"
 	"strconv"
@@ -17,6 +19,7 @@ import (
 	"github.com/matriarch-ha/matriarch/guard/netfence"
 	"github.com/matriarch-ha/matriarch/ha/fence"
 	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/internal/messages"
 )
 
 const testPort = 5432
@@ -299,6 +302,8 @@ func TestKernelFenceAndRights(t *testing.T) {
 			}
 			if err == nil {
 				g.Kill()
+			} else {
+				messages.Check(t, "kernel-fence-required", err.Error())
 			}
 		})
 	}
@@ -377,5 +382,27 @@ func TestTheKillDoesNotWaitForTheKernel(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// A fence that fails while the guard runs is told once, and that it is back.
+func TestMessagesKernelFence(t *testing.T) {
+	var log bytes.Buffer
+	c := &Client{log: slog.New(slog.NewTextHandler(&log, nil)), ready: make(chan struct{}), changed: make(chan struct{}, 1)}
+	tell := func(k KernelState) { c.hear(message{kind: kindKernel, flags: k.flags(), text: k.Trouble}) }
+	well, ill := KernelState{Active: true}, KernelState{Trouble: "no buffer space available"}
+	tell(ill) // told by whoever started it
+	close(c.ready)
+	tell(well)
+	log.Reset()
+	tell(ill)
+	tell(ill)
+	messages.Check(t, "kernel-fence-lost", log.String())
+	if c.Kernel() != ill {
+		t.Errorf("state %+v", c.Kernel())
+	}
+	tell(well)
+	if got := log.String(); strings.Count(got, "the kernel-timed fence is active again") != 1 {
+		t.Error(got)
 	}
 }

@@ -120,6 +120,12 @@ func TestFrozenHost(t *testing.T) {
 			}
 
 			guard := guardOf(t, old)
+			for _, u := range old.Usage() {
+				if u.Role == "guard" {
+					t.Logf("the guard has %d kB beside the program file and has run for %s", u.Anon, u.CPU)
+				}
+			}
+			frozen := clock.Real{}.Now()
 			old.Freeze()
 			// What is sent now is taken by the kernel, and carried out at the thaw.
 			const row = 5e8
@@ -130,6 +136,7 @@ func TestFrozenHost(t *testing.T) {
 			w := lab.WriteTo(t, next.DSN(), 1e9)
 			w.WaitProgress(t, 20*time.Second)
 			leads := w.Acks()[0].At
+			t.Logf("frozen for %s when the next primary acknowledged its first row", leads.Sub(frozen).Round(time.Millisecond))
 			for i, p := range clients[3:] {
 				p.commits(row + 3 + i)
 			}
@@ -173,7 +180,8 @@ func TestFrozenHost(t *testing.T) {
 					t.Errorf("client %d still waits", i)
 				}
 				p.mu.Lock()
-				t.Logf("client %d: %v, %s after the thaw", i, p.err, p.at.Sub(thawed).Round(time.Millisecond))
+				t.Logf("client %d: %v, %s after the thaw, %s after the new primary's first", i, p.err,
+					p.at.Sub(thawed).Round(time.Millisecond), p.at.Sub(leads).Round(time.Millisecond))
 				p.mu.Unlock()
 			}
 			if mode == "off" && late == 0 {

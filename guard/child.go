@@ -172,8 +172,11 @@ func (c *child) listenKernel() {
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
-		m, derr := decode(c.in[:max(n, 0)])
-		if err != nil || derr != nil {
+		if err != nil {
+			return // EAGAIN
+		}
+		m, err := decode(c.in[:n])
+		if err != nil {
 			return
 		}
 		c.unanswered--

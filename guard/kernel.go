@@ -125,29 +125,40 @@ func (f *fencer) state(failed error) KernelState {
 // run obeys one word after the other.
 func (f *fencer) run() {
 	for {
-		n, err := unix.Read(f.sock, f.in[:])
-		if errors.Is(err, unix.EINTR) {
-			continue
+		if err := f.step(); err != nil {
+			// Nothing is acknowledged any more: the agent starts another guard.
+			fmt.Fprintln(os.Stderr, "guard: the thread of the kernel-timed fence ends:", err)
+			return
 		}
-		m, derr := decode(f.in[:max(n, 0)])
-		if err != nil || derr != nil {
-			fmt.Fprintln(os.Stderr, "guard: the thread of the kernel-timed fence ends:", errors.Join(err, derr))
-			return // nothing is acknowledged any more: the agent starts another guard
-		}
-		answer := message{kind: kindKernel, nonce: m.nonce}
-		var failed error
-		switch m.kind {
-		case kindArm:
-			granted := f.fence.Raise(boot.Instant(m.b))
-			if granted && (!f.required || f.fence.Trouble() == nil) {
-				answer.flags = flagGranted
-			}
-		case kindDisarm:
-			failed = f.fence.Lift()
-		}
-		st := f.state(failed)
-		answer.flags |= st.flags()
-		answer.text = st.Trouble
-		_ = unix.Sendto(f.sock, answer.encode(f.out[:]), unix.MSG_NOSIGNAL, nil)
 	}
+}
+
+// step waits for a word, obeys and answers it.
+func (f *fencer) step() error {
+	n, err := unix.Read(f.sock, f.in[:])
+	if errors.Is(err, unix.EINTR) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m, err := decode(f.in[:n])
+	if err != nil {
+		return err
+	}
+	answer := message{kind: kindKernel, nonce: m.nonce}
+	var failed error
+	switch m.kind {
+	case kindArm:
+		granted := f.fence.Raise(boot.Instant(m.b))
+		if granted && (!f.required || f.fence.Trouble() == nil) {
+			answer.flags = flagGranted
+		}
+	case kindDisarm:
+		failed = f.fence.Lift()
+	}
+	st := f.state(failed)
+	answer.flags |= st.flags()
+	answer.text = st.Trouble
+	return unix.Sendto(f.sock, answer.encode(f.out[:]), unix.MSG_NOSIGNAL, nil)
 }

@@ -200,14 +200,21 @@ func (s *server) mustBeFenced() {
 func (s *server) mustHaveSignalFile() {
 	s.t.Helper()
 	awaitSignalFile(s) // placed right after the proof was reported
-	file, err := os.Stat(filepath.Join(s.dir, "standby.signal"))
+	dir, err := os.Stat(s.dir)
 	if err != nil {
-		s.t.Error(err)
-		return
+		s.t.Fatal(err)
 	}
-	dir, _ := os.Stat(s.dir)
-	if a, b := file.Sys().(*syscall.Stat_t).Uid, dir.Sys().(*syscall.Stat_t).Uid; a != b {
-		s.t.Errorf("standby.signal belongs to %d, the data directory to %d", a, b)
+	want := dir.Sys().(*syscall.Stat_t).Uid
+	// It is handed to the directory's owner right after it was made.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		file, err := os.Stat(filepath.Join(s.dir, "standby.signal"))
+		if err == nil && file.Sys().(*syscall.Stat_t).Uid == want {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Errorf("standby.signal: %v, or it does not belong to %d as the data directory", err, want)
+			return
+		}
 	}
 }
 

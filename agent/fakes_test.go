@@ -115,8 +115,12 @@ func become(to postgres.Facts) func(*postgres.Facts) {
 
 func (f *fakeServer) Observe(context.Context) postgres.Facts {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.facts
+	facts, meanwhile := f.facts, f.hooks["observe"]
+	f.mu.Unlock()
+	if meanwhile != nil {
+		_ = meanwhile(context.Background())
+	}
+	return facts
 }
 func (f *fakeServer) Events() <-chan postgres.Event { return f.events }
 func (f *fakeServer) SetConfig(c postgres.Config) {

@@ -24,6 +24,9 @@ const (
 	// coarse is how much earlier than asked an element may run out: the kernel
 	// counts in ticks.
 	coarse = 20 * time.Millisecond
+	// shortest is the shortest life that an element can have; for less there is
+	// none, and the port is closed.
+	shortest = time.Millisecond
 )
 
 // ErrUnlifted is the reason of a failed Raise that left the port to fall silent.
@@ -122,8 +125,11 @@ func (f *Fence) build(c *nftables.Conn, name string, flags uint32, left time.Dur
 	c.DelTable(t)
 	c.AddTable(t)
 	set := &nftables.Set{Table: t, Name: setName, KeyType: nftables.TypeInetService, HasTimeout: true}
-	// An error is kept in the connection and returned by Flush.
-	_ = c.AddSet(set, []nftables.SetElement{{Key: portKey(f.port), Timeout: left}})
+	var live []nftables.SetElement
+	if left >= shortest {
+		live = []nftables.SetElement{{Key: portKey(f.port), Timeout: left}}
+	}
+	_ = c.AddSet(set, live) // an error is kept in the connection and returned by Flush
 	chain := c.AddChain(&nftables.Chain{Table: t, Name: chainName, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityRaw})
 	c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: []expr.Any{
@@ -190,7 +196,7 @@ func (f *Fence) refresh(hard boot.Instant) error {
 		now := f.clock.Now()
 		left := hard.Sub(now)
 		var err error
-		if left < time.Millisecond {
+		if left < shortest {
 			err = f.renewal.empty()
 		} else {
 			err = f.renewal.renew(left)
@@ -199,7 +205,7 @@ func (f *Fence) refresh(hard boot.Instant) error {
 			return err
 		}
 		f.lapse = hard
-		if left < time.Millisecond || f.clock.Now().Sub(now) < latest {
+		if left < shortest || f.clock.Now().Sub(now) < latest {
 			return nil
 		}
 	}
@@ -208,7 +214,7 @@ func (f *Fence) refresh(hard boot.Instant) error {
 // rebuild makes the table anew, whatever is there.
 func (f *Fence) rebuild(hard boot.Instant) error {
 	c := &nftables.Conn{}
-	f.build(c, f.name, 0, max(hard.Sub(f.clock.Now()), time.Millisecond))
+	f.build(c, f.name, 0, hard.Sub(f.clock.Now()))
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("make the table %s of nftables: %w", f.name, err)
 	}

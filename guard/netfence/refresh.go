@@ -41,8 +41,6 @@ func newRenewal(table string, port uint16) (*renewal, error) {
 	return r, nil
 }
 
-func (r *renewal) close() { unix.Close(r.fd) }
-
 func nftMessage(kind int) uint16 { return unix.NFNL_SUBSYS_NFTABLES<<8 | uint16(kind) }
 
 // message is a netlink message with an nfgenmsg head.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/journal"
@@ -50,6 +51,8 @@ type Guard interface {
 	Done() <-chan struct{}
 	Close() error
 	Kill()
+	// Kernel is what is known about the kernel-timed fence.
+	Kernel() guard.KernelState
 }
 
 // Configured is the dynamic configuration as this member understands it, for

@@ -16,6 +16,7 @@ import (
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/layout"
 	"github.com/matriarch-ha/matriarch/dcs/memory"
+	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/ha/fence"
 	"github.com/matriarch-ha/matriarch/lease"
@@ -114,8 +115,12 @@ func become(to postgres.Facts) func(*postgres.Facts) {
 
 func (f *fakeServer) Observe(context.Context) postgres.Facts {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.facts
+	facts, meanwhile := f.facts, f.hooks["observe"]
+	f.mu.Unlock()
+	if meanwhile != nil {
+		_ = meanwhile(context.Background())
+	}
+	return facts
 }
 func (f *fakeServer) Events() <-chan postgres.Event { return f.events }
 func (f *fakeServer) SetConfig(c postgres.Config) {
@@ -206,6 +211,7 @@ type fakeGuard struct {
 	fail     error
 	done     chan struct{}
 	closed   bool
+	kernel   guard.KernelState
 }
 
 func (g *fakeGuard) Arm(_ context.Context, d fence.Deadlines) error {
@@ -221,8 +227,14 @@ func (g *fakeGuard) Disarm(context.Context) error {
 	defer g.mu.Unlock()
 	if g.fail == nil {
 		g.armed, g.disarmed = fence.Deadlines{}, g.disarmed+1
+		g.kernel.Barred = false
 	}
 	return g.fail
+}
+func (g *fakeGuard) Kernel() guard.KernelState {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.kernel
 }
 func (g *fakeGuard) Done() <-chan struct{} { return g.done }
 func (g *fakeGuard) Kill() {

@@ -116,7 +116,29 @@ func (g *guards) pause(ctx context.Context, paused bool) {
 func (g *guards) state(st lease.State) ha.Guard {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return ha.Guard{Required: g.start != nil && !g.paused, Running: g.guard != nil && st.GuardError == "", Armed: st.Armed}
+	out := ha.Guard{Required: g.start != nil && !g.paused, Running: g.guard != nil && st.GuardError == "", Armed: st.Armed}
+	out.Kernel = g.guard != nil && g.guard.Kernel().Active
+	return out
+}
+
+// unbar has the kernel-timed fence taken away that a former guard left, so that
+// a standby can be reached: one that this agent started was let go of before the
+// start, one that it found running was not. notWriter: the server certainly
+// takes no writes.
+func (g *guards) unbar(ctx context.Context, notWriter bool) {
+	g.mu.Lock()
+	guard, paused := g.guard, g.paused
+	g.mu.Unlock()
+	if guard == nil || !notWriter || !guard.Kernel().Barred || g.keeper.State().Held {
+		return
+	}
+	disarm := g.keeper.Disarm
+	if paused { // the keeper has no guard then
+		disarm = guard.Disarm
+	}
+	if err := disarm(ctx); err != nil {
+		g.log.Warn("the kernel-timed fence of a former guard cannot be taken away; trying again", "error", err)
+	}
 }
 
 // replaceMute kills a guard that does not answer, so that another is started.

@@ -30,6 +30,9 @@ type factsMemory struct {
 // lease and the peers come from memory, only the local server is asked.
 func (a *Agent) observe(ctx context.Context) ha.Observation {
 	a.applyDynamic(ctx)
+	// Before the server is asked: a stop that ends in between would otherwise be
+	// over while the server still seems to run, which is a stop that failed.
+	task := a.task.current()
 	f := a.probe(ctx)
 	// The lease and the view are read after the slow part, so that they are
 	// what is known at Now.
@@ -38,12 +41,13 @@ func (a *Agent) observe(ctx context.Context) ha.Observation {
 	if st.GuardError != "" {
 		a.guards.replaceMute(st)
 	}
+	a.guards.unbar(ctx, f.Process == postgres.ProcRunning && f.Role == postgres.RoleStandby)
 	o := ha.Observation{
 		Now: a.opt.Clock.Now(), Wall: a.opt.Clock.Wall(),
 		Self:     ha.Self{Name: a.opt.Name, Tags: a.opt.Tags, CanBootstrap: a.opt.CanBootstrap},
 		Settings: a.config.settings,
 		Server:   a.server(f),
-		Task:     a.task.current(),
+		Task:     task,
 		Lease:    leaseOf(st),
 		Guard:    a.guards.state(st),
 		Store:    store,

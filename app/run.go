@@ -85,7 +85,10 @@ type member struct {
 	stats     *statistics
 	source    *source
 	rest      *restPort
-	reload    sync.Mutex // one reload at a time
+	// kernelTrouble is what was said of the kernel-timed fence last; the goroutine
+	// that starts guards has it.
+	kernelTrouble string
+	reload        sync.Mutex // one reload at a time
 }
 
 // start makes and starts the parts, in order; what was started is on the stack.
@@ -243,15 +246,30 @@ func (m *member) load() (cluster.View, error) {
 }
 
 func (m *member) startGuard(ctx context.Context) (agent.Guard, error) {
-	g, err := guard.Start(ctx, guard.Options{Args: []string{"guard", m.file.Postgres.DataDir}, DataDir: m.file.Postgres.DataDir,
-		Logger: m.log, Clock: m.clock})
+	// A new postgresql.listen needs another agent, so its guard knows the port that
+	// the server is started with.
+	duty := guard.Duty{DataDir: m.file.Postgres.DataDir, Port: uint16(m.file.Postgres.Port),
+		KernelFence: guard.KernelFence(m.file.Matriarch.KernelFence)}
+	g, err := guard.Start(ctx, guard.Options{Args: guardArgs(duty), Duty: duty, Logger: m.log, Clock: m.clock})
 	if err != nil {
 		return nil, err
 	}
+	m.sayKernelFence(g.Kernel(), duty)
 	if refused := g.State().Abilities.Refused; refused != "" {
 		m.log.Debug("the guard runs without some protections", "refused", refused)
 	}
 	return g, nil
+}
+
+// sayKernelFence tells once when the kernel-timed fence is not to be had.
+func (m *member) sayKernelFence(k guard.KernelState, d guard.Duty) {
+	if k.Trouble == m.kernelTrouble {
+		return
+	}
+	if m.kernelTrouble = k.Trouble; k.Trouble != "" {
+		m.log.Info("the kernel-timed fence is not active: should this whole host stand still past the end of its lease, the guard process alone stops the server when it goes on",
+			"port", d.Port, "reason", k.Trouble)
+	}
 }
 
 // moveStoreLeader keeps the store's own leader off the primary's host: losing

@@ -60,12 +60,8 @@ func harden() Abilities {
 	} else {
 		a.Locked = true
 	}
-	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Priority: 1}
-	if err := unix.SchedSetAttr(0, &attr, 0); err == nil {
-		a.Realtime = true
-	} else if err = unix.Setpriority(unix.PRIO_PROCESS, 0, -20); err == nil {
-		a.Nice = true
-	} else {
+	var err error
+	if a.Realtime, a.Nice, err = hurry(); err != nil {
 		refused = append(refused, "raise priority: "+err.Error()+" (set LimitNICE=-20, or grant CAP_SYS_NICE)")
 	}
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0); err == nil {
@@ -75,6 +71,18 @@ func harden() Abilities {
 	}
 	a.Refused = strings.Join(refused, "; ")
 	return a
+}
+
+// hurry raises the priority of the calling thread as far as it is allowed.
+func hurry() (realtime, nice bool, err error) {
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Priority: 1}
+	if unix.SchedSetAttr(0, &attr, 0) == nil {
+		return true, false, nil
+	}
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, -20); err != nil {
+		return false, false, err
+	}
+	return false, true, nil
 }
 
 // lockMemory keeps what was or will be touched in RAM. Without MCL_ONFAULT the

@@ -195,6 +195,9 @@ type Guard struct {
 	Running  bool `json:"running,omitempty"`
 	// Armed is the hard deadline that the guard acknowledged last.
 	Armed boot.Instant `json:"armed,omitempty"`
+	// Kernel: the kernel closes the server's port at that deadline, also when no
+	// process can run. It is told, and decides nothing.
+	Kernel bool `json:"kernel,omitempty"`
 }
 
 // Ready reports whether a primary may run under this guard.

@@ -59,12 +59,15 @@ func Main(d Duty) error {
 	if _, err := k.find(); err != nil { // touches the code and memory that the kill needs
 		return err
 	}
+	// Before the fencer starts: its thread adds a capability of its own, which one
+	// word to all threads later would take away again.
+	raised := raise(unix.CAP_IPC_LOCK, unix.CAP_SYS_NICE)
 	if c.kern, c.kernel, err = startFencer(d); err != nil {
 		return err
 	}
 	c.told = c.kernel
 	c.say(message{kind: kindKernel, flags: c.kernel.flags(), text: c.kernel.Trouble})
-	got := harden()
+	got := harden(raised)
 	c.say(message{kind: kindReady, flags: got.flags(), text: got.Refused})
 	return c.run()
 }

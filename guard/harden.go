@@ -46,14 +46,15 @@ func abilities(f uint16, refused string) Abilities {
 // allocates a few hundred kilobytes per fence and almost nothing otherwise.
 const heapLimit = 32 << 20
 
-// harden takes what protection the host grants to this process and thread.
-func harden() Abilities {
+// harden takes what protection the host grants to this process and thread; raised
+// is why the capabilities for it could not be raised, nil when they were.
+func harden(raised error) Abilities {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(heapLimit)
 	var a Abilities
 	var refused []string
-	if err := raise(unix.CAP_IPC_LOCK, unix.CAP_SYS_NICE); err != nil {
-		refused = append(refused, err.Error())
+	if raised != nil {
+		refused = append(refused, raised.Error())
 	}
 	if err := lockMemory(); err != nil {
 		refused = append(refused, "lock memory: "+err.Error()+" (set LimitMEMLOCK=infinity, or grant CAP_IPC_LOCK)")

@@ -192,6 +192,9 @@ func (a *Agent) serverExited(e postgres.Event) {
 	if asked || e.Bootstrap {
 		level = slog.LevelDebug
 	}
+	if e.Bootstrap && asked {
+		return // the making of a database starts and stops servers; its own end is told
+	}
 	a.log.Log(context.Background(), level, text, "pid", e.PID)
 	a.event(journal.ServerExited, text, func(ev *journal.Event) {
 		ev.Exit = &journal.Exit{PID: e.PID, Asked: asked, Known: e.Known, Code: e.Code, Signal: e.Signal}

@@ -287,7 +287,7 @@ func hostPoweredOff(t *testing.T, c *lab.Cluster, w *lab.Writer, of map[string]*
 	next := c.WaitLeader(60*time.Second, lead)
 	w.WaitProgress(t, 40*time.Second)
 	lost := entry.event(t, journal.PrimaryLost, lostPrimary(lead.Name))
-	if tr := lost.Event.Traffic; tr.Open < 1 || tr.Broken < 1 {
+	if tr := lost.Event.Traffic; tr.Open < 1 { // its client may give it up first
 		t.Errorf("%s: %+v", lost.Why, tr)
 	}
 	found := entry.event(t, journal.PrimaryFound, lostPrimary(next.Name))

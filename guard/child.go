@@ -56,6 +56,7 @@ func Main(d Duty) error {
 	}
 	unix.CloseOnExec(SocketFD)
 	c := &child{killer: k, clock: clock.Real{}, sock: SocketFD, timer: timer}
+	c.note = os.Getenv(NoteEnv)
 	if _, err := k.find(); err != nil { // touches the code and memory that the kill needs
 		return err
 	}
@@ -77,7 +78,8 @@ type child struct {
 	killer      *killer
 	clock       clock.Clock
 	sock, timer int
-	kern        int // to the fencer; -1 when there is none
+	kern        int    // to the fencer; -1 when there is none
+	note        string // file for what was done; empty: none
 	in, out     [maxMessage]byte
 
 	kernel, told KernelState // as the fencer said last, and as the agent was told
@@ -210,13 +212,17 @@ func (c *child) act() boot.Instant {
 	if now < c.soft {
 		return c.soft
 	}
-	if !c.asked {
+	asked := c.asked
+	if !asked {
 		c.asked = true
 		go askShutdown(c.killer.dir)
 	}
 	if alive, err := c.killer.signalRoots(0); err == nil && alive == 0 {
 		c.armed = false
 		c.lift()
+		if asked {
+			c.ended(now)
+		}
 		return 0
 	}
 	return min(now.Add(goneCheck), c.hard)
@@ -275,6 +281,7 @@ func (c *child) fence() {
 	}
 	// Until here whoever started the server behind our back could say nothing.
 	c.lift()
+	c.leave(proof, false)
 	// Last of all: the reader of standard error may be the stopped agent.
 	fmt.Fprintf(os.Stderr, "guard: the lease of the server in %s ended: killed %d processes in %s\n",
 		c.killer.dir, proof.Processes, proof.Took.Round(time.Microsecond))

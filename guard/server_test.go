@@ -251,7 +251,7 @@ func guardOptions(dir string) Options {
 }
 
 func optionsFor(d Duty, stderr *os.File) Options {
-	return Options{Duty: d, Stderr: stderr, Env: []string{envGuard + "=" + d.DataDir,
+	return Options{Duty: d, Stderr: stderr, Env: []string{envGuard + "=" + d.DataDir, NoteEnv + "=" + d.DataDir + ".note",
 		fmt.Sprintf("%s=%d", envPort, d.Port), envKernel + "=" + string(d.KernelFence)}}
 }
 

@@ -1,0 +1,160 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/journal"
+)
+
+// lossBegan is the first moment of the loss that is known.
+func (t *teller) lossBegan() time.Time {
+	at := t.c.beginning()
+	for _, other := range []time.Time{t.loss.earliest, first(t.loss.told), sighted(t.loss.gone)} {
+		if !other.IsZero() && other.Before(at) {
+			at = other
+		}
+	}
+	return at
+}
+
+func first(entries []*entry) time.Time {
+	if len(entries) == 0 {
+		return time.Time{}
+	}
+	return entries[0].at
+}
+
+func sighted(all []sight) time.Time {
+	if len(all) == 0 {
+		return time.Time{}
+	}
+	return all[0].at
+}
+
+// outage is the time without a primary that accepts writes; nil where its
+// beginning is not known.
+func (t *teller) outage() *Outage {
+	l := t.loss
+	if l.latest.IsZero() || t.c.At.IsZero() {
+		return nil
+	}
+	o := Outage{FromEarliest: l.earliest, From: l.latest, To: t.c.At, Ended: true}
+	if o.From.After(o.To) { // the old primary's end was recorded late
+		o.From = o.To
+	}
+	if o.FromEarliest.After(o.From) {
+		o.FromEarliest = o.From
+	}
+	o.Least, o.Most = o.To.Sub(o.From), o.To.Sub(o.FromEarliest)
+	return &o
+}
+
+// outageText says how long nobody accepted writes.
+func outageText(o Outage) string {
+	least, most := approximately(o.Least), approximately(o.Most)
+	if o.Most-o.Least <= 5*time.Millisecond || least == most {
+		return fmt.Sprintf("No primary accepted writes for %s.", most)
+	}
+	return fmt.Sprintf("No primary accepted writes for %s to %s: when the last one was accepted is not known better.", least, most)
+}
+
+// clients tells how long no writes were accepted, and what the entrypoints saw.
+func (t *teller) clients(o *Outage) []Statement {
+	var out []Statement
+	if o != nil {
+		s := Statement{At: o.From, Text: outageText(*o), Ground: Inferred, Evidence: refs(t.loss.silence, t.loss.release, t.c.done)}
+		out = append(out, s)
+		out = append(out, t.breakdown(*o)...)
+	} else {
+		out = append(out, unknown("How long no writes were accepted is not known: no record tells when the old primary ended."))
+	}
+	points := t.entrypoints()
+	if len(points) == 0 {
+		return append(out, unknown("No entrypoint of Matriarch is known, so that what connections went through is not on record."))
+	}
+	for _, p := range points {
+		out = append(out, t.entrypoint(p)...)
+	}
+	return out
+}
+
+// breakdown says what the outage was spent with: that tells what would shorten it.
+func (t *teller) breakdown(o Outage) []Statement {
+	gone := sighted(t.loss.gone)
+	if gone.IsZero() || t.c.took == nil || t.c.done == nil || gone.Before(o.FromEarliest) {
+		return nil
+	}
+	var parts []string
+	add := func(d time.Duration, format string, args ...any) {
+		if d > 0 {
+			parts = append(parts, approximately(d)+" "+fmt.Sprintf(format, args...))
+		}
+	}
+	waited := gone.Sub(o.From)
+	if t.loss.release != nil {
+		add(waited, "until %s had given its lease up", t.c.From)
+	} else {
+		ttl := t.loss.gone[0].e.turn().Observation.Settings.TTL
+		add(waited, "until the lease of %s had run out (ttl %s)", t.c.From, approximately(ttl))
+	}
+	add(t.c.took.at.Sub(gone), "until %s held the lease", t.c.To)
+	add(t.c.done.at.Sub(t.c.took.at), "until it was promoted")
+	if len(parts) < 2 {
+		return nil
+	}
+	return []Statement{follows("Of that: "+strings.Join(parts, ", ")+".", t.loss.gone[0].e, t.c.took, t.c.done)}
+}
+
+// entrypoint tells what one entrypoint recorded of the change.
+func (t *teller) entrypoint(p *source) []Statement {
+	if p.Missing != "" {
+		return []Statement{unknown("The entrypoint %s could not be asked: %s.", p.Name, sentenceOf(p.Missing))}
+	}
+	var out []Statement
+	for _, e := range p.between(t.lossBegan().Add(-5*time.Second), t.settled()) {
+		if text := trafficText(e); text != "" {
+			out = append(out, said(e, "The entrypoint %s %s.", p.Name, text))
+		}
+	}
+	if len(out) == 0 {
+		return []Statement{unknown("The entrypoint %s recorded nothing of this change.", p.Name)}
+	}
+	return out
+}
+
+// settled is when the change is told to its end: clients may come back a while
+// after the promotion.
+func (t *teller) settled() time.Time {
+	end := t.c.At.Add(time.Minute)
+	if !t.until.IsZero() && t.until.Before(end) {
+		return t.until
+	}
+	return end
+}
+
+// trafficText words an entrypoint's event; empty for other records.
+func trafficText(e *entry) string {
+	ev := e.rec.Event
+	if ev == nil || ev.Traffic == nil {
+		return ""
+	}
+	tr := ev.Traffic
+	switch ev.Name {
+	case journal.PrimaryLost:
+		text := fmt.Sprintf("lost the primary %s: %s open", harmless(tr.Primary), count(tr.Open, "connection was", "connections were"))
+		return text + fmt.Sprintf(", %s broken", count(tr.Broken, "was", "were"))
+	case journal.PrimaryFound:
+		text := fmt.Sprintf("forwards to %s again after %s without a primary", harmless(tr.Primary), approximately(tr.Without))
+		if tr.Held == 0 {
+			return text + "; nobody had waited"
+		}
+		text += fmt.Sprintf("; %s held, of which it released %d", count(tr.Held, "connection was", "connections were"), tr.Released)
+		if tr.Refused > 0 {
+			text += fmt.Sprintf(" and %d gave up or were turned away", tr.Refused)
+		}
+		return text + fmt.Sprintf("; the longest waited %s", approximately(tr.Longest))
+	}
+	return ""
+}

@@ -145,7 +145,7 @@ func (d dial) place(r journal.Record, gathered time.Time) (at time.Time, doubt t
 	if now := instantOf(r); !now.IsZero() && d.boots && r.Seq >= d.since {
 		wall = time.Unix(0, int64(now)+int64(d.last)).UTC()
 	} else {
-		wall, doubt = d.correct(r)
+		wall = d.correct(r)
 	}
 	at = wall.Add(-d.clock.Offset).UTC()
 	if age := gathered.Sub(at); age > 0 {
@@ -154,37 +154,54 @@ func (d dial) place(r journal.Record, gathered time.Time) (at time.Time, doubt t
 	return at, doubt + d.clock.Error
 }
 
-// correct undoes the steps that came after a record without a boot clock; one
-// right beside a step may belong to either side of it.
-func (d dial) correct(r journal.Record) (wall time.Time, doubt time.Duration) {
-	wall = r.Time
+// correct undoes the steps that came after a record without a boot clock.
+func (d dial) correct(r journal.Record) time.Time {
+	wall := r.Time
 	if r.Seq < d.since {
-		return wall, 0
+		return wall
 	}
 	for _, s := range d.steps {
 		if s.After >= r.Seq {
 			wall = wall.Add(s.By)
 		}
 	}
-	return wall, 0
+	return wall
 }
 
 // hosts groups sources whose clocks are one: they need no comparison with each
-// other, and the best comparison of one holds for all.
+// other, and the best comparison of one holds for all, also for a journal that
+// was read from a disk.
 func hosts(sources []Source) []int {
 	group := make([]int, len(sources))
-	for i := range sources {
+	started := make([]time.Duration, len(sources)) // when the boot clock was zero
+	for i, s := range sources {
 		group[i] = i
-		c := sources[i].Clock
-		if c.Boot.IsZero() {
+		switch n := len(s.Records); {
+		case !s.Clock.Boot.IsZero():
+			started[i] = gap(s.Clock.Wall, s.Clock.Boot)
+		case s.Clock.Known: // it told its time, and not by the boot clock
+		case n > 0:
+			if r := lastDial(s.Records); r != nil {
+				started[i] = gap(r.Time, instantOf(*r))
+			}
+		}
+		if started[i] == 0 {
 			continue
 		}
-		at := slices.IndexFunc(sources[:i], func(o Source) bool {
-			return !o.Clock.Boot.IsZero() && abs(gap(o.Clock.Wall, o.Clock.Boot)-gap(c.Wall, c.Boot)) < sameHost
-		})
+		at := slices.IndexFunc(started[:i], func(o time.Duration) bool { return o != 0 && abs(o-started[i]) < sameHost })
 		if at >= 0 {
 			group[i] = group[at]
 		}
 	}
 	return group
+}
+
+// lastDial is the newest record that holds both clocks.
+func lastDial(records []journal.Record) *journal.Record {
+	for i := range slices.Backward(records) {
+		if !instantOf(records[i]).IsZero() {
+			return &records[i]
+		}
+	}
+	return nil
 }

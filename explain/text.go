@@ -242,3 +242,24 @@ func (n *NoChange) Text(w io.Writer, o TextOptions) error {
 	_, err := io.WriteString(w, p.b.String())
 	return err
 }
+
+// Text writes the answer for a terminal.
+func (a Answer) Text(w io.Writer, o TextOptions) error {
+	p := &page{o: o.withDefaults()}
+	p.title(a.Title)
+	when := "now, "
+	if !a.Present {
+		when = ""
+	}
+	p.wrap("  ", "  ", "", when+a.At.In(p.o.Zone).Format("2006-01-02 at 15:04:05 MST")+", in cluster "+a.Scope)
+	p.line("")
+	for _, st := range a.Summary {
+		p.wrap("  ", "  ", refText(st.Evidence), st.Text)
+	}
+	for _, sec := range a.Sections {
+		p.heading(sec.Title)
+		p.statements(sec.Statements)
+	}
+	_, err := io.WriteString(w, p.b.String())
+	return err
+}

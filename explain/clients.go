@@ -57,7 +57,7 @@ func outageText(o Outage) string {
 	if o.Most-o.Least <= 5*time.Millisecond || least == most {
 		return fmt.Sprintf("No primary accepted writes for %s.", most)
 	}
-	return fmt.Sprintf("No primary accepted writes for %s to %s: when the last one was accepted is not known better.", least, most)
+	return fmt.Sprintf("No primary accepted writes for at least %s and at most %s.", least, most)
 }
 
 // clients tells how long no writes were accepted, and what the entrypoints saw.
@@ -66,6 +66,7 @@ func (t *teller) clients(o *Outage) []Statement {
 	if o != nil {
 		s := Statement{At: o.From, Text: outageText(*o), Ground: Inferred, Evidence: refs(t.loss.silence, t.loss.release, t.c.done)}
 		out = append(out, s)
+		out = append(out, t.doubtOfOutage(*o)...)
 		out = append(out, t.breakdown(*o)...)
 	} else {
 		out = append(out, unknown("How long no writes were accepted is not known: no record tells when the old primary ended."))
@@ -80,6 +81,21 @@ func (t *teller) clients(o *Outage) []Statement {
 	return out
 }
 
+// doubtOfOutage says why the beginning is not known better.
+func (t *teller) doubtOfOutage(o Outage) []Statement {
+	n := t.c.From
+	switch {
+	case o.Most-o.Least <= 5*time.Millisecond:
+		return nil
+	case t.loss.release != nil:
+		return []Statement{follows(fmt.Sprintf("The last write was accepted between the order to stop PostgreSQL on %s and its end.", n), t.loss.told...)}
+	case t.loss.silence != nil && t.loss.silence.turn() != nil && t.loss.silence.turn().Observation.Guard.Running:
+		return []Statement{follows(fmt.Sprintf("The lease of %s was renewed last about %s before; from then on it may have been dead. If it lived, its guard stopped the server about %s before.",
+			n, approximately(o.Most), approximately(o.Least)), t.loss.silence)}
+	}
+	return []Statement{follows(fmt.Sprintf("The lease of %s was renewed last about %s before; when after that it went down nobody saw.", n, approximately(o.Most)), sightEntries(t.loss.gone)...)}
+}
+
 // breakdown says what the outage was spent with: that tells what would shorten it.
 func (t *teller) breakdown(o Outage) []Statement {
 	gone := sighted(t.loss.gone)
@@ -92,12 +108,16 @@ func (t *teller) breakdown(o Outage) []Statement {
 			parts = append(parts, approximately(d)+" "+fmt.Sprintf(format, args...))
 		}
 	}
-	waited := gone.Sub(o.From)
-	if t.loss.release != nil {
-		add(waited, "until %s had given its lease up", t.c.From)
-	} else {
-		ttl := t.loss.gone[0].e.turn().Observation.Settings.TTL
-		add(waited, "until the lease of %s had run out (ttl %s)", t.c.From, approximately(ttl))
+	waited, upTo := gone.Sub(o.FromEarliest), ""
+	if o.Most-o.Least > 5*time.Millisecond {
+		upTo = "up to "
+	}
+	switch ttl := t.loss.gone[0].e.turn().Observation.Settings.TTL; {
+	case waited <= 0:
+	case t.loss.release != nil:
+		parts = append(parts, upTo+approximately(waited)+fmt.Sprintf(" until %s had given its lease up", t.c.From))
+	default:
+		parts = append(parts, upTo+approximately(waited)+fmt.Sprintf(" until the lease of %s had run out (ttl %s)", t.c.From, approximately(ttl)))
 	}
 	add(t.c.took.at.Sub(gone), "until %s held the lease", t.c.To)
 	add(t.c.done.at.Sub(t.c.took.at), "until it was promoted")

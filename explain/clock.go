@@ -176,14 +176,10 @@ func hosts(sources []Source) []int {
 	started := make([]time.Duration, len(sources)) // when the boot clock was zero
 	for i, s := range sources {
 		group[i] = i
-		switch n := len(s.Records); {
-		case !s.Clock.Boot.IsZero():
+		if s.Clock.Boot.IsZero() {
+			started[i] = usualGap(s.Records)
+		} else {
 			started[i] = gap(s.Clock.Wall, s.Clock.Boot)
-		case s.Clock.Known: // it told its time, and not by the boot clock
-		case n > 0:
-			if r := lastDial(s.Records); r != nil {
-				started[i] = gap(r.Time, instantOf(*r))
-			}
 		}
 		if started[i] == 0 {
 			continue
@@ -196,12 +192,21 @@ func hosts(sources []Source) []int {
 	return group
 }
 
-// lastDial is the newest record that holds both clocks.
-func lastDial(records []journal.Record) *journal.Record {
-	for i := range slices.Backward(records) {
-		if !instantOf(records[i]).IsZero() {
-			return &records[i]
+// usualGap is the difference of the two clocks in the newest records, in the
+// middle of several: the clocks of one record are read one after the other.
+func usualGap(records []journal.Record) time.Duration {
+	var all []time.Duration
+	for _, r := range slices.Backward(records) {
+		if now := instantOf(r); !now.IsZero() {
+			all = append(all, gap(r.Time, now))
+		}
+		if len(all) == 9 {
+			break
 		}
 	}
-	return nil
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
 }

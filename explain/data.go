@@ -26,7 +26,7 @@ func (t *teller) data() []Statement {
 			out = append(out, follows(text, t.c.take, t.c.promote))
 		}
 	}
-	return append(out, t.lossOfData())
+	return append(out, t.lossOfData().Statement)
 }
 
 // syncHeld: the synchronous set held the winner when it took the lease.
@@ -39,28 +39,60 @@ func (t *teller) syncHeld() bool {
 }
 
 // lossOfData is the best that can be said of what was lost, surest first.
-func (t *teller) lossOfData() Statement {
+func (t *teller) lossOfData() Loss {
 	if e := t.recordsLost(); e != nil {
-		return lossText(e, t.c.From)
+		l := e.rec.Event.Loss
+		return Loss{Known: true, Bytes: l.Bytes, TransactionsKnown: l.TransactionsKnown, Transactions: max(0, l.Transactions), Statement: lossText(e, t.c.From)}
 	}
 	if s, ok := t.cleanEnd(); ok {
-		return s
+		return Loss{Known: true, TransactionsKnown: true, Statement: s}
 	}
-	if s, ok := t.comparedEnd(); ok {
-		return s
+	if bytes, s, ok := t.comparedEnd(); ok {
+		return Loss{Known: true, Bytes: bytes, TransactionsKnown: bytes == 0, Statement: s}
 	}
 	if t.syncHeld() {
-		return follows(fmt.Sprintf("No commit that was acknowledged is lost: %s was a synchronous standby. What was not acknowledged may be missing.", t.c.To), t.c.take)
+		return Loss{Acknowledged: true, Statement: follows(fmt.Sprintf("No commit that was acknowledged is lost: %s was a synchronous standby. What was not acknowledged may be missing.", t.c.To), t.c.take)}
 	}
 	if t.c.promote != nil {
 		o := t.c.promote.turn().Observation
 		published, has := o.Store.View.Status.Optime, o.Server.Position.LSN
 		if lag := published.Sub(has); lag > 0 && published > 0 {
-			return follows(fmt.Sprintf("At least %s that %s had published are lost; how much more it wrote is not known until it returns.",
-				bytesText(lag), t.c.From), t.c.promote)
+			return Loss{Bytes: lag, Statement: follows(fmt.Sprintf("At least %s that %s had published are lost; how much more it wrote is not known until it returns.",
+				bytesText(lag), t.c.From), t.c.promote)}
 		}
 	}
-	return unknown("Whether anything was lost is not known until %s returns: it may have written more than it published.", orNobody(t.c.From))
+	return Loss{Statement: unknown("Whether anything was lost is not known until %s returns: it may have written more than it published.", orNobody(t.c.From))}
+}
+
+// word is the loss in a word or two, note what to know beside it.
+func (l Loss) word() string {
+	switch {
+	case l.Known && l.Bytes == 0:
+		return "nothing"
+	case l.TransactionsKnown:
+		return count(l.Transactions, "transaction", "transactions")
+	case l.Known:
+		return count(int(min(l.Bytes, 1<<62)), "byte", "bytes")
+	case l.Bytes > 0:
+		return "at least " + count(int(min(l.Bytes, 1<<62)), "byte", "bytes")
+	case l.Acknowledged:
+		return "no commit"
+	}
+	return "not known"
+}
+
+func (l Loss) note() string {
+	switch {
+	case l.Known && l.Bytes == 0:
+		return "by the positions of both"
+	case l.TransactionsKnown:
+		return bytesText(l.Bytes) + " of WAL"
+	case l.Known:
+		return "of WAL; transactions not counted"
+	case l.Acknowledged:
+		return "that was acknowledged"
+	}
+	return "until the old primary returns"
 }
 
 func orNobody(name string) string {
@@ -115,10 +147,10 @@ func (t *teller) cleanEnd() (Statement, bool) {
 
 // comparedEnd compares the end of what the old primary had, by its own records
 // after it was stopped, with where the new timeline began.
-func (t *teller) comparedEnd() (Statement, bool) {
+func (t *teller) comparedEnd() (uint64, Statement, bool) {
 	s := t.named(t.c.From)
 	if s == nil || t.c.LSN == 0 || t.c.Parent == 0 || t.c.From == t.c.To {
-		return Statement{}, false
+		return 0, Statement{}, false
 	}
 	e := find(s.between(t.lossBegan(), t.until), func(e *entry) bool {
 		turn := e.turn()
@@ -129,14 +161,14 @@ func (t *teller) comparedEnd() (Statement, bool) {
 		return server.Position.Timeline == t.c.Parent && server.Position.LSN > 0 && ended(server)
 	})
 	if e == nil {
-		return Statement{}, false
+		return 0, Statement{}, false
 	}
 	end := e.turn().Observation.Server.Position.LSN
 	if lost := end.Sub(t.c.LSN); lost > 0 {
-		return follows(fmt.Sprintf("%s of WAL that only %s had, from %s to %s, are not in the cluster's line. How many transactions that was is not recorded.",
+		return lost, follows(fmt.Sprintf("%s of WAL that only %s had, from %s to %s, are not in the cluster's line. How many transactions that was is not recorded.",
 			bytesText(lost), t.c.From, t.c.LSN, end), e), true
 	}
-	return follows(fmt.Sprintf("Nothing was lost: %s ended at %s, and timeline %d began at %s.", t.c.From, wal.LSN(end), t.c.Timeline, t.c.LSN), e), true
+	return 0, follows(fmt.Sprintf("Nothing was lost: %s ended at %s, and timeline %d began at %s.", t.c.From, wal.LSN(end), t.c.Timeline, t.c.LSN), e), true
 }
 
 // ended: the server writes no more WAL of its own, so its position is its end.

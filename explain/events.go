@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/ha"
@@ -103,7 +104,7 @@ func (t *teller) decision(e *entry, m *moment) bool {
 		return set(EventLease, "gives the lease up")
 	case e == t.c.take:
 		m.link = linkTake
-		return set(EventLease, "takes the lease: %s", sentenceOf(e.rec.Why))
+		return set(EventLease, "takes the lease: %s", strings.TrimSuffix(sentenceOf(e.rec.Why), ": taking the lease"))
 	case e == t.c.promote:
 		return set(EventDecided, "promotes to timeline %d", t.c.Timeline)
 	case e == t.loss.woke:

@@ -284,7 +284,7 @@ func (t *teller) headline(l loss) Statement {
 	case CauseFailoverRequest:
 		return t.caused(l, "A person asked for a failover; %s handed over.", n)
 	case CauseStopped:
-		return t.caused(l, "The agent of %s was told to stop; it stopped its server cleanly and handed over.", n)
+		return t.caused(l, "The agent of %s was told to stop; it stopped its server cleanly and gave the lease up.", n)
 	case CauseCrashed:
 		return t.caused(l, "PostgreSQL on %s went down and could not be brought back there, so the lease was given up.", n)
 	case CauseReleased:
@@ -295,7 +295,10 @@ func (t *teller) headline(l loss) Statement {
 		if rebooted(l.silence, l.woke) {
 			return follows(fmt.Sprintf("The host of %s went down and came back.", n), l.silence, l.woke)
 		}
-		return follows(fmt.Sprintf("The agent of %s ended without a word: it was killed, or crashed.", n), l.silence, l.woke)
+		if sameServer(l.silence, l.woke) {
+			return follows(fmt.Sprintf("The agent of %s ended without a word: it was killed, or crashed.", n), l.silence, l.woke)
+		}
+		return follows(fmt.Sprintf("The agent of %s ended without a word, and PostgreSQL with it or by its guard: killed, crashed, or without power.", n), l.silence, l.woke)
 	case CauseFrozen:
 		return follows(fmt.Sprintf("The agent of %s stood still for longer than its lease lasts, or could not reach the store and did not notice.", n), l.silence, l.woke)
 	case CauseGone:

@@ -237,8 +237,10 @@ func lastPublished(e *entry, name string) (Statement, bool) {
 // approximately rounds a duration for reading.
 func approximately(d time.Duration) string {
 	switch {
+	case abs(d) >= 2*time.Hour:
+		return fmt.Sprintf("%.1f h", d.Hours())
 	case abs(d) >= 10*time.Minute:
-		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+		return fmt.Sprintf("%.1f min", d.Minutes())
 	case abs(d) >= time.Second && d%time.Second == 0:
 		return fmt.Sprintf("%d s", d/time.Second)
 	case abs(d) >= 10*time.Second:

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"slices"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/journal"
@@ -39,6 +40,7 @@ type Story struct {
 	// Cause is how the old primary was lost, in one word: see Cause.
 	Cause  Cause   `json:"cause"`
 	Outage *Outage `json:"outage,omitempty"`
+	Loss   Loss    `json:"loss"`
 	// Summary is the story in a few sentences, Sections all of it.
 	Summary    []Statement  `json:"summary"`
 	Sections   []Section    `json:"sections"`
@@ -77,6 +79,19 @@ type Outage struct {
 	Most         time.Duration `json:"most_ns"`
 	// Ended is false while nobody accepts writes.
 	Ended bool `json:"ended"`
+}
+
+// Loss is what the cluster lost of the data.
+type Loss struct {
+	// Known: it is certain. Otherwise Bytes is the least that is lost.
+	Known bool   `json:"known"`
+	Bytes uint64 `json:"bytes"`
+	// Transactions is known where TransactionsKnown says so.
+	TransactionsKnown bool `json:"transactions_known,omitempty"`
+	Transactions      int  `json:"transactions,omitempty"`
+	// Acknowledged: commits of synchronous replication are all there.
+	Acknowledged bool      `json:"acknowledged_kept,omitempty"`
+	Statement    Statement `json:"statement"`
 }
 
 // Section is a part of the story.
@@ -200,4 +215,9 @@ type Restart struct {
 	Exit     *journal.Exit `json:"exit,omitempty"`
 	Text     string        `json:"text"`
 	Evidence []Ref         `json:"evidence"`
+}
+
+// Timed: a statement of the section has a time.
+func (s Section) Timed() bool {
+	return slices.ContainsFunc(s.Statements, func(st Statement) bool { return !st.At.IsZero() })
 }

@@ -1,14 +1,12 @@
 package explain
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/ha"
-	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // candidates are the members in the race, the winner first, and why each did or
@@ -230,21 +228,13 @@ func (t *teller) acceptance() []Statement {
 
 // bytesText writes a number of bytes, with a rounding for large ones.
 func bytesText(n uint64) string {
-	switch {
-	case n >= 10<<30:
-		return fmt.Sprintf("%d bytes (%.1f GB)", n, float64(n)/(1<<30))
-	case n >= 10<<20:
-		return fmt.Sprintf("%d bytes (%.1f MB)", n, float64(n)/(1<<20))
-	case n >= 10<<10:
-		return fmt.Sprintf("%d bytes (%.1f kB)", n, float64(n)/(1<<10))
+	for _, unit := range []struct {
+		size uint64
+		name string
+	}{{1 << 30, "GB"}, {1 << 20, "MB"}, {1 << 10, "kB"}} {
+		if n >= unit.size {
+			return fmt.Sprintf("%d bytes (%.1f %s)", n, float64(n)/float64(unit.size), unit.name)
+		}
 	}
 	return count(int(n), "byte", "bytes")
-}
-
-// behind is how many bytes a lacks of b on one timeline.
-func behind(a, b wal.Position) uint64 {
-	if cmp.Compare(a.Timeline, b.Timeline) != 0 {
-		return 0
-	}
-	return b.LSN.Sub(a.LSN)
 }

@@ -70,7 +70,7 @@ func (t *teller) endBefore(next *change) time.Time {
 func (t *teller) story() Story {
 	s := Story{
 		Format: StoryFormat, Scope: t.ev.Scope, Gathered: t.ev.Gathered, Change: t.c.Change,
-		Cause: t.loss.cause, Kind: t.kind(), Candidates: t.candidates(), Outage: t.outage(),
+		Cause: t.loss.cause, Kind: t.kind(), Candidates: t.candidates(), Outage: t.outage(), Loss: t.lossOfData(),
 		Others: t.others(t.c), Restarts: t.restarts(t.from, t.until), Sources: t.notes(),
 	}
 	s.Events = t.events()
@@ -96,6 +96,9 @@ func (t *teller) story() Story {
 
 // kind is what sort of change it was.
 func (t *teller) kind() Kind {
+	if t.c.From == t.c.To {
+		return Again
+	}
 	switch t.loss.cause {
 	case CauseSwitchover:
 		return Switchover
@@ -103,9 +106,6 @@ func (t *teller) kind() Kind {
 		return ManualFailover
 	case CauseStopped:
 		return Handover
-	}
-	if t.c.From == t.c.To {
-		return Again
 	}
 	return Failover
 }
@@ -129,6 +129,9 @@ func (t *teller) title(k Kind) string {
 // summary is the story in a few sentences.
 func (t *teller) summary(s Story) []Statement {
 	out := []Statement{t.loss.headline}
+	if s.Kind == Again && t.loss.cause == CauseStopped {
+		out = append(out, follows(fmt.Sprintf("Nobody else took over; %s led again once its agent had been started.", t.c.To), t.c.take))
+	}
 	if o := s.Outage; o != nil {
 		out = append(out, Statement{At: o.From, Text: outageText(*o), Ground: Inferred})
 	}
@@ -137,7 +140,7 @@ func (t *teller) summary(s Story) []Statement {
 		text += fmt.Sprintf(" at %s, where timeline %d was left", t.c.LSN, t.c.Parent)
 	}
 	out = append(out, Statement{Text: text + ".", Ground: Recorded, Evidence: t.historyRef()})
-	return append(out, t.lossOfData())
+	return append(out, s.Loss.Statement)
 }
 
 // historyRef is what the timeline is known from.

@@ -50,6 +50,8 @@ type Standing struct {
 	Says     string    `json:"says,omitempty"`
 	AsOf     time.Time `json:"as_of,omitzero"`
 	Evidence []Ref     `json:"evidence,omitempty"`
+	// Now is what it says of itself at present.
+	Now string `json:"now,omitempty"`
 
 	tags cluster.Tags
 }
@@ -139,6 +141,9 @@ func (a *asker) standing(s *source, leader string) Standing {
 	out.Position, out.tags = o.Server.Position, o.Self.Tags
 	out.Rule, out.Says = string(e.rec.Rule), sentenceOf(e.rec.Why)
 	out.Why = ha.Obstacles(o, m)
+	if a.present && s.Now != nil {
+		out.Now = nowText(*s.Now)
+	}
 	if n := s.Now; a.present && n != nil && n.Program != "" {
 		// Its own word, given just now, is newer than any record.
 		switch {
@@ -277,11 +282,13 @@ func (a *asker) memberStatements(all []Standing) []Statement {
 		default:
 			s.Text = fmt.Sprintf("%s%s could not lead: %s.", m.Name, at, strings.Join(m.Why, "; "))
 		}
-		out = append(out, s)
-		if m.Rule != "" {
-			out = append(out, Statement{Ground: Recorded, At: m.AsOf, Evidence: m.Evidence,
-				Text: fmt.Sprintf("The last change of its mind, by rule %s: %s.", m.Rule, m.Says)})
+		switch {
+		case m.Now != "":
+			s.Text += fmt.Sprintf(" Now it is %s.", m.Now)
+		case m.Rule != "":
+			s.Text += fmt.Sprintf(" By rule %s, since %s: %s.", m.Rule, m.AsOf.Format("15:04:05.000 MST"), m.Says)
 		}
+		out = append(out, s)
 	}
 	return out
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,8 +87,8 @@ func (e *explaining) run(ctx context.Context, name string) error {
 		return err
 	}
 	if e.save != "" {
-		if err := saveEvidence(e.save, ev); err != nil {
-			return err
+		if err := ev.SaveFile(e.save); err != nil {
+			return fmt.Errorf("save the evidence: %w", err)
 		}
 		warn(e.cmd, "The evidence is in %s: statements of rules, positions and names, no passwords.", e.save)
 	}
@@ -148,16 +146,7 @@ func (e *explaining) question() (q explain.Question, at time.Time, err error) {
 // collect reads saved evidence, or gathers it.
 func (e *explaining) collect(ctx context.Context, name string, q explain.Question, at time.Time) (explain.Evidence, error) {
 	if e.evidence != "" {
-		f, err := os.Open(e.evidence)
-		if err != nil {
-			return explain.Evidence{}, err
-		}
-		defer f.Close()
-		ev, err := explain.Load(f)
-		if err != nil {
-			return ev, fmt.Errorf("%s: %w", e.evidence, err)
-		}
-		return ev, nil
+		return explain.LoadFile(e.evidence)
 	}
 	if !at.IsZero() {
 		q.Since = at
@@ -199,26 +188,6 @@ func (e *explaining) collect(ctx context.Context, name string, q explain.Questio
 	defer asker.Close()
 	g := explain.Gatherer{Client: asker, Now: e.app.opts.Now}
 	return g.Gather(ctx, plan), nil
-}
-
-// saveEvidence writes a file that only its owner can read, whole or not at all.
-func saveEvidence(path string, ev explain.Evidence) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".evidence-*")
-	if err != nil {
-		return fmt.Errorf("save the evidence: %w", err)
-	}
-	defer os.Remove(f.Name()) // nothing is left to remove once it has its name
-	err = ev.Save(f)
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("save the evidence: %w", err)
-	}
-	return nil
 }
 
 // told is what can be written in each format.

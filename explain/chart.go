@@ -80,12 +80,12 @@ func newScale(points []time.Time) scale {
 	room := chartWidth - chartLeft - chartRight
 	weights, sum := make([]float64, len(points)), 0.0
 	for i := 1; i < len(points); i++ {
-		weights[i] = math.Log10(1 + float64(points[i].Sub(points[i-1]))/float64(time.Millisecond))
+		weights[i] = math.Pow(math.Log10(1+float64(points[i].Sub(points[i-1]))/float64(time.Millisecond)), 1.7)
 		sum += weights[i]
 	}
 	least := 0.0
 	if n := len(points) - 1; n > 0 {
-		least = math.Min(markGap+2, 0.75*room/float64(n))
+		least = math.Min(markGap+2, 0.6*room/float64(n))
 	}
 	spread := room - least*float64(max(0, len(points)-1))
 	for i := range points {

@@ -15,6 +15,7 @@ import (
 type source struct {
 	*Source
 	host    int // sources with the same number share their clocks
+	byCause bool
 	dial    dial
 	entries []*entry
 }
@@ -98,20 +99,26 @@ func prepare(ev *Evidence) []*source {
 		s := &source{Source: &ev.Sources[i], host: groups[i]}
 		s.Records = ordered(s.Records)
 		s.dial = newDial(best[s.host], s.Records)
-		for _, r := range s.Records {
-			e := &entry{src: s, rec: r}
-			e.at, e.doubt = s.dial.place(r, ev.Gathered)
-			if n := len(s.entries); n > 0 {
-				e.prev = s.entries[n-1]
-				if e.at.Before(e.prev.at) {
-					e.at = e.prev.at // the numbers prove the order
-				}
-			}
-			s.entries = append(s.entries, e)
-		}
+		s.place(ev.Gathered)
 		out = append(out, s)
 	}
+	boundByCause(out)
 	return out
+}
+
+// place gives each record its time.
+func (s *source) place(gathered time.Time) {
+	for _, r := range s.Records {
+		e := &entry{src: s, rec: r}
+		e.at, e.doubt = s.dial.place(r, gathered)
+		if n := len(s.entries); n > 0 {
+			e.prev = s.entries[n-1]
+			if e.at.Before(e.prev.at) {
+				e.at = e.prev.at // the numbers prove the order
+			}
+		}
+		s.entries = append(s.entries, e)
+	}
 }
 
 // ordered sorts records by number and drops repeated and impossible ones.

@@ -56,8 +56,10 @@ func (t *teller) events() []Event {
 	return inOrder(all)
 }
 
-// lastSign is the last record of a primary that fell silent. It may be long
-// before the loss, so it is shown at the earliest moment of that.
+// maxEvents bounds the time line of a cluster that goes back and forth.
+const maxEvents = 120
+
+// lastSign is the last record of a primary that fell silent.
 func (t *teller) lastSign(e *entry) moment {
 	return moment{src: e.src, Event: Event{At: e.at, Within: e.doubt, Source: e.src.Name, Record: e.rec.Seq, Kind: EventLost,
 		Text: "last record as the primary", Rule: string(e.rec.Rule)}}
@@ -189,6 +191,7 @@ func (t *teller) happening(e *entry, m *moment) bool {
 // marks where the order is not proven.
 func inOrder(all []moment) []Event {
 	slices.SortStableFunc(all, before)
+	all = all[:min(len(all), maxEvents)]
 	for i := range all { // a cause never comes after its effect
 		for j := range all {
 			if all[j].link.causes(all[i].link) && all[i].At.Before(all[j].At) {
@@ -221,7 +224,8 @@ func before(a, b moment) int {
 
 // proven: that b came after a is certain.
 func proven(a, b moment) bool {
-	return a.src == b.src || a.src.host == b.src.host || a.link.causes(b.link) || b.At.Sub(a.At) > a.Within+b.Within
+	compared := a.src.dial.clock.Known && b.src.dial.clock.Known
+	return a.src.host == b.src.host || a.link.causes(b.link) || compared && b.At.Sub(a.At) > a.Within+b.Within
 }
 
 // lanes draw each source through the time of the events.

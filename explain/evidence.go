@@ -1,10 +1,15 @@
 package explain
 
 import (
+	"bufio"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
@@ -16,7 +21,7 @@ import (
 const EvidenceFormat = "matriarch-evidence/1"
 
 // maxEvidence bounds what is read back.
-const maxEvidence = 1 << 30
+const maxEvidence = 512 << 20
 
 // Evidence is all that was collected of a cluster, at one time. A story is a
 // function of it and of nothing else.
@@ -130,10 +135,53 @@ func (e Evidence) Save(w io.Writer) error {
 	return enc.Encode(e)
 }
 
-// Load reads saved evidence.
+// SaveFile writes evidence into a file that only its owner can read, whole or not
+// at all; compressed if the name ends with .gz.
+func (e Evidence) SaveFile(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".evidence-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // once it has its name, there is nothing to remove
+	if strings.HasSuffix(path, ".gz") {
+		z := gzip.NewWriter(f)
+		err = errors.Join(e.Save(z), z.Close())
+	} else {
+		err = e.Save(f)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// LoadFile reads what SaveFile wrote.
+func LoadFile(path string) (Evidence, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Evidence{}, err
+	}
+	defer f.Close()
+	e, err := Load(f)
+	if err != nil {
+		return e, fmt.Errorf("%s: %w", path, err)
+	}
+	return e, nil
+}
+
+// Load reads saved evidence, compressed or not.
 func Load(r io.Reader) (Evidence, error) {
 	var e Evidence
-	limited := &io.LimitedReader{R: r, N: maxEvidence}
+	buffered := bufio.NewReader(r)
+	var text io.Reader = buffered
+	if magic, _ := buffered.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
+		z, err := gzip.NewReader(buffered)
+		if err != nil {
+			return e, fmt.Errorf("decompress the evidence: %w", err)
+		}
+		text = z
+	}
+	limited := &io.LimitedReader{R: text, N: maxEvidence}
 	err := json.NewDecoder(limited).Decode(&e)
 	switch {
 	case limited.N <= 0:

@@ -129,7 +129,7 @@ func (s Story) facts() []fact {
 
 func kindText(k Kind) string {
 	return map[Kind]string{Switchover: "switchover", ManualFailover: "failover by a person", Handover: "clean handover",
-		Failover: "failover", Again: "promoted again"}[k]
+		Failover: "failover", Again: "promoted again", First: "first known"}[k]
 }
 
 // HTML writes the answer as one page.

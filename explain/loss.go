@@ -85,11 +85,23 @@ func lastWords(old []*entry, began, over time.Time) []*entry {
 			break
 		}
 	}
+	for from < len(old) && !notable(old[from]) {
+		from++
+	}
 	to := len(old)
 	for to > from && old[to-1].at.After(over) {
 		to--
 	}
 	return old[from:to]
+}
+
+// notable: the record tells of more than a leader's ordinary work.
+func notable(e *entry) bool {
+	if e.turn() != nil {
+		return !slices.Contains([]ha.RuleID{ha.Lead, ha.Idle, ha.TaskRunning}, e.rec.Rule)
+	}
+	_, ok := tellEvent(e)
+	return ok
 }
 
 // untilReleased ends the last words with the lease: what the member did after it

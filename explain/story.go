@@ -25,6 +25,8 @@ const (
 	Handover Kind = "handover"
 	// Failover: the primary was lost.
 	Failover Kind = "failover"
+	// First: who led before is not known.
+	First Kind = "first"
 	// Again: the same member was promoted once more, to a new timeline.
 	Again Kind = "again"
 )
@@ -200,9 +202,12 @@ type SourceNote struct {
 	ClockKnown bool          `json:"clock_known"`
 	Offset     time.Duration `json:"clock_offset_ns"`
 	Error      time.Duration `json:"clock_error_ns"`
-	SameHost   []string      `json:"same_host,omitempty"`
-	Steps      []Step        `json:"clock_steps,omitempty"`
-	Text       string        `json:"text"`
+	// ByCause: the clock could not be compared, but records that can only have come
+	// before or after others bound it.
+	ByCause  bool     `json:"clock_by_cause,omitempty"`
+	SameHost []string `json:"same_host,omitempty"`
+	Steps    []Step   `json:"clock_steps,omitempty"`
+	Text     string   `json:"text"`
 }
 
 // Restart is a crashed or restarted primary that was started again where it was,

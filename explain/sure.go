@@ -23,7 +23,7 @@ func (t *teller) notes() []SourceNote {
 	for _, s := range t.sources {
 		c := s.dial.clock
 		n := SourceNote{Name: s.Name, Kind: s.Kind, Missing: s.Missing, Incomplete: s.Incomplete, Records: len(s.entries), Unreadable: s.Unreadable,
-			ClockKnown: c.Known, Offset: c.Offset, Error: c.Error, Steps: s.dial.steps}
+			ClockKnown: c.Known, Offset: c.Offset, Error: c.Error, Steps: s.dial.steps, ByCause: s.byCause}
 		for _, o := range t.sources {
 			if o != s && o.host == s.host {
 				n.SameHost = append(n.SameHost, o.Name)
@@ -54,6 +54,8 @@ func noteText(n SourceNote) string {
 	switch {
 	case !n.ClockKnown:
 		text += "; its clock could not be compared, so that its times are as it wrote them"
+	case n.ByCause:
+		text += fmt.Sprintf("; its clock could not be compared; what can only have come before or after other records bounds it to ± %s", fine(n.Error))
 	case abs(n.Offset) <= n.Error:
 		text += fmt.Sprintf("; its clock agrees with the one here within ± %s", fine(n.Error))
 	default:
@@ -93,6 +95,10 @@ func (t *teller) sureness(s Story) []Statement {
 		}
 		out = append(out, Statement{Text: n.Text, Ground: g})
 	}
+	out = append(out, t.contradictions()...)
+	if len(s.Events) == maxEvents {
+		out = append(out, unknown("The time line ends after %d events; there were more.", maxEvents))
+	}
 	doubtful := 0
 	for _, e := range s.Events {
 		if e.Unproven {
@@ -106,6 +112,24 @@ func (t *teller) sureness(s Story) []Statement {
 	default:
 		out = append(out, Statement{Ground: Inferred, Text: fmt.Sprintf(
 			"The order is proven but for %s, marked with ~: the clocks are not known well enough to say whether it came after the one before.", count(doubtful, "event", "events"))})
+	}
+	return out
+}
+
+// contradictions tell of clocks that cannot be right: an effect is dated before
+// its cause by more than both may be off.
+func (t *teller) contradictions() []Statement {
+	var out []Statement
+	told := map[string]bool{}
+	for _, p := range pairs(t.sources) {
+		a, b := p.cause, p.effect
+		off := a.at.Sub(b.at) - a.doubt - b.doubt
+		names := a.src.Name + " and " + b.src.Name
+		if off <= 0 || told[names] || !a.src.dial.clock.Known || !b.src.dial.clock.Known {
+			continue
+		}
+		told[names] = true
+		out = append(out, follows(fmt.Sprintf("The clocks of %s contradict each other by %s more than was measured: one was set, or runs wrong. What must have come first is put first.", names, fine(off)), a, b))
 	}
 	return out
 }

@@ -61,6 +61,10 @@ func (t *teller) ownWord(c *Candidate) {
 		}
 		c.Evidence = append(c.Evidence, e.ref())
 	}
+	if why, e := t.attempt(s); e != nil {
+		c.Why = why
+		c.Evidence = append(c.Evidence, e.ref())
+	}
 	switch {
 	case c.Name == t.c.From && t.loss.cause == CauseSwitchover, c.Name == t.c.From && t.loss.cause == CauseFailoverRequest:
 		c.Why = "it gave the primary up, and leaves the race to others"
@@ -73,6 +77,23 @@ func (t *teller) ownWord(c *Candidate) {
 	case c.Why == "":
 		c.Why = "it was as good a candidate; the store gives the lease to one, and " + t.c.To + " was faster"
 	}
+}
+
+// attempt: the member reached for the lease itself in this race.
+func (t *teller) attempt(s *source) (string, *entry) {
+	race := s.between(t.raceBegan(), t.c.At)
+	if e := find(race, func(e *entry) bool { ev := e.event(string(ha.TakeLeader)); return ev != nil && ev.Error != "" }); e != nil {
+		return fmt.Sprintf("it asked the store for the lease too, and the store had given it away: %s", sentenceOf(e.rec.Event.Error)), e
+	}
+	won := find(race, func(e *entry) bool { return e.done(ha.TakeLeader) })
+	if won == nil {
+		return "", nil
+	}
+	gave := find(s.between(won.at, t.c.At), func(e *entry) bool { _, ok := e.action(ha.ReleaseLeader); return ok && e.rec.Seq > won.rec.Seq })
+	if gave == nil {
+		return "", nil
+	}
+	return "it won the lease first, and gave it up: " + sentenceOf(gave.rec.Why), gave
 }
 
 // raceBegan is when nobody led, as far as anybody saw.

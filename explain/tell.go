@@ -96,7 +96,10 @@ func (t *teller) story() Story {
 
 // kind is what sort of change it was.
 func (t *teller) kind() Kind {
-	if t.c.From == t.c.To {
+	switch t.c.From {
+	case "":
+		return First
+	case t.c.To:
 		return Again
 	}
 	switch t.loss.cause {

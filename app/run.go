@@ -302,7 +302,10 @@ func (m *member) serveProxy(ctx context.Context) error {
 	if m.file.Proxy == nil {
 		return nil
 	}
-	p, err := newProxy(m.file, m.store, m.peers, m.log)
+	o := proxyOptions(m.file, m.store, m.peers, m.log)
+	o.Name = "entrypoint@" + m.file.Name
+	o.Journal = entrypointJournal(m.file, m.log, &m.life)
+	p, err := proxy.New(o)
 	if err != nil {
 		return err
 	}
@@ -310,47 +313,9 @@ func (m *member) serveProxy(ctx context.Context) error {
 		return err
 	}
 	m.stats.entrypoint(p.Stats)
+	m.rest.server.SetEntrypoint(api.Entrypoint{Stats: p.StatsAddr(), Pages: p.Pages()})
 	m.life.onStop("entrypoint", 6*time.Second, p.Stop)
 	return nil
-}
-
-func newProxy(f *config.File, store dcs.Store, peers *http.Client, log *slog.Logger) (*proxy.Proxy, error) {
-	c := f.Proxy
-	if c == nil { // the command was asked for: its ports' defaults hold
-		c = &config.Proxy{Listen: "0.0.0.0:5000", ListenReplicas: "0.0.0.0:5001"}
-	}
-	return proxy.New(proxy.Options{
-		Listen: c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
-		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout,
-		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
-	})
-}
-
-// RunProxy runs the entrypoint alone until ctx ends.
-func RunProxy(ctx context.Context, prog Program) error {
-	f, log := prog.File, prog.Log
-	prog.ignoreHangups()
-	if err := f.Check(config.ForClient); err != nil {
-		return err
-	}
-	transport, err := peerTransport(f)
-	if err != nil {
-		return err
-	}
-	peers := peerClient(transport)
-	store, err := awaitOpen(ctx, f, log)
-	if ctx.Err() != nil {
-		return nil // told to stop before there was anything to serve
-	}
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	p, err := newProxy(f, store, peers, log)
-	if err != nil {
-		return err
-	}
-	return p.Run(ctx)
 }
 
 // RunWitness runs a voting member of the embedded store, without PostgreSQL,

@@ -33,13 +33,21 @@ const (
 	// member's data, by a rewind or a new copy. Loss says which.
 	RecordsLost = "records-lost"
 
-	// EntrypointStarted: an entrypoint began to serve.
-	EntrypointStarted = "entrypoint-started"
-	// PrimaryLost: an entrypoint knows of no primary any more. Member is the one
-	// it had, Traffic what became of the sessions.
+	// EntrypointStarted: an entrypoint began to serve. EntrypointStopping: it was
+	// told to stop, and its sessions have ended. A start without a stop before it
+	// follows a crash.
+	EntrypointStarted  = "entrypoint-started"
+	EntrypointStopping = "entrypoint-stopping"
+	// PrimaryLost: an entrypoint knows of no primary any more, or the one it knows
+	// takes no clients. Traffic.Primary is the one it had, Why by what it was lost.
+	// It is written at once: sessions that end a little later are counted in the
+	// PrimaryFound that follows.
 	PrimaryLost = "primary-lost"
-	// PrimaryFound: an entrypoint forwards to a primary again. Traffic says how
-	// many clients had waited, and how long.
+	// PrimaryFound: an entrypoint forwards to a primary again. Time and Now are
+	// those of the first client that was served, or, where none waited, of the
+	// permission to serve. It is written when the last of those who waited then was
+	// served or refused, five seconds later at the latest: its counts are final, and
+	// Held greater than Released and Refused together means that some still waited.
 	PrimaryFound = "primary-found"
 )
 
@@ -96,7 +104,9 @@ type Traffic struct {
 	Primary string `json:"primary,omitempty"`
 	// Timeline is that of the member, zero if unknown.
 	Timeline wal.Timeline `json:"timeline,omitempty"`
-	// Open is how many sessions it had, Broken how many of them were ended.
+	// Open is how many sessions the lost one had, Broken how many of them were
+	// ended, by the entrypoint or by their server, also shortly before: in
+	// PrimaryLost those known by then, in PrimaryFound all.
 	Open   int `json:"open,omitempty"`
 	Broken int `json:"broken,omitempty"`
 	// Held is how many clients waited for a primary, Released how many of them
@@ -106,6 +116,11 @@ type Traffic struct {
 	Released int           `json:"released,omitempty"`
 	Refused  int           `json:"refused,omitempty"`
 	Longest  time.Duration `json:"longest_ns,omitempty"`
-	// Without is how long the entrypoint knew of no primary.
+	// Without is how long the entrypoint knew of no primary, from PrimaryLost (or
+	// its start) to PrimaryFound.
 	Without time.Duration `json:"without_ns,omitempty"`
+	// Silent is the time between the last byte of a client that was sent to the
+	// lost primary and the finding of the new one. It is longer than the outage
+	// where no client had anything to say. Zero: nothing was ever sent.
+	Silent time.Duration `json:"silent_ns,omitempty"`
 }

@@ -9,17 +9,12 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/internal/httpclock"
 	"github.com/matriarch-ha/matriarch/journal"
 )
-
-// ClockHeader names the two clocks of whoever answers: nanoseconds of the wall
-// clock since 1970, and of the boot clock.
-const ClockHeader = "Matriarch-Clock"
 
 // Reading is what an answer says of the clocks of whoever gave it: read at some
 // moment between Sent and Received, which are this program's wall clock.
@@ -54,8 +49,8 @@ func (c *Client) Clock(ctx context.Context, base, path string) (Reading, error) 
 	}
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer)) // so that the connection is used again
-	if wall, at, ok := parseClock(resp.Header.Get(ClockHeader)); ok {
-		r.Wall, r.Boot = wall, at
+	if wall, at, err := httpclock.Parse(resp.Header.Get(httpclock.Header)); err == nil && wall.Unix() > 0 && at > 0 {
+		r.Wall, r.Boot = wall.UTC(), at
 		return r, nil
 	}
 	date, err := http.ParseTime(resp.Header.Get("Date"))
@@ -64,20 +59,6 @@ func (c *Client) Clock(ctx context.Context, base, path string) (Reading, error) 
 	}
 	r.Wall, r.Coarse = date, time.Second
 	return r, nil
-}
-
-// parseClock reads the value of ClockHeader.
-func parseClock(text string) (wall time.Time, at boot.Instant, ok bool) {
-	w, b, found := strings.Cut(strings.TrimSpace(text), " ")
-	nanos, err := strconv.ParseInt(w, 10, 64)
-	if !found || err != nil || nanos <= 0 {
-		return time.Time{}, 0, false
-	}
-	since, err := strconv.ParseInt(b, 10, 64)
-	if err != nil || since <= 0 {
-		return time.Time{}, 0, false
-	}
-	return time.Unix(0, nanos).UTC(), boot.Instant(since), true
 }
 
 // plainError is the cause under the error of an HTTP client, which repeats what

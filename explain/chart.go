@@ -151,7 +151,7 @@ func (s Story) drawing(zone *time.Location) *chart {
 
 // lane draws one source from y on, and returns where the next begins.
 func (c *chart) lane(l Lane, events []Event, sc scale, y float64, zone *time.Location) float64 {
-	out := chartLane{Name: shortened(l.Name, 18), Title: l.Name}
+	out := chartLane{Name: shortened(short(l.Name), 17), Title: l.Name}
 	var rows []float64 // where the last mark of each row stands
 	for _, e := range events {
 		if e.Source != l.Name {

@@ -88,7 +88,7 @@ func (t *teller) doubtOfOutage(o Outage) []Statement {
 	case o.Most-o.Least <= 5*time.Millisecond:
 		return nil
 	case t.loss.release != nil:
-		return []Statement{follows(fmt.Sprintf("The last write was accepted between the order to stop PostgreSQL on %s and its end.", n), t.loss.told...)}
+		return []Statement{follows(fmt.Sprintf("The last write was accepted between the order to stop PostgreSQL on %s and its end.", n), t.loss.told[0], t.loss.release)}
 	case t.loss.silence != nil && t.loss.silence.turn() != nil && t.loss.silence.turn().Observation.Guard.Running:
 		return []Statement{follows(fmt.Sprintf("The lease of %s was renewed last about %s before; from then on it may have been dead. If it lived, its guard stopped the server about %s before.",
 			n, approximately(o.Most), approximately(o.Least)), t.loss.silence)}
@@ -130,16 +130,16 @@ func (t *teller) breakdown(o Outage) []Statement {
 // entrypoint tells what one entrypoint recorded of the change.
 func (t *teller) entrypoint(p *source) []Statement {
 	if p.Missing != "" {
-		return []Statement{unknown("The entrypoint %s could not be asked: %s.", p.Name, sentenceOf(p.Missing))}
+		return []Statement{unknown("%s could not be asked: %s.", capital(shown(p.Source)), sentenceOf(p.Missing))}
 	}
 	var out []Statement
 	for _, e := range p.between(t.lossBegan().Add(-5*time.Second), t.settled()) {
 		if text := trafficText(e); text != "" {
-			out = append(out, said(e, "The entrypoint %s %s.", p.Name, text))
+			out = append(out, said(e, "%s %s.", capital(shown(p.Source)), text))
 		}
 	}
 	if len(out) == 0 {
-		return []Statement{unknown("The entrypoint %s recorded nothing of this change.", p.Name)}
+		return []Statement{unknown("%s recorded nothing of this change.", capital(shown(p.Source)))}
 	}
 	return out
 }
@@ -163,18 +163,45 @@ func trafficText(e *entry) string {
 	tr := ev.Traffic
 	switch ev.Name {
 	case journal.PrimaryLost:
-		text := fmt.Sprintf("lost the primary %s: %s open", harmless(tr.Primary), count(tr.Open, "connection was", "connections were"))
-		return text + fmt.Sprintf(", %s broken", count(tr.Broken, "was", "were"))
+		text := "has no primary any more"
+		if tr.Primary != "" {
+			text = fmt.Sprintf("lost the primary %s", harmless(tr.Primary))
+		}
+		if e.rec.Why != "" {
+			text += ": " + sentenceOf(e.rec.Why)
+		}
+		return text
 	case journal.PrimaryFound:
-		text := fmt.Sprintf("forwards to %s again after %s without a primary", harmless(tr.Primary), approximately(tr.Without))
-		if tr.Held == 0 {
-			return text + "; nobody had waited"
-		}
-		text += fmt.Sprintf("; %s held, of which it released %d", count(tr.Held, "connection was", "connections were"), tr.Released)
-		if tr.Refused > 0 {
-			text += fmt.Sprintf(" and %d gave up or were turned away", tr.Refused)
-		}
-		return text + fmt.Sprintf("; the longest waited %s", approximately(tr.Longest))
+		return foundText(*tr)
 	}
 	return ""
+}
+
+// foundText says what an outage was for the clients of one entrypoint.
+func foundText(tr journal.Traffic) string {
+	text := fmt.Sprintf("forwards to %s again after %s without a primary", harmless(tr.Primary), approximately(tr.Without))
+	if tr.Open > 0 || tr.Broken > 0 {
+		text += fmt.Sprintf("; of %s it broke %d", count(max(tr.Open, tr.Broken), "open connection", "open connections"), tr.Broken)
+	}
+	if tr.Held == 0 {
+		text += "; nobody waited for it"
+	} else {
+		text += fmt.Sprintf("; it held %s and released %d of them", count(tr.Held, "client", "clients"), tr.Released)
+		if tr.Refused > 0 {
+			text += fmt.Sprintf(", %d gave up or were turned away", tr.Refused)
+		}
+		text += fmt.Sprintf("; the longest waited %s", approximately(tr.Longest))
+	}
+	if tr.Silent > 0 && tr.Silent < time.Hour {
+		text += fmt.Sprintf("; from the last byte to the old primary to the first that the new one served: %s", approximately(tr.Silent))
+	}
+	return text
+}
+
+// shown is an entrypoint's name for people.
+func shown(s *Source) string {
+	if s.Kind == KindEntrypoint {
+		return "the entrypoint " + short(s.Name)
+	}
+	return s.Name
 }

@@ -77,8 +77,8 @@ type dial struct {
 	// last is the difference of wall and boot clock at the newest reading.
 	last  time.Duration
 	boots bool // last is known
-	// since is the first record of the boot that still runs; older ones are placed
-	// by the wall clock.
+	// since is the first record after the host was started anew, zero if that is not
+	// on record; older ones are placed by the wall clock.
 	since uint64
 	steps []Step
 }
@@ -101,7 +101,6 @@ func newDial(c Clock, records []journal.Record) dial {
 		g := gap(r.Time, now)
 		switch moved := g - difference; {
 		case before.IsZero():
-			d.since = r.Seq
 		case now < before || freshAgent(r) && abs(moved) > stepped:
 			// The clock began anew with the host, or may have.
 			d.since, d.steps = r.Seq, nil

@@ -50,6 +50,9 @@ func (t *teller) lossOfData() Loss {
 	if bytes, s, ok := t.comparedEnd(); ok {
 		return Loss{Known: true, Bytes: bytes, TransactionsKnown: bytes == 0, Statement: s}
 	}
+	if t.c.From == t.c.To {
+		return Loss{Statement: follows(fmt.Sprintf("%s went on from its own data: whatever it had written to its disk is still there.", t.c.To), t.c.promote)}
+	}
 	if t.syncHeld() {
 		return Loss{Acknowledged: true, Statement: follows(fmt.Sprintf("No commit that was acknowledged is lost: %s was a synchronous standby. What was not acknowledged may be missing.", t.c.To), t.c.take)}
 	}

@@ -49,6 +49,7 @@ func pageTemplate(zone *time.Location) (*template.Template, error) {
 		"position": position,
 		"bytes":    bytesText,
 		"plain":    harmless,
+		"short":    short,
 		"n":        func(f float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") },
 		"ref":      func(e Event) string { return refText([]Ref{{e.Source, e.Record}}) },
 	}).Parse(pageText)

@@ -37,10 +37,7 @@ func (t *teller) notes() []SourceNote {
 
 // noteText puts a note into a sentence.
 func noteText(n SourceNote) string {
-	what := n.Name
-	if n.Kind == KindEntrypoint {
-		what = "the entrypoint " + n.Name
-	}
+	what := shown(&Source{Name: n.Name, Kind: n.Kind})
 	if n.Missing != "" && n.Records == 0 {
 		return fmt.Sprintf("Nothing came from %s: %s.", what, sentenceOf(n.Missing))
 	}

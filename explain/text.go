@@ -151,28 +151,34 @@ func refText(all []Ref) string {
 	for i, r := range all {
 		switch {
 		case r.Record == 0:
-			parts = append(parts, harmless(r.Source))
+			parts = append(parts, short(r.Source))
 		case i > 0 && all[i-1].Source == r.Source && all[i-1].Record > 0:
 			parts[len(parts)-1] += fmt.Sprintf(" #%d", r.Record)
 		default:
-			parts = append(parts, fmt.Sprintf("%s #%d", harmless(r.Source), r.Record))
+			parts = append(parts, fmt.Sprintf("%s #%d", short(r.Source), r.Record))
 		}
 	}
 	return "[" + strings.Join(parts, ", ") + "]"
 }
 
+// short is a source's name without what entrypoints have before it, label one
+// that fits before a line.
+func short(name string) string { return harmless(strings.TrimPrefix(name, "entrypoint@")) }
+
+func label(name string) string { return shortened(short(name), 16) }
+
 // timeLine writes the events; ~ marks those whose order is not proven.
 func (p *page) timeLine(events []Event) {
 	name := 0
 	for _, e := range events {
-		name = max(name, min(16, columns(e.Source)))
+		name = max(name, columns(label(e.Source)))
 	}
 	for _, e := range events {
 		mark := " "
 		if e.Unproven {
 			mark = "~"
 		}
-		lead := fmt.Sprintf(" %s%s  %-*s  ", mark, p.clock(e.At), name, harmless(e.Source))
+		lead := fmt.Sprintf(" %s%s  %-*s  ", mark, p.clock(e.At), name, label(e.Source))
 		text := e.Text
 		if e.Rule != "" {
 			text += " (" + e.Rule + ")"

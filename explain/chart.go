@@ -10,7 +10,7 @@ import (
 // The measures of the drawn time line, in its own units.
 const (
 	chartWidth  = 1040.0
-	chartLeft   = 150.0 // names stand left of it
+	chartLeft   = 164.0 // names stand left of it
 	chartRight  = 24.0
 	chartTop    = 34.0 // above: what the outage's band says
 	barHeight   = 14.0
@@ -151,7 +151,7 @@ func (s Story) drawing(zone *time.Location) *chart {
 
 // lane draws one source from y on, and returns where the next begins.
 func (c *chart) lane(l Lane, events []Event, sc scale, y float64, zone *time.Location) float64 {
-	out := chartLane{Name: shortened(short(l.Name), 17), Title: l.Name}
+	out := chartLane{Name: shortened(short(l.Name), 16), Title: l.Name}
 	var rows []float64 // where the last mark of each row stands
 	for _, e := range events {
 		if e.Source != l.Name {
@@ -197,11 +197,12 @@ func (c *chart) axis(sc scale, zone *time.Location) {
 				c.Breaks = append(c.Breaks, chartTick{X: (x + sc.x[i-1]) / 2, Text: approximately(d)})
 			}
 		}
+		x = math.Min(math.Max(x, chartLeft+20), chartWidth-chartRight-20)
 		if x-last < labelWidth {
 			continue
 		}
 		last = x
-		c.Ticks = append(c.Ticks, chartTick{X: math.Min(math.Max(x, chartLeft+20), chartWidth-chartRight-20), Text: at.In(zone).Format("15:04:05.000")})
+		c.Ticks = append(c.Ticks, chartTick{X: x, Text: at.In(zone).Format("15:04:05.000")})
 	}
 }
 

@@ -192,7 +192,7 @@ func foundText(tr journal.Traffic) string {
 		}
 		text += fmt.Sprintf("; the longest waited %s", approximately(tr.Longest))
 	}
-	if tr.Silent > 0 && tr.Silent < time.Hour {
+	if tr.Silent > 0 && tr.Silent <= tr.Without+2*time.Second { // else nobody had anything to say
 		text += fmt.Sprintf("; from the last byte to the old primary to the first that the new one served: %s", approximately(tr.Silent))
 	}
 	return text

@@ -253,34 +253,51 @@ func (t *teller) lanes(s *Story) []Lane {
 func (t *teller) bands(s *source, from, to time.Time) []Band {
 	var out []Band
 	now := Band{From: from, Role: "unknown"}
-	turnTo := func(at time.Time, role string) {
+	for _, p := range t.roles(s) {
+		at := p.at
 		if at.Before(from) {
 			at = from
 		}
-		if role == "" || role == now.Role || at.After(to) {
-			return
+		if p.role == "" || p.role == now.Role || at.After(to) || p.ifPrimary && now.Role != "primary" {
+			continue
 		}
 		if now.To = at; now.To.After(now.From) {
 			out = append(out, now)
 		}
-		now = Band{From: at, Role: role}
-	}
-	if s.Name == t.c.From && len(s.entries) == 0 {
-		turnTo(from, "primary")
-		turnTo(t.loss.earliest, "unknown")
-	}
-	lost := t.loss.earliest
-	for _, e := range s.entries {
-		if e == t.loss.woke && !lost.IsZero() && lost.Before(e.at) && t.loss.cause != CauseKilled {
-			turnTo(lost, "unknown")
-		}
-		turnTo(e.at, roleAfter(e))
-	}
-	if s.Name == t.c.From && t.loss.silence != nil && t.loss.woke == nil && !lost.IsZero() {
-		turnTo(lost, "unknown")
+		now = Band{From: at, Role: p.role}
 	}
 	now.To = to
 	return append(out, now)
+}
+
+// roleFrom is a role that a source has from a moment on; ifPrimary: only if it
+// was the primary until then.
+type roleFrom struct {
+	at        time.Time
+	role      string
+	ifPrimary bool
+}
+
+// roles are what a source was, by its records and by those of others: a primary
+// whose lease another holds is none any more, whether or not it has said so.
+func (t *teller) roles(s *source) []roleFrom {
+	var out []roleFrom
+	if s.Name == t.c.From && len(s.entries) == 0 {
+		out = append(out, roleFrom{role: "primary"})
+	}
+	for _, e := range s.entries {
+		out = append(out, roleFrom{at: e.at, role: roleAfter(e)})
+	}
+	for _, c := range t.changes {
+		if c.From == s.Name && c.To != s.Name {
+			out = append(out, roleFrom{at: c.beginning(), role: "unknown", ifPrimary: true})
+		}
+	}
+	if s.Name == t.c.From && !t.loss.earliest.IsZero() && t.loss.cause != CauseKilled && t.loss.release == nil {
+		out = append(out, roleFrom{at: t.loss.earliest, role: "unknown", ifPrimary: true})
+	}
+	slices.SortStableFunc(out, func(a, b roleFrom) int { return a.at.Compare(b.at) })
+	return out
 }
 
 // roleAfter is what a source was from the record on; empty: as before.

@@ -179,13 +179,8 @@ func untilDown(told []*entry) []*entry {
 	return told
 }
 
-// leads: the record is of a time when its member held the lease.
-func leads(e *entry) bool {
-	if e.turn() == nil {
-		return e.prev != nil && e.prev.turn() != nil && e.prev.turn().Observation.Lease.Held
-	}
-	return e.turn().Observation.Lease.Held
-}
+// leads: the turn is of a time when its member held the lease.
+func leads(e *entry) bool { return e.turn() != nil && e.turn().Observation.Lease.Held }
 
 // causeByOthers: without the old primary's journal, what the others' views say.
 func (t *teller) causeByOthers() Cause {

@@ -227,33 +227,46 @@ func best(all []Standing) string {
 	return top.Name
 }
 
-func (a *asker) titleOf(out Answer) string {
-	if out.Leader != "" {
-		return fmt.Sprintf("Why nobody takes over from %s", out.Leader)
+// tense chooses between what holds now and what held then.
+func (a *asker) tense(now, then string) string {
+	if a.present {
+		return now
 	}
-	return "Why nobody leads"
+	return then
 }
 
-// summaryOf is the answer in two sentences.
+func (a *asker) titleOf(out Answer) string {
+	if out.Leader != "" {
+		return fmt.Sprintf("Why nobody %s over from %s", a.tense("takes", "took"), out.Leader)
+	}
+	return "Why nobody " + a.tense("leads", "led")
+}
+
+// summaryOf is the answer in a few sentences.
 func (a *asker) summaryOf(out Answer) []Statement {
 	var all []Statement
-	switch {
-	case out.Leader != "":
-		all = append(all, Statement{Ground: Recorded, Text: fmt.Sprintf("%s holds the leader key. As long as it renews its lease, nobody else may lead: that alone stands in the way.", out.Leader), Evidence: refs(a.viewOf)})
-	default:
-		all = append(all, Statement{Ground: Recorded, Text: "Nobody holds the leader key.", Evidence: refs(a.viewOf)})
+	say := func(g Ground, format string, args ...any) {
+		all = append(all, Statement{Ground: g, Text: fmt.Sprintf(format, args...), Evidence: refs(a.viewOf)})
+	}
+	if out.Leader != "" {
+		say(Recorded, a.tense("%s holds the leader key. As long as it renews its lease, nobody else may lead: that alone stands in the way.",
+			"%s held the leader key. As long as it renewed its lease, nobody else could lead: that alone stood in the way."), out.Leader)
+	} else {
+		say(Recorded, "Nobody %s the leader key.", a.tense("holds", "held"))
 	}
 	if a.paused() {
-		all = append(all, Statement{Ground: Recorded, Text: "The cluster is paused: nobody takes over by itself, whatever happens to the leader."})
+		say(Recorded, "The cluster %s paused: nobody takes over by itself then, whatever happens to the leader.", a.tense("is", "was"))
 	}
-	what := "If it were lost now"
+	what := a.tense("If it were lost now", "If it had been lost then")
 	if out.Leader == "" {
 		what = "Of the members that are known"
 	}
 	if out.Successor == "" {
-		return append(all, Statement{Ground: Inferred, Text: what + ", nobody could take over; each member's reasons are below."})
+		say(Inferred, "%s, nobody could %s over; each member's reasons are below.", what, a.tense("take", "have taken"))
+	} else {
+		say(Inferred, "%s, %s would %s the best candidate.", what, out.Successor, a.tense("be", "have been"))
 	}
-	return append(all, Statement{Ground: Inferred, Text: fmt.Sprintf("%s, %s would be the best candidate.", what, out.Successor)})
+	return all
 }
 
 func (a *asker) paused() bool {

@@ -51,7 +51,7 @@ func RunAgent(ctx context.Context, p Program) error {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		log.Info("told to stop: settling the server and handing the lease over")
-		m.agent.Stop()
+		m.agent.Stop("told to stop: " + context.Cause(ctx).Error())
 	})
 	defer stop()
 	m.life.background("reload", time.Second, m.hearHangups)
@@ -190,6 +190,7 @@ func (m *member) makeAgent(context.Context) error {
 		Interval: func() time.Duration { return settings().LoopWait },
 		TTL:      func() time.Duration { return settings().TTL },
 		Renewed:  m.stats.renewed,
+		Told:     func(e lease.Event) { m.agent.Leased(e) }, // nothing is held before the agent runs
 	})
 	o := agent.Options{
 		Name: f.Name, Version: CompatVersion, Own: Version, StateDir: f.Matriarch.StateDir,
@@ -278,7 +279,8 @@ func (m *member) serveREST(context.Context) error {
 	m.source = &source{logs: m.logs, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock, reload: m.Reload}
 	m.source.file.Store(m.file)
 	policy := accessPolicy(m.file)
-	srv, err := api.New(api.Options{Source: m.source, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write, Policy: policy})
+	srv, err := api.New(api.Options{Source: m.source, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write,
+		Requested: m.agent.Requested, Policy: policy})
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,11 @@ const (
 	// member's data, by a rewind or a new copy. Loss says which.
 	RecordsLost = "records-lost"
 
+	// Requested: a person, or a program for one, asked this member for something
+	// that changes the cluster, and the request was let in. Request says for what
+	// and from where. What became of it is told by the turns that follow.
+	Requested = "requested"
+
 	// EntrypointStarted: an entrypoint began to serve. EntrypointStopping: it was
 	// told to stop, and its sessions have ended. A start without a stop before it
 	// follows a crash.
@@ -64,14 +69,16 @@ type Event struct {
 	Now boot.Instant `json:"now,omitempty"`
 
 	Exit    *Exit    `json:"exit,omitempty"`
+	Fence   *Fence   `json:"fence,omitempty"`
 	Loss    *Loss    `json:"loss,omitempty"`
+	Request *Request `json:"request,omitempty"`
 	Traffic *Traffic `json:"traffic,omitempty"`
 }
 
 // Exit is how a process ended.
 type Exit struct {
 	PID int `json:"pid"`
-	// Asked: we had told it to stop.
+	// Asked: we had told it to stop, or killed it: the agent, or its guard.
 	Asked bool `json:"asked,omitempty"`
 	// Known is false for a process that was not our child: then neither Code nor
 	// Signal is known.
@@ -80,6 +87,29 @@ type Exit struct {
 	// ended it.
 	Code   int    `json:"code,omitempty"`
 	Signal string `json:"signal,omitempty"`
+}
+
+// Fence is the guard's proof that the server writes no more: no process of it
+// ran any program code any more when the kill had ended. Event.Now is when the
+// kill began, Event.Took how long it took.
+type Fence struct {
+	// Processes is how many were killed; 0: the server had ended already. Dying is
+	// how many of them had not left the process table yet, such as one that waits
+	// for a disk: they run no more code either.
+	Processes int `json:"processes"`
+	Dying     int `json:"dying,omitempty"`
+}
+
+// Request is what a person asked for.
+type Request struct {
+	// Kind is "switchover", "failover", "restart", "reinitialize", "config",
+	// "pause", "resume" or "cancel" (of something scheduled).
+	Kind string `json:"kind"`
+	// From is the address that it came from, Target the member it is about, At when
+	// it shall be done; empty where that is not known, or now.
+	From   string `json:"from,omitempty"`
+	Target string `json:"target,omitempty"`
+	At     string `json:"at,omitempty"`
 }
 
 // Loss are the records that a member had and the cluster's line does not.

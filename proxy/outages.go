@@ -101,8 +101,8 @@ func (o *outages) stop() {
 }
 
 func (o *outages) record(at time.Time, now boot.Instant, event, why string, t *journal.Traffic) journal.Record {
-	r := journal.OfEvent(at, o.name, event, why)
-	r.Event.Now, r.Event.Traffic = now, t
+	r := journal.OfEvent(at, o.name, event, why).At(now)
+	r.Event.Traffic = t
 	return r
 }
 

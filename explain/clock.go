@@ -101,13 +101,13 @@ func newDial(c Clock, records []journal.Record) dial {
 		g := gap(r.Time, now)
 		switch moved := g - difference; {
 		case before.IsZero():
-		case now < before || freshAgent(r) && abs(moved) > stepped:
+		case abs(moved) > stepped && (now < before || freshAgent(r)):
 			// The clock began anew with the host, or may have.
-			d.since, d.steps = r.Seq, nil
+			d.since, d.steps, before = r.Seq, nil, 0
 		case abs(moved) > stepped:
 			d.steps = append(d.steps, Step{By: moved, After: r.Seq - 1})
 		}
-		before, difference = now, g
+		before, difference = max(before, now), g
 	}
 	d.last, d.boots = difference, !before.IsZero()
 	if c.Boot.IsZero() || !d.boots {

@@ -113,8 +113,8 @@ func (s *source) place(gathered time.Time) {
 		e.at, e.doubt = s.dial.place(r, gathered)
 		if n := len(s.entries); n > 0 {
 			e.prev = s.entries[n-1]
-			if e.at.Before(e.prev.at) {
-				e.at = e.prev.at // the numbers prove the order
+			if own := r.Turn != nil || instantOf(r).IsZero(); own && e.at.Before(e.prev.at) {
+				e.at = e.prev.at // the numbers prove the order; an event may be told late
 			}
 		}
 		s.entries = append(s.entries, e)

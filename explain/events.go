@@ -46,6 +46,12 @@ func (t *teller) events() []Event {
 			}
 		}
 	}
+	for _, e := range t.requests() {
+		if e.at.Before(t.lossBegan()) {
+			m, _ := t.moment(e)
+			all = append(all, m)
+		}
+	}
 	if e := t.loss.silence; e != nil && e.at.Before(t.lossBegan()) {
 		all = append(all, t.lastSign(e))
 	}
@@ -162,6 +168,11 @@ func (t *teller) happening(e *entry, m *moment) bool {
 		return set(EventLost, "%s", sentenceOf(e.rec.Why))
 	case journal.LeaseConfirmed:
 		return set(EventLease, "%s", sentenceOf(e.rec.Why))
+	case journal.Requested:
+		if ev.Request == nil || !slices.Contains(t.requests(), e) {
+			return false
+		}
+		return set(EventPerson, "%s", sentenceOf(e.rec.Why))
 	case journal.AgentStarted, journal.RecordsLost:
 		return set(EventRepair, "%s", sentenceOf(e.rec.Why))
 	}

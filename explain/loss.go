@@ -88,11 +88,7 @@ func lastWords(old []*entry, began, over time.Time) []*entry {
 	for from < len(old) && !notable(old[from]) {
 		from++
 	}
-	to := len(old)
-	for to > from && old[to-1].at.After(over) {
-		to--
-	}
-	return old[from:to]
+	return slices.DeleteFunc(slices.Clone(old[from:]), func(e *entry) bool { return e.at.After(over) })
 }
 
 // notable: the record tells of more than a leader's ordinary work.

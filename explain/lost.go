@@ -25,8 +25,13 @@ func (t *teller) lostTitle() string {
 // lostStatements tell the loss, as the old primary and as the others saw it.
 func (t *teller) lostStatements() []Statement {
 	var out []Statement
+	for _, e := range t.requests() {
+		if s, ok := tellEvent(e); ok {
+			out = append(out, s)
+		}
+	}
 	for _, e := range t.loss.told {
-		if s, ok := tellOwn(e); ok {
+		if s, ok := tellOwn(e); ok && e.event(journal.Requested) == nil {
 			out = append(out, s)
 		}
 	}
@@ -51,6 +56,24 @@ func chronological(all []Statement) []Statement {
 	}
 	slices.SortStableFunc(groups, func(a, b []Statement) int { return a[0].At.Compare(b[0].At) })
 	return slices.Concat(groups...)
+}
+
+// requests are what people asked of any member for another leader, right before.
+func (t *teller) requests() []*entry {
+	if !slices.Contains([]Cause{CauseSwitchover, CauseFailoverRequest}, t.loss.cause) {
+		return nil
+	}
+	var out []*entry
+	for _, s := range t.members() {
+		e := findLast(s.between(t.from, t.c.beginning()), func(e *entry) bool {
+			ev := e.event(journal.Requested)
+			return ev != nil && ev.Request != nil && slices.Contains([]string{"switchover", "failover"}, ev.Request.Kind)
+		})
+		if e != nil && (len(out) == 0 || e.at.After(out[0].at)) {
+			out = []*entry{e}
+		}
+	}
+	return out
 }
 
 // tellOwn words a record of the old primary; ok is false for one that tells
@@ -88,6 +111,8 @@ func tellEvent(e *entry) (Statement, bool) {
 	switch ev.Name {
 	case journal.ServerExited:
 		return said(e, "PostgreSQL on %s %s.", n, exitText(ev.Exit)), true
+	case journal.Requested:
+		return said(e, "At %s: %s.", n, sentenceOf(e.rec.Why)), true
 	case journal.AgentStarted, journal.AgentStopping, journal.AgentEnded, journal.LeaseTrouble,
 		journal.LeaseConfirmed, journal.LeaseEnded, journal.ServerFenced, journal.RecordsLost:
 		return said(e, "%s: %s.", n, sentenceOf(cmp.Or(e.rec.Why, ev.Name))), true
@@ -181,13 +206,16 @@ func (t *teller) missingStatements() []Statement {
 	return nil
 }
 
-// sameServer: the postmaster of both records is one.
+// sameServer: the postmaster at the one and after the other is one.
 func sameServer(a, b *entry) bool {
-	if a.turn() == nil || b.turn() == nil {
-		return false
+	for _, e := range b.src.entries[slices.Index(b.src.entries, b):] {
+		if e.turn() == nil || a.turn() == nil {
+			continue
+		}
+		x, y := a.turn().Observation.Server, e.turn().Observation.Server
+		return !x.PostmasterStart.IsZero() && x.PostmasterStart.Equal(y.PostmasterStart)
 	}
-	x, y := a.turn().Observation.Server, b.turn().Observation.Server
-	return !x.PostmasterStart.IsZero() && x.PostmasterStart.Equal(y.PostmasterStart)
+	return false
 }
 
 func processText(e *entry) string {

@@ -140,11 +140,9 @@ func abs(d time.Duration) time.Duration {
 // place gives a record's time on the clock of whoever gathered, and how far off
 // that may be.
 func (d dial) place(r journal.Record, gathered time.Time) (at time.Time, doubt time.Duration) {
-	wall := r.Time
+	wall := d.correct(r)
 	if now := instantOf(r); !now.IsZero() && d.boots && r.Seq >= d.since {
-		wall = time.Unix(0, int64(now)+int64(d.last)).UTC()
-	} else {
-		wall = d.correct(r)
+		wall = time.Unix(0, int64(now)+int64(d.last))
 	}
 	at = wall.Add(-d.clock.Offset).UTC()
 	if age := gathered.Sub(at); age > 0 {

@@ -170,7 +170,7 @@ func (t *teller) silenceStatements() []Statement {
 	}
 	out := []Statement{said(l.silence, "The last record of %s as the primary: %s%s.", n, sentenceOf(l.silence.rec.Why), lease)}
 	if l.woke == nil {
-		s := follows(fmt.Sprintf("Its journal ends there. Whether the agent, its host or its network failed, it cannot say."), l.silence)
+		s := follows("Its journal ends there. Whether the agent, its host or its network failed, it cannot say.", l.silence)
 		return append(append(out, s), t.missingStatements()...)
 	}
 	var s Statement

@@ -90,7 +90,7 @@ func (e *explaining) run(ctx context.Context, name string) error {
 		if err := ev.SaveFile(e.save); err != nil {
 			return fmt.Errorf("save the evidence: %w", err)
 		}
-		warn(e.cmd, "The evidence is in %s: statements of rules, positions and names, no passwords.", e.save)
+		warn(e.cmd, "The evidence is in %s; no passwords are in it.", e.save)
 	}
 	if e.whyNot {
 		return e.tellWhyNot(ev, at)

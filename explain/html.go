@@ -64,15 +64,12 @@ func splitRefs(all []Ref) []string {
 	return out
 }
 
-func (o HTMLOptions) fill(p *htmlPage) {
+func (o HTMLOptions) fill(p *htmlPage, at time.Time) {
 	if o.Zone == nil {
 		o.Zone = time.UTC
 	}
 	p.zone, p.Version = o.Zone, o.Version
-	p.Zone = "UTC"
-	if o.Zone != time.UTC {
-		p.Zone = "local time (" + o.Zone.String() + ")"
-	}
+	p.Zone = at.In(o.Zone).Format("MST")
 }
 
 func (p *htmlPage) write(w io.Writer) error {
@@ -87,7 +84,7 @@ func (p *htmlPage) write(w io.Writer) error {
 func (s Story) HTML(w io.Writer, o HTMLOptions) error {
 	p := &htmlPage{Title: s.Title, Scope: s.Scope, Summary: s.Summary, Events: s.Events, Candidates: s.Candidates,
 		Restarts: s.Restarts, Others: s.Others}
-	o.fill(p)
+	o.fill(p, s.Gathered)
 	p.Gathered = s.Gathered.In(p.zone).Format("2006-01-02 15:04:05 MST")
 	if !s.Change.At.IsZero() {
 		p.When = s.Change.At.In(p.zone).Format("2 January 2006, 15:04:05 MST")
@@ -136,7 +133,7 @@ func kindText(k Kind) string {
 // HTML writes the answer as one page.
 func (a Answer) HTML(w io.Writer, o HTMLOptions) error {
 	p := &htmlPage{Title: a.Title, Scope: a.Scope, Summary: a.Summary, Standings: a.Members}
-	o.fill(p)
+	o.fill(p, a.Gathered)
 	p.Gathered = a.Gathered.In(p.zone).Format("2006-01-02 15:04:05 MST")
 	p.When = a.At.In(p.zone).Format("2 January 2006, 15:04:05 MST")
 	for _, sec := range a.Sections {
@@ -150,7 +147,7 @@ func (a Answer) HTML(w io.Writer, o HTMLOptions) error {
 // HTML writes a page that says that there is no such change.
 func (n *NoChange) HTML(w io.Writer, o HTMLOptions) error {
 	p := &htmlPage{Title: capital(n.Why), Restarts: n.Restarts, Others: n.Others}
-	o.fill(p)
+	o.fill(p, time.Now())
 	for _, s := range n.Sources {
 		p.Summary = append(p.Summary, Statement{Text: s.Text, Ground: Recorded})
 	}

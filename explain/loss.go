@@ -191,7 +191,9 @@ func (t *teller) causeByOthers() Cause {
 		return CauseSwitchover
 	case v.Handover.Present() && v.Handover.Leader == t.c.From:
 		return CauseStopped
-	case t.c.From == "":
+	}
+	// Who answers now, and has no records of that time, may have gone in any way.
+	if s := t.named(t.c.From); t.c.From == "" || s != nil && (s.Missing == "" || s.Now != nil) {
 		return CauseUnknown
 	}
 	return CauseGone
@@ -232,52 +234,6 @@ func (t *teller) keyGone() []sight {
 	return out
 }
 
-// writesEnded is the span in which the old primary accepted its last write.
-func (t *teller) writesEnded(l loss) (earliest, latest time.Time) {
-	if stop := find(l.told, func(e *entry) bool { _, ok := e.action(ha.Stop); return ok }); stop != nil {
-		if down := find(l.told, func(e *entry) bool { return e.done(ha.Stop) }); down != nil {
-			return stop.at, down.at
-		}
-	}
-	for _, e := range t.old() {
-		switch {
-		case e.at.After(t.c.At):
-		case e.event(journal.ServerFenced) != nil,
-			e.event(journal.ServerExited) != nil && slices.Contains(l.told, e),
-			e.done(ha.Fence) && slices.Contains(l.told, e):
-			return e.at, e.at
-		case e.rec.Rule == ha.CrashedPrimary && slices.Contains(l.told, e):
-			at := e.instant(e.turn().Observation.Server.RoleSince)
-			return at, at
-		}
-	}
-	return t.leaseRanOut(l)
-}
-
-// leaseRanOut counts back from when the store let the lease go: it was renewed
-// last about one grant before, and a guarded server was stopped at the deadline
-// that follows from that.
-func (t *teller) leaseRanOut(l loss) (earliest, latest time.Time) {
-	if len(l.gone) == 0 || l.release != nil {
-		return time.Time{}, time.Time{}
-	}
-	gone := l.gone[0]
-	granted, hard := gone.e.turn().Observation.Settings.TTL, time.Duration(0)
-	if l.silence != nil && l.silence.turn() != nil {
-		if lease := l.silence.turn().Observation.Lease; lease.Granted > 0 {
-			granted, hard = lease.Granted, lease.Deadlines.Hard.Sub(lease.Deadlines.Sent)
-		}
-	}
-	if granted <= 0 || granted > 24*time.Hour || hard < 0 || hard > granted {
-		return time.Time{}, time.Time{}
-	}
-	latest = gone.at
-	if hard > 0 {
-		latest = gone.at.Add(hard - granted)
-	}
-	return gone.at.Add(-granted), latest
-}
-
 // headline says in one sentence how the primary was lost.
 func (t *teller) headline(l loss) Statement {
 	n := t.c.From
@@ -309,6 +265,9 @@ func (t *teller) headline(l loss) Statement {
 	}
 	if n == "" {
 		return unknown("Who was the primary before is not known.")
+	}
+	if s := t.named(n); s != nil && s.Missing != "" {
+		return unknown("How %s was lost is not known: %s.", n, sentenceOf(s.Missing))
 	}
 	return unknown("How %s was lost is not known: no record of that time is left.", n)
 }

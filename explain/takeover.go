@@ -180,7 +180,7 @@ func (t *teller) takeover() []Statement {
 func (t *teller) lockStatement(e *entry) Statement {
 	s := said(e, "The leader key is held by %s", t.c.To)
 	if v := t.c.promote.turn().Observation.Store.View.Leader; v.Version != "" && v.Name == t.c.To {
-		s.Text += fmt.Sprintf(", in version %s of the store", harmless(string(v.Version)))
+		s.Text += fmt.Sprintf(" (version %s of the key)", harmless(string(v.Version)))
 		s.Evidence = refs(e, t.c.promote)
 	}
 	if len(t.loss.gone) > 0 {

@@ -133,15 +133,59 @@ func (t *teller) entrypoint(p *source) []Statement {
 		return []Statement{unknown("%s could not be asked: %s.", capital(shown(p.Source)), sentenceOf(p.Missing))}
 	}
 	var out []Statement
-	for _, e := range p.between(t.lossBegan().Add(-5*time.Second), t.settled()) {
-		if text := trafficText(e); text != "" {
-			out = append(out, said(e, "%s %s.", capital(shown(p.Source)), text))
-		}
+	for _, e := range t.traffic(p) {
+		out = append(out, said(e, "%s %s.", capital(shown(p.Source)), trafficText(e)))
 	}
 	if len(out) == 0 {
 		return []Statement{unknown("%s recorded nothing of this change.", capital(shown(p.Source)))}
 	}
 	return out
+}
+
+// traffic are the records of an entrypoint that belong to the change: from the
+// last loss before it to the first time that it forwarded to the new primary.
+func (t *teller) traffic(p *source) []*entry {
+	var out []*entry
+	for _, e := range p.between(t.lossBegan().Add(-5*time.Second), t.settled()) {
+		if trafficText(e) == "" {
+			continue
+		}
+		found := e.rec.Event.Name == journal.PrimaryFound
+		if found && e.at.Before(t.c.beginning()) {
+			out = nil // that was another, short loss
+			continue
+		}
+		out = append(out, e)
+		if found && e.rec.Event.Traffic.Primary == t.c.To {
+			break
+		}
+	}
+	return out
+}
+
+// felt is what the change was for the clients of each entrypoint that tells.
+func (t *teller) felt() []ClientView {
+	var out []ClientView
+	for _, p := range t.entrypoints() {
+		for _, e := range t.traffic(p) {
+			if e.rec.Event.Name != journal.PrimaryFound {
+				continue
+			}
+			tr := e.rec.Event.Traffic
+			out = append(out, ClientView{Entrypoint: short(p.Name), Without: tr.Without, Open: tr.Open, Broken: tr.Broken, Held: tr.Held,
+				Released: tr.Released, Refused: tr.Refused, Longest: tr.Longest, Evidence: refs(e)})
+		}
+	}
+	return out
+}
+
+// summary is the view in one sentence.
+func (v ClientView) summary() Statement {
+	text := fmt.Sprintf("Through the entrypoint %s there was no primary for %s", v.Entrypoint, approximately(v.Without))
+	if v.Broken+v.Held > 0 {
+		text += fmt.Sprintf("; it broke %s, held %s and released %d of them", count(v.Broken, "connection", "connections"), count(v.Held, "client", "clients"), v.Released)
+	}
+	return Statement{Text: text + ".", Ground: Recorded, Evidence: v.Evidence}
 }
 
 // settled is when the change is told to its end: clients may come back a while

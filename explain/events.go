@@ -46,6 +46,13 @@ func (t *teller) events() []Event {
 			}
 		}
 	}
+	for _, p := range t.entrypoints() {
+		for _, e := range t.traffic(p) {
+			if m, ok := t.moment(e); ok && e.at.Before(t.lossBegan()) {
+				all = append(all, m)
+			}
+		}
+	}
 	for _, e := range t.requests() {
 		if e.at.Before(t.lossBegan()) {
 			m, _ := t.moment(e)
@@ -152,6 +159,9 @@ func (t *teller) happening(e *entry, m *moment) bool {
 		return true
 	}
 	if text := trafficText(e); text != "" {
+		if !slices.Contains(t.traffic(e.src), e) {
+			return false
+		}
 		if ev.Name == journal.PrimaryFound {
 			m.link = linkSeen
 		}

@@ -1,10 +1,12 @@
 package explain
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -115,6 +117,11 @@ func (s Story) facts() []fact {
 			f.Value, f.Note = approximately(o.Least)+" – "+approximately(o.Most), "at least – at most"
 		}
 		out = append(out, f)
+	}
+	if n := len(s.Clients); n > 0 {
+		longest := slices.MaxFunc(s.Clients, func(a, b ClientView) int { return cmp.Compare(a.Without, b.Without) })
+		out = append(out, fact{Label: "Clients without a primary", Value: approximately(longest.Without),
+			Note: fmt.Sprintf("%s, %d of %d held served", count(longest.Broken, "connection broken", "connections broken"), longest.Released, longest.Held)})
 	}
 	timeline := fact{Label: "Timeline", Value: fmt.Sprint(s.Change.Timeline)}
 	if s.Change.LSN > 0 {

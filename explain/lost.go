@@ -140,9 +140,9 @@ func tellEvent(e *entry) (Statement, bool) {
 
 // exitText says how a process ended.
 func exitText(x *journal.Exit) string {
-	asked := "unasked"
+	asked := "unexpectedly"
 	if x != nil && x.Asked {
-		asked = "as it was told to"
+		asked = "on the order of the agent or its guard"
 	}
 	switch {
 	case x == nil || !x.Known:

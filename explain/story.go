@@ -43,6 +43,8 @@ type Story struct {
 	Cause  Cause   `json:"cause"`
 	Outage *Outage `json:"outage,omitempty"`
 	Loss   Loss    `json:"loss"`
+	// Clients is what the entrypoints' clients felt, by entrypoint.
+	Clients []ClientView `json:"clients,omitempty"`
 	// Summary is the story in a few sentences, Sections all of it.
 	Summary    []Statement  `json:"summary"`
 	Sections   []Section    `json:"sections"`
@@ -81,6 +83,22 @@ type Outage struct {
 	Most         time.Duration `json:"most_ns"`
 	// Ended is false while nobody accepts writes.
 	Ended bool `json:"ended"`
+}
+
+// ClientView is what a change was for the clients of one entrypoint.
+type ClientView struct {
+	Entrypoint string `json:"entrypoint"`
+	// Without is how long it knew of no primary.
+	Without time.Duration `json:"without_ns"`
+	// Broken of Open connections ended; Held clients waited, Longest at most, of
+	// whom Released got a primary, and Refused did not.
+	Open     int           `json:"open"`
+	Broken   int           `json:"broken"`
+	Held     int           `json:"held"`
+	Released int           `json:"released"`
+	Refused  int           `json:"refused"`
+	Longest  time.Duration `json:"longest_ns"`
+	Evidence []Ref         `json:"evidence"`
 }
 
 // Loss is what the cluster lost of the data.

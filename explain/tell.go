@@ -70,7 +70,7 @@ func (t *teller) endBefore(next *change) time.Time {
 func (t *teller) story() Story {
 	s := Story{
 		Format: StoryFormat, Scope: t.ev.Scope, Gathered: t.ev.Gathered, Change: t.c.Change,
-		Cause: t.loss.cause, Kind: t.kind(), Candidates: t.candidates(), Outage: t.outage(), Loss: t.lossOfData(),
+		Cause: t.loss.cause, Kind: t.kind(), Candidates: t.candidates(), Outage: t.outage(), Loss: t.lossOfData(), Clients: t.felt(),
 		Others: t.others(t.c), Restarts: t.restarts(t.from, t.until), Sources: t.notes(),
 	}
 	s.Events = t.events()
@@ -137,6 +137,9 @@ func (t *teller) summary(s Story) []Statement {
 	}
 	if o := s.Outage; o != nil {
 		out = append(out, Statement{At: o.From, Text: outageText(*o), Ground: Inferred})
+	}
+	for _, v := range s.Clients[:min(len(s.Clients), 3)] {
+		out = append(out, v.summary())
 	}
 	text := fmt.Sprintf("Timeline %d began", t.c.Timeline)
 	if t.c.LSN > 0 {

@@ -98,7 +98,7 @@ func TestEventsAreTold(t *testing.T) {
 	insert(&ev, "n1", 24, time.Millisecond, journal.Event{Name: journal.ServerExited, Exit: &journal.Exit{PID: 7, Asked: true, Known: true}}, "the server ended")
 	_, text := tell(t, ev, Question{Timeline: 2})
 	contains(t, text, "At n3: a switchover from n1 was asked for, from 10.1.2.3. [n3 #111]",
-		"PostgreSQL on n1 ended with exit status 0, as it was told to. [n1 #241]")
+		"PostgreSQL on n1 ended with exit status 0, on the order of the agent or its guard. [n1 #241]")
 
 	ev = precise(t, "lab")
 	insert(&ev, "n1", 48, time.Second, journal.Event{Name: journal.LeaseTrouble}, "a renewal was not confirmed: no answer in time")
@@ -108,7 +108,7 @@ func TestEventsAreTold(t *testing.T) {
 	ev = precise(t, "lab")
 	insert(&ev, "n1", 15, time.Second, journal.Event{Name: journal.ServerExited, Exit: &journal.Exit{PID: 7, Known: true, Signal: "SIGKILL"}}, "the server ended")
 	_, text = tell(t, ev, Question{Timeline: 2})
-	contains(t, text, "PostgreSQL on n1 was ended by SIGKILL, unasked, and was started again in place: the same primary and timeline")
+	contains(t, text, "PostgreSQL on n1 was ended by SIGKILL, unexpectedly, and was started again in place: the same primary and timeline")
 }
 
 // An entrypoint's records are told in its own words, and their counts add up.

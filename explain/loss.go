@@ -259,6 +259,9 @@ func (t *teller) headline(l loss) Statement {
 		}
 		return follows(fmt.Sprintf("The agent of %s ended without a word, and PostgreSQL with it or by its guard: killed, crashed, or without power.", n), l.silence, l.woke)
 	case CauseFrozen:
+		if fenced := find(t.old(), func(e *entry) bool { return e.event(journal.ServerFenced) != nil && e.at.Before(t.c.At) }); fenced != nil {
+			return follows(fmt.Sprintf("The agent of %s stood still for longer than its lease lasts; its guard stopped PostgreSQL at the deadline.", n), l.silence, fenced, l.woke)
+		}
 		return follows(fmt.Sprintf("The agent of %s stood still for longer than its lease lasts, or could not reach the store and did not notice.", n), l.silence, l.woke)
 	case CauseGone:
 		return follows(fmt.Sprintf("%s was lost without a word: its host, its agent or its network; its lease ran out.", n), sightEntries(l.gone)...)

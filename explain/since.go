@@ -141,14 +141,11 @@ func (t *teller) advice() []Statement {
 	return out
 }
 
-// restarts are the primaries that were started again in place in a span of time.
-func (t *teller) restarts(from, to time.Time) []Restart {
+// restarts are the primaries that were started again in place, newest first.
+func (t *teller) restarts() []Restart {
 	var out []Restart
 	for _, s := range t.members() {
-		for i, e := range s.entries {
-			if !from.IsZero() && e.at.Before(from) || !to.IsZero() && e.at.After(to) {
-				continue
-			}
+		for i := range s.entries {
 			if r, ok := restartAt(s.entries[i:]); ok {
 				out = append(out, r)
 			}

@@ -18,7 +18,7 @@ func Tell(ev Evidence, q Question) (Story, error) {
 	t.changes = findChanges(t.ev, t.sources)
 	at, err := q.pick(t.changes)
 	if no, ok := err.(*NoChange); ok {
-		no.Others, no.Restarts, no.Sources = t.others(nil), t.restarts(time.Time{}, time.Time{}), t.notes()
+		no.Others, no.Restarts, no.Sources = t.others(nil), t.restarts(), t.notes()
 		return Story{}, no
 	}
 	t.choose(at)
@@ -71,7 +71,7 @@ func (t *teller) story() Story {
 	s := Story{
 		Format: StoryFormat, Scope: t.ev.Scope, Gathered: t.ev.Gathered, Change: t.c.Change,
 		Cause: t.loss.cause, Kind: t.kind(), Candidates: t.candidates(), Outage: t.outage(), Loss: t.lossOfData(), Clients: t.felt(),
-		Others: t.others(t.c), Restarts: t.restarts(t.from, t.until), Sources: t.notes(),
+		Others: t.others(t.c), Restarts: t.restarts(), Sources: t.notes(),
 	}
 	s.Events = t.events()
 	s.Lanes = t.lanes(&s)

@@ -64,6 +64,14 @@ func cases() []struct {
 		{"host-back", "lab", Question{Timeline: 6}, Failover, CauseKilled},
 		{"all-stopped", "lab", Question{}, Again, CauseStopped},
 		{"gone", "gone", Question{}, Failover, CauseGone},
+		// With what members and entrypoints record of the server, the lease, requests
+		// and clients.
+		{"asked", "events", Question{Timeline: 2}, Switchover, CauseSwitchover},
+		{"terminated", "events", Question{Timeline: 3}, Handover, CauseStopped},
+		{"fenced", "events", Question{Timeline: 4}, Failover, CauseFrozen},
+		{"killed", "events", Question{Timeline: 5}, Failover, CauseKilled},
+		{"power-lost", "events", Question{Timeline: 6}, Failover, CauseKilled},
+		{"power-lost-gone", "events-gone", Question{}, Failover, CauseGone},
 	}
 }
 
@@ -139,7 +147,7 @@ func checkRef(t *testing.T, ev Evidence, r Ref) {
 // every turn that was recorded.
 func TestObstaclesAgreeWithTheDecision(t *testing.T) {
 	turns := 0
-	for _, s := range evidence(t, "lab").Sources {
+	for _, s := range append(evidence(t, "lab").Sources, evidence(t, "events").Sources...) {
 		for _, r := range s.Records {
 			if r.Turn == nil {
 				continue

@@ -193,7 +193,7 @@ func (c *chart) axis(sc scale, zone *time.Location) {
 	for i, at := range sc.at {
 		x := sc.x[i]
 		if i > 0 {
-			if d := at.Sub(sc.at[i-1]); d >= time.Second && x-sc.x[i-1] >= 44 {
+			if d := at.Sub(sc.at[i-1]); d >= time.Second && x-sc.x[i-1] >= 58 {
 				c.Breaks = append(c.Breaks, chartTick{X: (x + sc.x[i-1]) / 2, Text: approximately(d)})
 			}
 		}

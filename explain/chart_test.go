@@ -77,7 +77,7 @@ func TestNothingOverlaps(t *testing.T) {
 			t.Fatal("the band's label is cut off")
 		}
 		for i := 1; i < len(c.Breaks); i++ {
-			if c.Breaks[i].X-c.Breaks[i-1].X < 44 {
+			if c.Breaks[i].X-c.Breaks[i-1].X < 58 {
 				t.Fatalf("the spans %s and %s cover each other", c.Breaks[i-1].Text, c.Breaks[i].Text)
 			}
 		}

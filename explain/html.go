@@ -114,7 +114,7 @@ func (s Story) facts() []fact {
 	if o := s.Outage; o != nil {
 		f := fact{Label: "No writes", Value: approximately(o.Most), Note: "measured on corrected clocks"}
 		if o.Most-o.Least > 5*time.Millisecond {
-			f.Value, f.Note = approximately(o.Least)+" – "+approximately(o.Most), "at least – at most"
+			f.Value, f.Note = whole(approximately(o.Least))+" – "+whole(approximately(o.Most)), "at least – at most"
 		}
 		out = append(out, f)
 	}
@@ -131,6 +131,9 @@ func (s Story) facts() []fact {
 	out = append(out, timeline)
 	return append(out, fact{Label: "Data lost", Value: s.Loss.word(), Note: s.Loss.note()})
 }
+
+// whole keeps a number and its unit on one line.
+func whole(text string) string { return strings.ReplaceAll(text, " ", "\u00a0") }
 
 func kindText(k Kind) string {
 	return map[Kind]string{Switchover: "switchover", ManualFailover: "failover by a person", Handover: "clean handover",

@@ -118,6 +118,7 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 			RunE:  func(_ *cobra.Command, args []string) error { return guard.Main(args[0]) },
 		},
 		storeCommand(env),
+		undoCommand(errOut),
 	}
 }
 

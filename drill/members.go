@@ -73,12 +73,12 @@ func (m *Members) Look(ctx context.Context) (Picture, error) {
 // published is what the cluster's document says of a member.
 func published(d api.MemberDoc) Member {
 	x := Member{Name: d.Name, Base: client.Base(d.APIURL), Host: d.Host, Port: d.Port, Leads: d.Leads(), Standby: d.Role == "standby_leader"}
-	lag := d.ReceiveLag
-	if lag == nil {
-		lag = d.Lag
-	}
-	if lag != nil {
-		x.Lag, x.LagKnown = lag.Bytes, lag.Known
+	// A standby's position is the larger of what it received and what it replayed,
+	// so its lag is the smaller one.
+	for _, lag := range []*api.Lag{d.ReceiveLag, d.ReplayLag, d.Lag} {
+		if lag != nil && lag.Known && (!x.LagKnown || lag.Bytes < x.Lag) {
+			x.Lag, x.LagKnown = lag.Bytes, true
+		}
 	}
 	return x
 }

@@ -119,6 +119,7 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 		},
 		storeCommand(env),
 		undoCommand(errOut),
+		cutCommand(env),
 	}
 }
 

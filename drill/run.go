@@ -71,7 +71,7 @@ type Timing struct {
 func UsualTiming(ttl time.Duration) Timing {
 	return Timing{Look: 250 * time.Millisecond, Before: 3 * time.Second, After: 2 * time.Second,
 		Effect: 3*ttl + time.Minute, Whole: 3*ttl + 5*time.Minute,
-		Undo: time.Minute, Clean: time.Minute, PerRetry: time.Second}
+		Undo: 3 * time.Minute, Clean: time.Minute, PerRetry: time.Second}
 }
 
 // Longest is how long a fault lasts at most before its undo is due: after that

@@ -19,6 +19,7 @@ func plans(w *world) map[Scenario][]Step {
 		KillPostgres: {{Say: "kill", Do: func(context.Context) error { return w.killOnce() }}},
 		KillAgent:    {{Say: "kill", Do: func(context.Context) error { return w.killOnce() }}},
 		PauseAgent:   w.breaks("agent"),
+		PauseHost:    w.breaks("container"),
 		Isolate:      w.breaks("link"),
 		PowerOff:     w.breaks("hold", "power"),
 	}

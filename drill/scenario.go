@@ -18,11 +18,12 @@ const (
 	PauseAgent   Scenario = "pause-agent"
 	Isolate      Scenario = "isolate-from-store"
 	PowerOff     Scenario = "power-off"
+	PauseHost    Scenario = "pause-host"
 )
 
 // Scenarios lists them from the gentlest on.
 func Scenarios() []Scenario {
-	return []Scenario{Switchover, StopAgent, KillPostgres, KillAgent, PauseAgent, Isolate, PowerOff}
+	return []Scenario{Switchover, StopAgent, KillPostgres, KillAgent, PauseAgent, PauseHost, Isolate, PowerOff}
 }
 
 // Names are the scenarios as words.
@@ -55,6 +56,8 @@ func (s Scenario) What(member string) string {
 		return "the agent of " + member + " is killed (SIGKILL); its server and guard are left alone"
 	case PauseAgent:
 		return "the agent of " + member + " is made to stand still (SIGSTOP) until another member leads"
+	case PauseHost:
+		return "all processes of " + member + " are frozen until another member leads, and thawed then"
 	case Isolate:
 		return member + " is cut off from the store until another member leads"
 	case PowerOff:

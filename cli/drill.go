@@ -79,7 +79,7 @@ func (a *app) drillCommand() *cobra.Command {
 	f.DurationVar(&o.rto, "rto", 10*time.Second, "longest outage that is allowed, as `TIME` such as 10s")
 	f.IntVar(&o.rpo, "rpo", 0, "how many acknowledged `ROWS` may be lost")
 	f.StringVar(&o.entrypoint, "entrypoint", "", "connection string (`DSN`) of the entrypoint, as psql takes it")
-	f.StringVar(&o.reach, "reach", "", "`WAY` to the members' processes: up, up:DIR; found by itself where possible")
+	f.StringVar(&o.reach, "reach", "", "`WAY` to the members' processes: up, up:DIR, docker, docker:PROJECT; found by itself where possible")
 	f.StringVar(&o.candidate, "candidate", "", "`NAME` of the member that shall lead after a switchover")
 	f.IntVar(&o.clients, "clients", 4, "number of connections that write")
 	f.DurationVar(&o.every, "every", 20*time.Millisecond, "`TIME` between two writes of one connection")

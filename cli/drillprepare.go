@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/matriarch-ha/matriarch/client"
 	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/drill"
 )
@@ -37,11 +38,19 @@ const (
 // run makes the drill, or says why there can be none.
 func (p *preparing) run() (*drill.Run, error) {
 	ctx := p.cmd.Context()
-	before, err := p.healthy(ctx)
+	// Who they are comes first: how to reach them may depend on it.
+	seen, err := p.members.Look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.findReach(ctx, before); err != nil {
+	if err := p.findReach(ctx, seen); err != nil {
+		return nil, err
+	}
+	if err := p.resolve(); err != nil {
+		return nil, err
+	}
+	before, err := p.healthy(ctx)
+	if err != nil {
 		return nil, err
 	}
 	timing := drill.UsualTiming(before.TTL)
@@ -113,8 +122,31 @@ func (p *preparing) findReach(ctx context.Context, before drill.Picture) error {
 		return p.refuse(why.Error())
 	}
 	return p.refuse("no way to the processes of the members is known: "+string(p.opts.scenario)+" needs one.",
-		"It is found by itself for a cluster of `matriarch up` on this machine (give a member's file with -c).",
+		"It is found by itself for a cluster of `matriarch up` on this machine (give a member's file with -c), and for",
+		"containers of this machine's Docker engine (run the drill as root or in the group docker).",
 		"switchover works everywhere.")
+}
+
+// resolver is a Reach that knows the members' addresses where this machine's
+// resolver does not.
+type resolver interface{ Resolve(host string) string }
+
+// resolve lets the members be asked at the addresses that the reach knows.
+func (p *preparing) resolve() error {
+	r, ok := p.reach.(resolver)
+	if !ok {
+		return nil
+	}
+	o := clientOptions(p.x.file, p.app.insecure)
+	o.Resolve = r.Resolve
+	rest, err := client.New(o)
+	if err != nil {
+		return err
+	}
+	p.x.rest.Close()
+	p.x.rest = rest
+	p.members = drill.NewMembers(rest, p.x.bases)
+	return nil
 }
 
 func (p *preparing) steps(ctx context.Context, before drill.Picture, within time.Duration) ([]drill.Step, error) {
@@ -157,11 +189,17 @@ func (p *preparing) claim(ctx context.Context, before drill.Picture) error {
 // the members.
 func (p *preparing) entrypoint(before drill.Picture) (string, error) {
 	f := p.x.file
-	switch {
-	case p.opts.entrypoint != "":
+	if p.opts.entrypoint != "" {
 		return p.opts.entrypoint, nil
-	case p.reach != nil && p.reach.Entrypoint() != "":
-		return p.reach.Entrypoint(), nil
+	}
+	if p.reach != nil {
+		if dsn := p.reach.Entrypoint(); strings.Contains(dsn, "://") {
+			return dsn, nil // complete
+		} else if dsn != "" {
+			return dsn + p.login(f), nil
+		}
+	}
+	switch {
 	case f == nil || f.Proxy == nil:
 		return "", errors.New("no entrypoint is known: name it with --entrypoint 'host=… port=5000 user=… dbname=…'")
 	}
@@ -182,6 +220,9 @@ func (p *preparing) entrypoint(before drill.Picture) (string, error) {
 
 // login is the superuser's of the file, unless the environment names a user.
 func (p *preparing) login(f *config.File) string {
+	if f == nil {
+		return ""
+	}
 	s := f.Postgres.Superuser
 	if getenv(p.app.opts.Env, "PGUSER") != "" || s.Username == "" {
 		return ""

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -88,16 +89,20 @@ func (l *Ledger) Told(text string, at time.Time) {
 const mostErrors = 20
 
 func (l *Ledger) count(text string, at time.Time) {
-	if len(l.errors) >= mostErrors {
+	i := l.kind(text)
+	if i < 0 && len(l.errors) >= mostErrors {
 		text = "others"
+		i = l.kind(text)
 	}
-	for i := range l.errors {
-		if l.errors[i].Text == text {
-			l.errors[i].Count++
-			return
-		}
+	if i >= 0 {
+		l.errors[i].Count++
+		return
 	}
 	l.errors = append(l.errors, ErrorCount{Text: text, Count: 1, First: at.Sub(l.begun)})
+}
+
+func (l *Ledger) kind(text string) int {
+	return slices.IndexFunc(l.errors, func(e ErrorCount) bool { return e.Text == text })
 }
 
 // Since is a moment in the ledger's time.

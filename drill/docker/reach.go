@@ -17,8 +17,11 @@ import (
 // FindReach is the drill's way to members in containers of this machine's engine.
 func FindReach(ctx context.Context, p drill.Place) (drill.Reach, error) {
 	project, named := strings.CutPrefix(p.Asked, "docker:")
-	if p.Asked != "" && p.Asked != "docker" && !named {
-		return nil, nil
+	if !named {
+		project = ""
+		if p.Asked != "" && p.Asked != "docker" {
+			return nil, nil
+		}
 	}
 	e, err := newEngine()
 	if err == nil {

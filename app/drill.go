@@ -62,7 +62,7 @@ const cutPatience = 10 * time.Second
 // configuration: a drill runs it in a member's container.
 func cutCommand(env []string) *cobra.Command {
 	var within time.Duration
-	var mend bool
+	var mend, check bool
 	c := &cobra.Command{
 		Use: "drill-cut [FILE]", Hidden: true, Args: cobra.MaximumNArgs(1),
 		Short: "Cut this network off from the store for a time (run by drill)",
@@ -93,10 +93,14 @@ func cutCommand(env []string) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("the store's addresses: %w", err)
 			}
+			if check {
+				return netcut.Mend() // needs the same rights, and there is nothing to mend
+			}
 			return netcut.Cut(targets, within)
 		},
 	}
 	c.Flags().DurationVar(&within, "for", time.Minute, "how long")
+	c.Flags().BoolVar(&check, "check", false, "look whether it can be done")
 	c.Flags().BoolVar(&mend, "mend", false, "end the cut")
 	return c
 }

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // word is one line to the second process, and answer one from it.
@@ -59,6 +62,9 @@ func StartSecond(command []string, env []string) (*Second, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Files that whoever started us left open, such as a lock, are not for a
+	// process that may outlive us.
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) // kernels before 5.11 do not have it
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the process that undoes when this one cannot: %w", err)
 	}

@@ -209,10 +209,9 @@ func (e *engine) act(ctx context.Context, id, what string) error {
 
 // command is one that is run in a container as root.
 type command struct {
-	Cmd        []string
-	User       string
-	Privileged bool
-	Detach     bool `json:"-"` // nobody waits for it
+	Cmd    []string
+	User   string
+	Detach bool `json:"-"` // nobody waits for it
 }
 
 // run runs a command in a container and returns what it printed.

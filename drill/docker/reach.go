@@ -155,6 +155,9 @@ func (r *reach) Steps(ctx context.Context, s drill.Scenario, m drill.Member, wit
 		return []drill.Step{{Say: "freeze the " + called + " and all that runs in it", Do: act("pause"),
 			Undo: &drill.Undo{Say: "let the " + called + " go on", Kind: undoPause, Args: map[string]string{"id": c.ID}}}}, nil
 	}
+	if s == drill.Isolate {
+		return r.isolate(ctx, c, m, within)
+	}
 	pids, err := r.processes(ctx, c)
 	if err != nil {
 		return nil, err
@@ -168,8 +171,6 @@ func (r *reach) Steps(ctx context.Context, s drill.Scenario, m drill.Member, wit
 	case drill.PauseAgent:
 		return []drill.Step{{Say: "make the agent in the " + called + " stand still", Do: r.pause(c, pids.agent, within),
 			Undo: &drill.Undo{Say: "let the agent of " + m.Name + " go on", Kind: undoStop, Args: map[string]string{"id": c.ID, "pid": strconv.Itoa(pids.agent)}}}}, nil
-	case drill.Isolate:
-		return r.isolate(c, m, within)
 	}
 	return nil, fmt.Errorf("%s cannot be done to containers", s)
 }
@@ -247,14 +248,19 @@ func (r *reach) pause(c container, pid int, within time.Duration) func(context.C
 
 // isolate cuts the container's network off from the store's addresses, as its
 // own configuration has them, and leaves all other ways open. The kernel ends
-// the cut when its time is over.
-func (r *reach) isolate(c container, m drill.Member, within time.Duration) ([]drill.Step, error) {
+// the cut when its time is over. That it can be done is tried before: a way back
+// that does not work must not be needed.
+func (r *reach) isolate(ctx context.Context, c container, m drill.Member, within time.Duration) ([]drill.Step, error) {
+	cut := func(ctx context.Context, args ...string) error {
+		_, err := r.engine.run(ctx, c.ID, command{Cmd: append([]string{"matriarch", "drill-cut"}, args...)})
+		return err
+	}
+	if err := cut(ctx, "--check"); err != nil {
+		return nil, fmt.Errorf("%w (the compose file grants the capability with cap_add: [NET_ADMIN])", err)
+	}
 	return []drill.Step{{
-		Say: fmt.Sprintf("cut the network of container %s of %s off from the store", c.called(), m.Name),
-		Do: func(ctx context.Context) error {
-			_, err := r.engine.run(ctx, c.ID, command{Cmd: []string{"matriarch", "drill-cut", "--for", within.String()}, Privileged: true})
-			return err
-		},
+		Say:  fmt.Sprintf("cut the network of container %s of %s off from the store", c.called(), m.Name),
+		Do:   func(ctx context.Context) error { return cut(ctx, "--for", within.String()) },
 		Undo: &drill.Undo{Say: "connect " + m.Name + " with the store again", Kind: undoCut, Args: map[string]string{"id": c.ID}},
 	}}, nil
 }

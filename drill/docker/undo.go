@@ -105,7 +105,7 @@ func goOn(ctx context.Context, e *engine, args map[string]string) error {
 
 // mend ends a cut. A container that does not run has no network to be cut in.
 func mend(ctx context.Context, e *engine, args map[string]string) error {
-	_, err := e.run(ctx, args["id"], command{Cmd: []string{"matriarch", "drill-cut", "--mend"}, Privileged: true})
+	_, err := e.run(ctx, args["id"], command{Cmd: []string{"matriarch", "drill-cut", "--mend"}})
 	var refused *refusal
 	if errors.As(err, &refused) && refused.code == http.StatusConflict {
 		return nil

@@ -83,8 +83,12 @@ func Cut(targets []netip.AddrPort, within time.Duration) error {
 		c.AddRule(&nftables.Rule{Table: t, Chain: out, Exprs: f.drop(set, f.destination, 2)})
 		c.AddRule(&nftables.Rule{Table: t, Chain: in, Exprs: f.drop(set, f.source, 0)})
 	}
+	return flush(c)
+}
+
+func flush(c *nftables.Conn) error {
 	if err := c.Flush(); errors.Is(err, unix.EPERM) {
-		return errors.New("cutting off from the network needs CAP_NET_ADMIN: run it as root")
+		return errors.New("cutting off from the network needs root with CAP_NET_ADMIN")
 	} else if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
@@ -97,10 +101,7 @@ func Mend() error {
 	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: tableName}
 	c.AddTable(t)
 	c.DelTable(t)
-	if err := c.Flush(); err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	return nil
+	return flush(c)
 }
 
 // family is IPv4 or IPv6 for the rules.

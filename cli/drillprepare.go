@@ -175,7 +175,7 @@ func (p *preparing) claim(ctx context.Context, before drill.Picture) error {
 	defer cancel()
 	notes, err := t.Claim(ctx, before.SystemID)
 	if err != nil {
-		return p.refuse(sqlError(err).Error())
+		return p.refuse(err.Error())
 	}
 	p.table = t
 	for _, n := range notes {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"strings"
 	"time"
@@ -72,6 +73,21 @@ func connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, conf)
 }
 
+// address is where a connection string leads, for people.
+func address(dsn string) string {
+	conf, err := connConfig(dsn)
+	if err != nil {
+		return "?"
+	}
+	out := net.JoinHostPort(conf.Host, fmt.Sprint(conf.Port))
+	for _, f := range conf.Fallbacks {
+		if a := net.JoinHostPort(f.Host, fmt.Sprint(f.Port)); !strings.Contains(out, a) {
+			out += ", " + a
+		}
+	}
+	return out
+}
+
 // ErrOther is the refusal because another drill runs.
 var ErrOther = errors.New("another drill runs on this cluster")
 
@@ -81,7 +97,11 @@ var ErrOther = errors.New("another drill runs on this cluster")
 func (p *Postgres) Claim(ctx context.Context, systemID string) (notes []string, err error) {
 	p.claim, err = connect(ctx, p.dsn)
 	if err != nil {
-		return nil, fmt.Errorf("the entrypoint cannot be reached: %w", err)
+		hint := ""
+		if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && strings.HasPrefix(refused.Code, "28") {
+			hint = ": give user and password in --entrypoint, or in PGUSER and PGPASSWORD"
+		}
+		return nil, fmt.Errorf("the entrypoint at %s cannot be used: %s%s", address(p.dsn), plainError(err), hint)
 	}
 	defer func() {
 		if err != nil {

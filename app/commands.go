@@ -115,6 +115,8 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 		}),
 		guardCommand(),
 		storeCommand(env),
+		undoCommand(errOut),
+		cutCommand(env),
 	}
 }
 

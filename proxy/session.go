@@ -169,14 +169,18 @@ func (s *session) forward() {
 		upDone <- err
 	}()
 	if err = down.send(s.greeting); err == nil {
-		err = s.half(down, s.client)
-	} else {
-		s.interrupt()
+		err = down.run()
 	}
+	// Before the client learns of the end: it may be back at once.
 	s.told(up, upEnded.Load(), errors.Is(err, errShut))
+	if err == nil {
+		err = s.client.CloseWrite()
+	}
 	if err == nil {
 		// The server has ended the session; the client need only hang up.
 		s.client.SetReadDeadline(time.Now().Add(afterClose))
+	} else {
+		s.interrupt()
 	}
 	err = errors.Join(err, <-upDone)
 	if s.gate.ctx.Err() != nil || errors.Is(err, errShut) {

@@ -190,27 +190,32 @@ func postmasterKilled(t *testing.T, c *lab.Cluster, w *lab.Writer, of map[string
 	})
 	w.WaitProgress(t, 30*time.Second)
 	lost := entry.event(t, journal.PrimaryLost, lostPrimary(lead.Name))
-	if lost.Event.Traffic.Broken < 1 || !strings.Contains(lost.Why, "connect") {
+	if lost.Event.Traffic.Open < 1 || !strings.Contains(lost.Why, "connect") {
 		t.Errorf("%s: %+v", lost.Why, lost.Event.Traffic)
 	}
 	found := entry.event(t, journal.PrimaryFound, lostPrimary(lead.Name))
-	if tr := found.Event.Traffic; tr.Held < 1 || tr.Released < 1 || tr.Longest <= 0 || tr.Without <= 0 || tr.Timeline != lost.Event.Traffic.Timeline {
+	// All that were broken are only counted here: a client may be back before the
+	// end of its session was seen.
+	if tr := found.Event.Traffic; tr.Broken < 1 || tr.Held < 1 || tr.Released < 1 || tr.Longest <= 0 || tr.Without <= 0 || tr.Timeline != lost.Event.Traffic.Timeline {
 		t.Errorf("%+v", tr)
 	}
-	count(t, of[lead.Name], journal.ServerExited, 1)
+	// A start that comes too early, while the old backends end, is another's end.
+	once(t, of[lead.Name], "the end of this postmaster", func(e journal.Event) bool {
+		return e.Name == journal.ServerExited && e.Exit.PID == pid
+	})
 }
 
-func count(t *testing.T, s *source, name string, want int) {
+func once(t *testing.T, s *source, what string, fits func(journal.Event) bool) {
 	t.Helper()
 	all, problem := s.records(t)
 	n := 0
 	for _, r := range all {
-		if r.Event != nil && r.Event.Name == name {
+		if r.Event != nil && fits(*r.Event) {
 			n++
 		}
 	}
-	if problem != "" || n != want {
-		t.Errorf("%d events %s in the journal of %s, want %d (%s)", n, name, s.name, want, problem)
+	if problem != "" || n != 1 {
+		t.Errorf("%s is %d times in the journal of %s (%s)", what, n, s.name, problem)
 	}
 }
 
@@ -291,7 +296,7 @@ func hostPoweredOff(t *testing.T, c *lab.Cluster, w *lab.Writer, of map[string]*
 		t.Errorf("%s: %+v", lost.Why, tr)
 	}
 	found := entry.event(t, journal.PrimaryFound, lostPrimary(next.Name))
-	if tr := found.Event.Traffic; tr.Without <= 0 || tr.Silent < tr.Without {
+	if tr := found.Event.Traffic; tr.Without <= 0 || tr.Silent <= 0 {
 		t.Errorf("%+v", tr)
 	}
 	lead.PowerOn()
@@ -323,5 +328,5 @@ func recordsLost(t *testing.T, c *lab.Cluster, w *lab.Writer, of map[string]*sou
 		t.Errorf("%+v", l)
 	}
 	c.WaitHealthy(90 * time.Second)
-	count(t, s, journal.RecordsLost, 1)
+	once(t, s, "the loss", func(e journal.Event) bool { return e.Name == journal.RecordsLost })
 }

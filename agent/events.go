@@ -2,8 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -50,13 +54,52 @@ func (a *Agent) Requested(r journal.Request, text string) {
 
 // serverFenced journals a fence by the guard.
 func (a *Agent) serverFenced(p guard.Proof) {
-	why := fmt.Sprintf("the guard killed the server at the deadline of its lease: %d processes, proven dead after %s", p.Processes, p.Took.Round(time.Microsecond))
-	if p.Processes == 0 {
-		why = "the deadline of the lease had come, and the guard found no process of the server"
-	}
-	a.eventAt(p.Began, journal.ServerFenced, why, func(e *journal.Event) {
+	a.eventAt(p.Began, journal.ServerFenced, fencedWhy(p), func(e *journal.Event) {
 		e.Took, e.Fence = p.Took, &journal.Fence{Processes: p.Processes, Dying: p.Dying}
 	})
+}
+
+func fencedWhy(p guard.Proof) string {
+	if p.Processes == 0 {
+		return "the deadline of the lease had come, and the guard found no process of the server"
+	}
+	return fmt.Sprintf("the guard killed the server at the deadline of its lease: %d processes, proven dead after %s", p.Processes, p.Took.Round(time.Microsecond))
+}
+
+// guardNote journals what the guard did while there was no agent to be told.
+func (a *Agent) guardNote() {
+	path := filepath.Join(a.opt.StateDir, guard.NoteName)
+	n, err := guard.ReadNote(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err == nil && !a.fenceTold(n.Proof.Began) {
+		a.fencedBefore(n)
+	}
+	if rm := os.Remove(path); err != nil || rm != nil {
+		a.log.Warn("the guard's note on what it did", "file", path, "error", errors.Join(err, rm))
+	}
+}
+
+// fenceTold: the journal has the guard's own word already.
+func (a *Agent) fenceTold(began boot.Instant) bool {
+	recent, _ := a.opt.Journal.Since(journal.Query{Limit: 200}) // unread, it is told twice
+	return slices.ContainsFunc(recent, func(r journal.Record) bool {
+		return r.Event != nil && r.Event.Name == journal.ServerFenced && r.Event.Now == began
+	})
+}
+
+func (a *Agent) fencedBefore(n guard.Note) {
+	why := fencedWhy(n.Proof)
+	if n.Shutdown {
+		why = "the guard, whose agent was gone, had the server shut down before the deadline of its lease"
+	}
+	r := journal.OfEvent(n.Wall, a.opt.Name, journal.ServerFenced, why)
+	r.Event.Took, r.Event.Fence = n.Proof.Took, &journal.Fence{Processes: n.Proof.Processes, Dying: n.Proof.Dying}
+	if n.Current() {
+		r.Event.Now = n.Proof.Began
+	}
+	a.opt.Journal.Append(r)
 }
 
 // started journals that the agent runs from now on, and what it found.
@@ -73,6 +116,7 @@ func (a *Agent) started(ctx context.Context) {
 	if f.Position.Known() {
 		why += " at " + f.Position.String()
 	}
+	a.guardNote()
 	a.event(journal.AgentStarted, why, nil)
 	// A rewind that came to its end, but whose agent did not live to tell.
 	a.recordLoss()
@@ -191,6 +235,9 @@ func (a *Agent) serverExited(e postgres.Event) {
 	text, level := "PostgreSQL "+e.Exit.String(), slog.LevelWarn
 	if asked || e.Bootstrap {
 		level = slog.LevelDebug
+	}
+	if e.Bootstrap && asked {
+		return // the making of a database starts and stops servers; its own end is told
 	}
 	a.log.Log(context.Background(), level, text, "pid", e.PID)
 	a.event(journal.ServerExited, text, func(ev *journal.Event) {

@@ -2,7 +2,10 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -154,6 +157,43 @@ func TestTellsOfAFenceByTheGuard(t *testing.T) {
 			t.Errorf("told as of %s ago", got)
 		}
 	})
+}
+
+// TestTellsWhatTheGuardDidWithoutAnAgent: by the note that it left, once, and not
+// when it had told it in time.
+func TestTellsWhatTheGuardDidWithoutAnAgent(t *testing.T) {
+	leave := func(t *testing.T, r *rig, shutdown bool) (path string) {
+		path = filepath.Join(r.agent.opt.StateDir, guard.NoteName)
+		boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := guard.Note{Shutdown: shutdown, Proof: guard.Proof{Processes: 4, Began: 77, Took: time.Millisecond}, Wall: r.clock.Wall(), BootID: strings.TrimSpace(string(boot))}
+		text, err := json.Marshal(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, shutdown := range []bool{false, true} {
+		journalled(t, func(t *testing.T, r *rig, j *journal.Journal) {
+			path := leave(t, r, shutdown)
+			r.start()
+			e := oneEvent(t, j, journal.ServerFenced)
+			if strings.Contains(e.Why, "whose agent was gone") != shutdown || e.Event.Now != 77 || e.Event.Fence.Processes != 4 {
+				t.Errorf("%+v %s", e.Event, e.Why)
+			}
+			if _, err := os.Stat(path); err == nil {
+				t.Error("the note would be told again")
+			}
+			leave(t, r, shutdown)
+			r.agent.guardNote()
+			oneEvent(t, j, journal.ServerFenced)
+		})
+	}
 }
 
 // TestAServerKilledByTheFenceIsNoCrash: whoever carries it out.

@@ -11,6 +11,7 @@ import (
 	"github.com/matriarch-ha/matriarch/lease"
 	"github.com/matriarch-ha/matriarch/postgres"
 	"github.com/matriarch-ha/matriarch/postgres/control"
+	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // probeTimeout bounds the questions to the local server in one turn: it is
@@ -21,6 +22,8 @@ const probeTimeout = 3 * time.Second
 type factsMemory struct {
 	last  postgres.Facts
 	since boot.Instant // since when process and role are what they are
+	// upstreamEnd is what the receiver heard last of the end of the upstream's log
+	upstreamEnd wal.LSN
 	// role that the running postmaster (pid) was last known to have
 	pid  int
 	role postgres.ServerRole
@@ -82,6 +85,12 @@ func (a *Agent) probe(ctx context.Context) postgres.Facts {
 	case m.last.Process != "" && m.last.Process != postgres.ProcStopped:
 		a.ends.await(ctx, m.pid) // how it ended belongs to what is decided on it
 	}
+	switch {
+	case f.Role == postgres.RolePrimary:
+		m.upstreamEnd = 0
+	case f.Receiver.LatestEnd != 0:
+		m.upstreamEnd = f.Receiver.LatestEnd
+	}
 	if f.Process != m.last.Process || f.Role != m.last.Role || m.since.IsZero() {
 		m.since = a.opt.Clock.Now()
 	}
@@ -99,8 +108,9 @@ func (a *Agent) server(f postgres.Facts) ha.Server {
 	s := ha.Server{
 		Dir: dirOf(f), Process: ha.Process(f.Process), Role: ha.ServerRole(f.Role), RoleSince: a.facts.since,
 		SystemID: f.SystemID, Position: f.Position, Replayed: f.Replayed,
-		ReplayDone: f.ReplayDone || f.Role == postgres.RolePrimary,
-		Receiver:   f.Receiver.Running, Streaming: f.Receiver.Status == "streaming",
+		ReplayDone:  f.ReplayDone || f.Role == postgres.RolePrimary,
+		UpstreamEnd: a.facts.upstreamEnd,
+		Receiver:    f.Receiver.Running, Streaming: f.Receiver.Status == "streaming",
 		Identity: f.Identity, History: f.History,
 		Clean:     (f.Process == postgres.ProcStopped || f.ShutDown) && f.Control.Clean(),
 		ShutDown:  f.ShutDown,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -245,6 +246,7 @@ func (m *member) load() (cluster.View, error) {
 
 func (m *member) startGuard(ctx context.Context) (agent.Guard, error) {
 	g, err := guard.Start(ctx, guard.Options{Args: []string{"guard", m.file.Postgres.DataDir}, DataDir: m.file.Postgres.DataDir,
+		Env:    []string{guard.NoteEnv + "=" + filepath.Join(m.file.Matriarch.StateDir, guard.NoteName)},
 		Logger: m.log, Clock: m.clock})
 	if err != nil {
 		return nil, err

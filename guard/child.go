@@ -52,6 +52,7 @@ func Main(dataDir string) error {
 	}
 	unix.CloseOnExec(SocketFD)
 	c := &child{killer: k, clock: clock.Real{}, sock: SocketFD, timer: timer}
+	c.note = os.Getenv(NoteEnv)
 	if _, err := k.find(); err != nil { // touches the code and memory that the kill needs
 		return err
 	}
@@ -65,6 +66,7 @@ type child struct {
 	killer      *killer
 	clock       clock.Clock
 	sock, timer int
+	note        string // file for what was done; empty: none
 	in, out     [maxMessage]byte
 
 	armed      bool
@@ -146,12 +148,16 @@ func (c *child) act() boot.Instant {
 	if now < c.soft {
 		return c.soft
 	}
-	if !c.asked {
+	asked := c.asked
+	if !asked {
 		c.asked = true
 		go askShutdown(c.killer.dir)
 	}
 	if alive, err := c.killer.signalRoots(0); err == nil && alive == 0 {
 		c.armed = false
+		if asked {
+			c.ended(now)
+		}
 		return 0
 	}
 	return min(now.Add(goneCheck), c.hard)
@@ -207,6 +213,7 @@ func (c *child) fence() {
 		}
 		cancel()
 	}
+	c.leave(proof, false)
 	// Last of all: the reader of standard error may be the stopped agent.
 	fmt.Fprintf(os.Stderr, "guard: the lease of the server in %s ended: killed %d processes in %s\n",
 		c.killer.dir, proof.Processes, proof.Took.Round(time.Microsecond))

@@ -233,7 +233,7 @@ func startGuard(t testing.TB, dir string) *Client {
 
 func guardOptions(dir string) Options {
 	null, _ := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	return Options{DataDir: dir, Env: []string{envGuard + "=" + dir}, Stderr: null}
+	return Options{DataDir: dir, Env: []string{envGuard + "=" + dir, NoteEnv + "=" + dir + ".note"}, Stderr: null}
 }
 
 // awaitFence waits until the guard reports a proof.

@@ -95,6 +95,9 @@ type Server struct {
 	Receiver bool `json:"receiver,omitempty"`
 	// Streaming: the receiver is connected and streams.
 	Streaming bool `json:"streaming,omitempty"`
+	// UpstreamEnd is the end of the upstream's log as it told last, also after the
+	// receiver has ended: no rule reads it, it tells afterwards what may be lost.
+	UpstreamEnd wal.LSN `json:"upstream_end,omitempty"`
 	// Upstream is host:port of the configured primary_conninfo, empty when the
 	// standby follows nobody.
 	Upstream string `json:"upstream,omitempty"`

@@ -13,5 +13,5 @@ func ReadDir(dir string, n int) ([]Record, error) {
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s holds no journal: there are no files %s*%s in it", dir, filePrefix, fileSuffix)
 	}
-	return readNewest(dir, n)
+	return readNewest(dir, n, 0)
 }

@@ -20,9 +20,12 @@ func (s *Server) process() *postmaster.Process {
 	if p != nil && p.Alive() {
 		return p
 	}
-	found, _, _, err := postmaster.Find(s.opt.DataDir, s.serverName())
+	found, file, _, err := postmaster.Find(s.opt.DataDir, s.serverName())
 	if err != nil {
 		s.log.Warn("looking for the postmaster", "error", err)
+	}
+	if file.PID < 0 {
+		s.passOver(found) // initdb's, or one that recovers before a rewind
 	}
 	s.setProcess(found)
 	return found
@@ -80,6 +83,16 @@ func (s *Server) tellEnd(p *postmaster.Process) {
 	default:
 		s.log.Warn("the end of a postmaster was not taken note of: too many wait", "pid", e.PID)
 	}
+}
+
+// passOver notes that the end of a single-user server is nobody's business.
+func (s *Server) passOver(p *postmaster.Process) {
+	if p == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = procKey{p.PID, p.StartTicks()}
 }
 
 // askEnd notes that a postmaster is told to end.

@@ -5,11 +5,10 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/matriarch-ha/matriarch/boot"
 )
 
 // chunkSize is how much one read takes at most. Buffers come from a pool and
@@ -41,10 +40,10 @@ type pipe struct {
 	buf      *[chunkSize]byte
 	data     []byte // what remains to be sent
 	err      error
-	// last is when something was sent to a primary last; bye: what was read last
-	// was a client's farewell.
-	last boot.Instant
-	bye  bool
+	// last is when something was sent to a primary last (a boot.Instant); bye: a
+	// client's farewell was read.
+	last atomic.Int64
+	bye  atomic.Bool
 }
 
 func newPipe(g *gate, b *buffers, src, dst *net.TCPConn, sent func([]byte)) (*pipe, error) {
@@ -110,7 +109,9 @@ func (p *pipe) read(fd uintptr) bool {
 		p.err = io.EOF
 	default:
 		p.data, p.err = p.buf[:n], nil
-		p.bye = n == len(farewell) && [len(farewell)]byte(p.data) == farewell
+		if n == len(farewell) && [len(farewell)]byte(p.data) == farewell {
+			p.bye.Store(true)
+		}
 	}
 	return true
 }
@@ -123,7 +124,7 @@ func (p *pipe) write(fd uintptr) bool {
 			p.err = errShut
 			return true
 		}
-		p.last = now
+		p.last.Store(int64(now))
 		n, err := ignoringEINTR(unix.Write, int(fd), p.data)
 		if err == unix.EAGAIN {
 			return false

@@ -120,7 +120,11 @@ func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
 	defer context.AfterFunc(g.ctx, cancel)()
 	c, err := new(net.Dialer).DialContext(dial, "tcp", g.backend.Addr)
 	if err != nil {
-		return s.giveUp(ctx, fmt.Errorf("connect to %s: %w", g.backend.Addr, err))
+		var op *net.OpError
+		if errors.As(err, &op) && op.Err != nil {
+			err = op.Err // what is around it names the address again
+		}
+		return s.giveUp(ctx, fmt.Errorf("connect to %s at %s: %w", g.backend.Member, g.backend.Addr, err))
 	}
 	s.mu.Lock()
 	s.server = c.(*net.TCPConn)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/internal/httpclock"
@@ -99,6 +101,27 @@ func TestTellsOfAFailover(t *testing.T) {
 	}
 }
 
+// A client that says goodbye and then waits, as some do, has lost nothing.
+func TestAFarewellIsNoLoss(t *testing.T) {
+	j := memoryJournal(t)
+	p, f := start(t, func(o *Options) { o.Journal = j })
+	a := newMember(t, "a", "primary", long)
+	f.send(t, "a", a)
+	c := connect(t, p.Addr())
+	c.wantMember("a")
+	c.fe.Send(&pgproto3.Terminate{})
+	if err := c.fe.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.ready(); err == nil {
+		t.Fatal("the server goes on after a farewell")
+	}
+	f.send(t, "b", a)
+	if tr := awaitEvent(t, j, journal.PrimaryLost, 1).Event.Traffic; tr.Open != 0 || tr.Broken != 0 {
+		t.Errorf("%+v", tr)
+	}
+}
+
 // A server that dies under a lease that stands: clients feel it all the same.
 func TestTellsOfAServerThatTakesNobody(t *testing.T) {
 	j := memoryJournal(t)
@@ -109,10 +132,7 @@ func TestTellsOfAServerThatTakesNobody(t *testing.T) {
 	c := connect(t, p.Addr())
 	c.wantMember("a")
 	a.set(func() { a.starting = true })
-	a.hangUp()
-	if err := c.ready(); err == nil {
-		t.Fatal("the session goes on without its server")
-	}
+	a.hangUp() // and the client, which has not noticed, does not
 	eventually(t, "the session's end was noted", func() bool { return p.outages.drops.Load() == 1 })
 	held := dialRaw(t, p.Addr())
 	held.startup()
@@ -123,6 +143,9 @@ func TestTellsOfAServerThatTakesNobody(t *testing.T) {
 	a.set(func() { a.starting = false })
 	if err := held.ready(); err != nil {
 		t.Fatal(err)
+	}
+	if err := c.ready(); err == nil {
+		t.Fatal("the session goes on without its server")
 	}
 	found := awaitEvent(t, j, journal.PrimaryFound, 2)
 	if tr := found.Event.Traffic; tr.Primary != "a" || tr.Held != 1 || tr.Released != 1 || tr.Broken != 1 {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/route"
 )
 
@@ -141,7 +142,6 @@ func (s *session) send(b []byte) error {
 func (s *session) forward() {
 	s.gate.served.Add(1)
 	s.gate.forwards.Add(1)
-	defer s.gate.forwards.Add(-1)
 	if s.gate.primary {
 		s.p.table.forwarded(s.gate)
 	}
@@ -154,11 +154,9 @@ func (s *session) forward() {
 		sent = s.frames.advance
 	}
 	down, err := newPipe(s.gate, s.p.buffers, s.server, s.client, sent)
-	if err != nil {
-		return
-	}
-	up, err := newPipe(s.gate, s.p.buffers, s.client, s.server, nil)
-	if err != nil {
+	up, err2 := newPipe(s.gate, s.p.buffers, s.client, s.server, nil)
+	if err != nil || err2 != nil {
+		s.gate.forwards.Add(-1)
 		return
 	}
 	unwatch := context.AfterFunc(s.gate.ctx, s.interrupt)
@@ -175,19 +173,26 @@ func (s *session) forward() {
 	} else {
 		s.interrupt()
 	}
+	s.told(up, upEnded.Load(), errors.Is(err, errShut))
 	if err == nil {
 		// The server has ended the session; the client need only hang up.
 		s.client.SetReadDeadline(time.Now().Add(afterClose))
 	}
-	serverFirst := !upEnded.Load()
 	err = errors.Join(err, <-upDone)
-	cut := s.gate.ctx.Err() != nil || errors.Is(err, errShut)
-	if s.gate.primary {
-		s.p.outages.ended(howEnded(cut, serverFirst && !up.bye), up.last)
-	}
-	if cut {
+	if s.gate.ctx.Err() != nil || errors.Is(err, errShut) {
 		s.breakOff()
 	}
+}
+
+// told notes the end of a session when its server's side has come to it: a client
+// may take its time to hang up.
+func (s *session) told(up *pipe, clientFirst, shut bool) {
+	s.gate.forwards.Add(-1)
+	if !s.gate.primary {
+		return
+	}
+	cut := shut || s.gate.ctx.Err() != nil
+	s.p.outages.ended(howEnded(cut, !clientFirst && !up.bye.Load()), boot.Instant(up.last.Load()))
 }
 
 func howEnded(cut, byServer bool) sessionEnd {

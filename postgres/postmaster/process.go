@@ -189,7 +189,7 @@ func signalName(sig syscall.Signal) string {
 func (e Exit) String() string {
 	switch {
 	case !e.Known:
-		return "ended, how is not known: it was no child of this process"
+		return "ended; how is not known, since it was not started by this agent"
 	case e.Signal != "":
 		return "was ended by " + e.Signal
 	case e.Code != 0:

@@ -184,6 +184,9 @@ func (v ClientView) summary() Statement {
 	text := fmt.Sprintf("Through the entrypoint %s there was no primary for %s", v.Entrypoint, approximately(v.Without))
 	if v.Broken+v.Held > 0 {
 		text += fmt.Sprintf("; it broke %s, held %s and released %d of them", count(v.Broken, "connection", "connections"), count(v.Held, "client", "clients"), v.Released)
+		if v.Refused > 0 {
+			text += fmt.Sprintf(", the other %d gave up or were turned away", v.Refused)
+		}
 	}
 	return Statement{Text: text + ".", Ground: Recorded, Evidence: v.Evidence}
 }

@@ -11,6 +11,12 @@
 // evidence, and tests need no cluster. Every statement of a Story names its
 // evidence (source and record number); what nobody saw is said to be unknown.
 //
+// Reading: tell.go is the table of contents of a story; changes.go finds the
+// changes of the primary, loss.go how the old one was lost, takeover.go and data.go
+// the rest. clock.go and cause.go place records in time, events.go puts them in
+// order and says where that is not proven. whynot.go answers --why-not. What could
+// have led, and why not, is judged by package ha, never here.
+//
 // What it may not do: change anything in the cluster, trust a record's text more
 // than its fields, or put two events in an order that their clocks do not prove
 // without saying so.

@@ -104,7 +104,7 @@ func TestHostileRecords(t *testing.T) {
 	if err := evidence(t, "gone").Save(&plain); err != nil {
 		t.Fatal(err)
 	}
-	rounds := 150
+	rounds := 60
 	if testing.Short() {
 		rounds = 40
 	}

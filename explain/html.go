@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -36,26 +37,27 @@ type htmlPage struct {
 	zone               *time.Location
 }
 
-// pageTemplate is parsed for each page: its functions know the time zone.
-func pageTemplate(zone *time.Location) (*template.Template, error) {
-	return template.New("page").Funcs(template.FuncMap{
-		"clock": func(t time.Time) string {
-			if t.IsZero() {
-				return ""
-			}
-			return t.In(zone).Format("15:04:05.000")
-		},
-		"date":     func(t time.Time) string { return t.In(zone).Format("2006-01-02 15:04:05") },
-		"refs":     func(all []Ref) []string { return splitRefs(all) },
-		"change":   func(c Change) string { return c.text(zone) },
-		"position": position,
-		"bytes":    bytesText,
-		"plain":    harmless,
-		"short":    short,
-		"n":        func(f float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") },
-		"ref":      func(e Event) string { return refText([]Ref{{e.Source, e.Record}}) },
-	}).Parse(pageText)
+// Clock writes a time of day; it is called by the template.
+func (p *htmlPage) Clock(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.In(p.zone).Format("15:04:05.000")
 }
+
+// Date writes a date and a time, and ChangeText a change in one line.
+func (p *htmlPage) Date(t time.Time) string { return t.In(p.zone).Format("2006-01-02 15:04:05") }
+
+// ChangeText writes a change in one line.
+func (p *htmlPage) ChangeText(c Change) string { return c.text(p.zone) }
+
+// pageTemplate is parsed once.
+var pageTemplate = sync.OnceValues(func() (*template.Template, error) {
+	return template.New("page").Funcs(template.FuncMap{
+		"refs": splitRefs, "position": position, "bytes": bytesText, "plain": harmless, "short": short,
+		"n": func(f float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") },
+	}).Parse(pageText)
+})
 
 // splitRefs names each record by itself, for the page's small labels.
 func splitRefs(all []Ref) []string {
@@ -75,7 +77,7 @@ func (o HTMLOptions) fill(p *htmlPage, at time.Time) {
 }
 
 func (p *htmlPage) write(w io.Writer) error {
-	t, err := pageTemplate(p.zone)
+	t, err := pageTemplate()
 	if err != nil {
 		return err
 	}

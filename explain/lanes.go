@@ -73,7 +73,7 @@ func (t *teller) roles(s *source) []roleFrom {
 			out = append(out, roleFrom{at: c.beginning(), role: "unknown", ifPrimary: true})
 		}
 	}
-	if s.Name == t.c.From && !t.loss.earliest.IsZero() && t.loss.cause != CauseKilled && t.loss.release == nil {
+	if l := t.loss; s.Name == t.c.From && l.release == nil && l.earliest.Before(l.latest) {
 		out = append(out, roleFrom{at: t.loss.earliest, role: "unknown", ifPrimary: true})
 	}
 	slices.SortStableFunc(out, func(a, b roleFrom) int { return a.at.Compare(b.at) })

@@ -167,6 +167,35 @@ func TestObstaclesAgreeWithTheDecision(t *testing.T) {
 	}
 }
 
+// A primary is drawn as one only as long as that is known: not from when it may
+// have been dead, and never beside another.
+func TestOnePrimaryAtATime(t *testing.T) {
+	for _, c := range cases() {
+		s, err := Tell(evidence(t, c.evidence), c.q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []Band
+		for _, l := range s.Lanes {
+			for _, b := range l.Bands {
+				if b.Role == "primary" {
+					all = append(all, b)
+				}
+				if silent := s.Cause == CauseGone || c.name == "power-lost"; silent && b.Role == "primary" && l.Name == s.Change.From && b.To.After(s.Outage.FromEarliest) {
+					t.Errorf("%s: %s is drawn as the primary until %v, and may have been dead from %v", c.name, l.Name, b.To, s.Outage.FromEarliest)
+				}
+			}
+		}
+		for i, a := range all {
+			for _, b := range all[:i] {
+				if a.From.Before(b.To) && b.From.Before(a.To) {
+					t.Errorf("%s: two primaries at once, %v to %v and %v to %v", c.name, a.From, a.To, b.From, b.To)
+				}
+			}
+		}
+	}
+}
+
 // TestNoChange: what is not known is refused in words, with what is known.
 func TestNoChange(t *testing.T) {
 	ev := evidence(t, "lab")

@@ -107,6 +107,13 @@ func TestEndedAnywhere(t *testing.T) {
 	}
 }
 
+func (r *Report) took() time.Duration {
+	if r == nil {
+		return 0
+	}
+	return r.Ended.Sub(r.Began)
+}
+
 // endedAt ends a drill at its nth call and returns how many calls
 // it made.
 func endedAt(t *testing.T, s Scenario, e end, n int) int {
@@ -131,6 +138,10 @@ func endedAt(t *testing.T, s Scenario, e end, n int) int {
 	// Unless it was killed or hurried, it has put everything back by itself.
 	if w.itself != nil && (e.name == "interrupted" || e.name == "failed") {
 		t.Errorf("%s: the drill left to the second process what it should have done: %v\n%s", where, w.itself, strings.Join(w.log, "\n"))
+	}
+	// At once, that is, and not when the fault has lasted too long.
+	if took := r.took(); took > time.Minute {
+		t.Errorf("%s: it took %s", where, took)
 	}
 	if r != nil && r.Verdict == nil && r.Failed == "" {
 		t.Errorf("%s: neither a verdict nor a reason", where)

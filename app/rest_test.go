@@ -81,3 +81,48 @@ func TestAddressLost(t *testing.T) {
 	}
 	resp.Body.Close()
 }
+
+// TestAddressMoves: the port follows its name when the address that it listens on
+// is no more this host's, and stays as long as it is.
+func TestAddressMoves(t *testing.T) {
+	srv, err := api.New(api.Options{Source: &apitest.Member{Name: "n1", C: apitest.Lab()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &restPort{server: srv, log: slog.New(slog.DiscardHandler)}
+	former, err := net.Listen("tcp", "127.0.0.9:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, number, _ := net.SplitHostPort(former.Addr().String())
+	p.serve("localhost:"+number, former)
+	defer p.stop(context.Background())
+	own := func(ips ...string) func() ([]net.Addr, error) {
+		return func() (out []net.Addr, err error) {
+			for _, ip := range ips {
+				out = append(out, &net.IPNet{IP: net.ParseIP(ip), Mask: net.CIDRMask(8, 32)})
+			}
+			return out, nil
+		}
+	}
+	p.moveAlong(t.Context(), own("127.0.0.9", "127.0.0.1", "::1"))
+	if p.listener != former {
+		t.Fatal("moved although the address is still here")
+	}
+	p.moveAlong(t.Context(), own("10.0.0.1"))
+	if p.listener != former {
+		t.Fatal("moved to an address that is not here")
+	}
+	p.moveAlong(t.Context(), own("127.0.0.1", "::1"))
+	if p.listener == former {
+		t.Fatal("did not move")
+	}
+	resp, err := http.Get("http://" + p.listener.Addr().String() + "/liveness")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if _, err := net.Dial("tcp", former.Addr().String()); err == nil {
+		t.Error("the former address still takes connections")
+	}
+}

@@ -307,7 +307,11 @@ func (m *member) serveREST(context.Context) error {
 	}
 	m.rest = &restPort{server: srv, log: m.log}
 	m.life.onStop("REST server", 3*time.Second, m.rest.stop)
-	return m.rest.change(policy, m.file.RestAPI.Listen)
+	if err := m.rest.change(policy, m.file.RestAPI.Listen); err != nil {
+		return err
+	}
+	m.life.background("REST address", time.Second, m.rest.follow)
+	return nil
 }
 
 // accessPolicy is who may do what over REST.

@@ -282,9 +282,12 @@ func (c *child) fence() {
 	// Until here whoever started the server behind our back could say nothing.
 	c.lift()
 	c.leave(proof, false)
-	// Last of all: the reader of standard error may be the stopped agent.
-	fmt.Fprintf(os.Stderr, "guard: the lease of the server in %s ended: killed %d processes in %s\n",
-		c.killer.dir, proof.Processes, proof.Took.Round(time.Microsecond))
+	// Last of all: the reader of standard error may be the stopped agent. A server
+	// that had stopped in time is the agent's story.
+	if proof.Processes > 0 {
+		fmt.Fprintf(os.Stderr, "guard: the lease of the server in %s ended: killed %d processes in %s\n",
+			c.killer.dir, proof.Processes, proof.Took.Round(time.Microsecond))
+	}
 }
 
 // askShutdown asks for a fast shutdown, once a later start is sure to be

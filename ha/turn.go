@@ -384,7 +384,20 @@ func (t *turn) rememberTask() {
 }
 
 // sentence is fmt.Sprintf under a name that says what it makes.
-func sentence(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+// sentence is fmt.Sprintf with durations as people say them; the observation has
+// them exactly.
+func sentence(format string, args ...any) string {
+	for i, a := range args {
+		if d, ok := a.(time.Duration); ok {
+			unit := time.Millisecond
+			if d >= time.Second || d <= -time.Second {
+				unit = 100 * time.Millisecond
+			}
+			args[i] = d.Round(unit)
+		}
+	}
+	return fmt.Sprintf(format, args...)
+}
 
 // endOf prints a position for people.
 func endOf(p wal.Position) string {

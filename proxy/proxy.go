@@ -192,7 +192,10 @@ func (p *Proxy) Run(ctx context.Context) error {
 	<-ctx.Done()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.o.DrainTimeout)
 	defer cancel()
-	return p.Stop(drain)
+	if err := p.Stop(drain); err != nil { // clients that stay are no failure of the stop
+		p.o.Logger.Warn("told to stop: ended sessions that did not end by themselves", "after", p.o.DrainTimeout)
+	}
+	return nil
 }
 
 // Addr returns the address of the read-write port, nil when there is none.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/matriarch-ha/matriarch/internal/freeport"
 )
 
 const long = time.Minute
@@ -471,5 +473,38 @@ func TestHalfClose(t *testing.T) {
 	}
 	if _, err := c.fe.Receive(); err == nil {
 		t.Fatal("the server's end was not passed on")
+	}
+}
+
+// A client that stays makes the stop of the program no failure: a service manager
+// would start it again.
+func TestRunEndsWithoutErrorWhileAClientStays(t *testing.T) {
+	f := newFeed()
+	port, err := freeport.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
+	p, err := New(Options{Listen: addr.String(), Views: f, DrainTimeout: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	f.send(t, "a", newMember(t, "a", "primary", long))
+	eventually(t, "it listens", func() bool {
+		c, err := net.Dial("tcp", addr.String())
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	c := connect(t, addr)
+	c.wantMember("a")
+	cancel()
+	c.wantEnd(stateTerminated)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
 	}
 }

@@ -2,6 +2,7 @@ package compose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,7 @@ func TestClassicLab(t *testing.T) {
 		{"disconnect", (*project).disconnectLeader},
 		{"store", (*project).killStore},
 		{"project", (*project).stopProject},
+		{"drill", (*project).drill},
 	} {
 		if !t.Run(part.name, func(t *testing.T) {
 			q := p.with(t)
@@ -165,20 +167,20 @@ func (p *project) stopLeader(c *clients, lead string) {
 	p.docker("stop", lead)
 	next := p.takenOver(c, lead, time.Minute)
 	p.see("docker stop of the leader %s: %s leads; %s", lead, next, c.outages())
-	p.explain(next, lead, next, "asked to stop")
 	p.docker("start", lead)
 	p.returned(c, lead)
 	p.see("docker start: %s returns as a replica with all rows", lead)
+	p.explain(next, lead, next, "agent-stopped", "stop")
 }
 
 func (p *project) killLeader(c *clients, lead string) {
 	p.docker("kill", lead)
 	next := p.takenOver(c, lead, ttl+time.Minute)
 	p.see("docker kill of the leader %s: %s leads; %s", lead, next, c.outages())
-	p.explain(next, lead, next, "")
 	p.docker("start", lead)
 	p.returned(c, lead)
 	p.see("docker start: %s returns as a replica with all rows", lead)
+	p.explain(next, lead, next, "agent-killed", "kill")
 }
 
 // pauseLeader freezes the whole container for longer than the ttl. Clients that
@@ -199,7 +201,7 @@ func (p *project) pauseLeader(c *clients, lead string) {
 	direct.Stop()
 	after.Stop()
 	p.see("docker unpause: %s answered no write after %s led, and returns as a replica", lead, next)
-	p.explain(next, lead, next, "")
+	p.explain(next, lead, next, "frozen", "pause")
 }
 
 func (p *project) disconnectLeader(c *clients, lead string) {
@@ -252,8 +254,17 @@ func (p *project) stopProject(c *clients, _ string) {
 	p.see("the whole project stopped and started: %s leads; %s", now, c.outages())
 }
 
-// explain runs `matriarch explain` on a node and holds it to what was done.
-func (p *project) explain(on, from, to, how string) {
-	p.t.Helper()
-	_ = how
+// drill practises on the lab as a reader does, and holds the program's own measure
+// to the objective.
+func (p *project) drill(_ *clients, lead string) {
+	for _, scenario := range []string{"switchover", "stop-agent", "kill-postgres"} {
+		out, err := p.run(slices.Concat(compose, []string{"run", "--rm", "-T", "drill", scenario, "--yes", "--rto", "20s"})...)
+		if err != nil {
+			p.t.Errorf("drill %s: %v\n%s", scenario, err, out)
+			continue
+		}
+		p.see("drill %s:\n%s", scenario, out)
+		p.waitHealthy(2*time.Minute, nodes...)
+		p.waitSync(p.waitLeader(time.Minute, "", nodes...), time.Minute)
+	}
 }

@@ -4,10 +4,16 @@
 GO ?= go
 BIN := bin/matriarch
 
-.PHONY: up build deps test test-slow unit race e2e sim lint fmt clean
+.PHONY: up lab build deps test test-slow sim lint fmt clean
 
 up: deps build
 	$(BIN) up $(ARGS)
+
+# The containers lab of docs/lab.md.
+lab:
+	scripts/docker.sh
+	deploy/compose/base-images.sh
+	cd deploy/compose && { docker compose version >/dev/null 2>&1 && docker compose up -d || docker-compose up -d; }
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/matriarch
@@ -25,6 +31,7 @@ test: lint
 test-slow: build
 	scripts/deps.sh test
 	MATRIARCH_SLOW=1 $(GO) test ./test/e2e -count=1 -timeout 90m -v -run 'Slow|Figures'
+	MATRIARCH_SLOW=1 $(GO) test ./test/compose -count=1 -timeout 60m -v
 
 # Simulate until stopped, and say how many schedules per second.
 sim:

@@ -25,9 +25,18 @@ if [ "$what" = test ]; then
 	command -v java >/dev/null || want+=(default-jre-headless)
 	command -v gcc >/dev/null || want+=(gcc libc6-dev)
 	command -v ip >/dev/null || want+=(iproute2)
+	# Clients that the containers lab is tested with; the compiler that comes with a
+	# JDK runs the one in Java from its source.
+	[ -e /usr/share/java/postgresql.jar ] || want+=(libpostgresql-jdbc-java)
+	command -v javac >/dev/null || want+=(default-jdk-headless)
+	/usr/bin/python3 -c 'import psycopg2, psycopg' 2>/dev/null || want+=(python3-psycopg2 python3-psycopg)
 	# What Debian's patronictl needs: the package itself is only unpacked, below.
 	[ -x "$patroni/usr/bin/patronictl" ] || want+=(python3-cdiff python3-click python3-dateutil python3-pkg-resources
 		python3-prettytable python3-psutil python3-psycopg2 python3-urllib3 python3-yaml python3-etcd python3-kazoo)
+fi
+here=$(dirname "$0")
+if [ "$what" = test ]; then
+	"$here/docker.sh"
 fi
 [ ${#want[@]} -eq 0 ] && exit 0
 

@@ -16,6 +16,7 @@ import (
 // change of a member file, of the compose file and of the Dockerfile needs to
 // take effect, and what is not enough.
 func TestWhatAChangeNeeds(t *testing.T) {
+	t.Parallel()
 	p := newProject(t, "change")
 	p.anyOrder()
 	replica := other(p.waitHealthy(time.Minute, nodes...))

@@ -19,6 +19,7 @@ var nodes = []string{"pg-master", "pg-slave"}
 // docs/lab.md, with a client on the entrypoint and one on HAProxy that write all
 // the time. Each part begins with what the one before left.
 func TestClassicLab(t *testing.T) {
+	t.Parallel()
 	p := newProject(t, "classic")
 	p.do("--profile", "classic", "--profile", "haproxy", "up", "-d")
 	lead := p.waitHealthy(2*time.Minute, nodes...)

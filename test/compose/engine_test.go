@@ -85,3 +85,11 @@ func copyFile(from, to string) error {
 	}
 	return out.Close()
 }
+
+// slow leaves out what takes long and shows little that the rest does not.
+func slow(t *testing.T) {
+	t.Helper()
+	if os.Getenv("MATRIARCH_SLOW") == "" {
+		t.Skip("set MATRIARCH_SLOW=1 (make test-slow) to run this")
+	}
+}

@@ -18,12 +18,17 @@ func TestProfiles(t *testing.T) {
 		profile string
 		nodes   []string
 		extra   func(p *project)
+		slow    bool
 	}{
-		{"embedded", []string{"n1", "n2", "n3"}, nil},
-		{"witness", []string{"w1", "w2"}, nil},
-		{"tls", []string{"t1", "t2", "t3"}, (*project).onlyTLS},
+		{"embedded", []string{"n1", "n2", "n3"}, nil, true}, // as tls, with less
+		{"witness", []string{"w1", "w2"}, nil, false},
+		{"tls", []string{"t1", "t2", "t3"}, (*project).onlyTLS, false},
 	} {
 		t.Run(k.profile, func(t *testing.T) {
+			if k.slow {
+				slow(t)
+			}
+			t.Parallel()
 			p := newProject(t, k.profile)
 			for i, n := range k.nodes {
 				p.port[n] = p.port[[]string{"NODE1_PORT", "NODE2_PORT", "NODE3_PORT"}[i]]

@@ -136,6 +136,16 @@ func (m *fakeMember) hangUp() {
 	}
 }
 
+// shutDown says to all sessions what a server does that is told to stop, and
+// leaves it to the clients to hang up.
+func (m *fakeMember) shutDown() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.conns {
+		c.Write(errorResponse(stateTerminated, "terminating connection due to administrator command", ""))
+	}
+}
+
 func (m *fakeMember) serve(c net.Conn) {
 	defer c.Close()
 	m.set(func() { m.conns = append(m.conns, c) })

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -118,6 +119,27 @@ func TestAFarewellIsNoLoss(t *testing.T) {
 	}
 	f.send(t, "b", a)
 	if tr := awaitEvent(t, j, journal.PrimaryLost, 1).Event.Traffic; tr.Open != 0 || tr.Broken != 0 {
+		t.Errorf("%+v", tr)
+	}
+}
+
+// A client that hangs up on a server's last words was sent away.
+func TestAClientThatIsFasterThanItsServerWasSentAway(t *testing.T) {
+	j := memoryJournal(t)
+	p, f := start(t, func(o *Options) { o.Journal = j })
+	a := newMember(t, "a", "primary", long)
+	f.send(t, "a", a)
+	c := connect(t, p.Addr())
+	c.wantMember("a")
+	a.shutDown()
+	var said *pgError
+	if err := c.ready(); !errors.As(err, &said) {
+		t.Fatal(err)
+	}
+	c.c.Close()
+	eventually(t, "the session's end was noted", func() bool { return p.outages.drops.Load() == 1 })
+	f.send(t, "b", a)
+	if tr := awaitEvent(t, j, journal.PrimaryLost, 1).Event.Traffic; tr.Open != 1 || tr.Broken != 1 {
 		t.Errorf("%+v", tr)
 	}
 }

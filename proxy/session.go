@@ -196,7 +196,8 @@ func (s *session) told(up *pipe, clientFirst, shut bool) {
 		return
 	}
 	cut := shut || s.gate.ctx.Err() != nil
-	s.p.outages.ended(howEnded(cut, !clientFirst && !up.bye.Load()), boot.Instant(up.last.Load()))
+	byServer := !up.bye.Load() && (!clientFirst || s.frames.refused())
+	s.p.outages.ended(howEnded(cut, byServer), boot.Instant(up.last.Load()))
 }
 
 func howEnded(cut, byServer bool) sessionEnd {

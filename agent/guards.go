@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/lease"
 )
@@ -17,6 +18,8 @@ type guards struct {
 	keeper *lease.Keeper
 	log    *slog.Logger
 	wake   func()
+	// fenced is told of each fence, with the guard's proof.
+	fenced func(guard.Proof)
 
 	// handing is held while the keeper is given a guard, or told to do without:
 	// a guard that starts during that must not be armed in a pause.
@@ -47,18 +50,38 @@ func (g *guards) run(ctx context.Context) {
 		}
 		said = ""
 		g.set(guard)
+		if !g.attend(ctx, guard) {
+			return
+		}
+		g.mu.Lock()
+		closed := g.closed
+		g.mu.Unlock()
+		if closed {
+			return
+		}
+		g.log.Error("the guard ended; starting another")
+		g.set(nil)
+	}
+}
+
+// attend hears what a guard tells until it ends (true) or ctx does.
+func (g *guards) attend(ctx context.Context, guard Guard) bool {
+	fences := 0
+	hear := func() {
+		if st := guard.State(); st.Fences > fences {
+			fences = st.Fences
+			g.fenced(st.Proof)
+		}
+	}
+	defer hear() // its last word may have come with its end
+	for {
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-guard.Done():
-			g.mu.Lock()
-			closed := g.closed
-			g.mu.Unlock()
-			if closed {
-				return
-			}
-			g.log.Error("the guard ended; starting another")
-			g.set(nil)
+			return true
+		case <-guard.Changed():
+			hear()
 		}
 	}
 }

@@ -73,8 +73,14 @@ func (a *Agent) probe(ctx context.Context) postgres.Facts {
 			f.Role = postgres.RoleStandby
 		}
 	}
-	if f.Process != postgres.ProcStopped {
+	switch {
+	case f.Process != postgres.ProcStopped:
+		if f.PID != m.pid {
+			a.ends.runs()
+		}
 		m.pid, m.role = f.PID, f.Role
+	case m.last.Process != "" && m.last.Process != postgres.ProcStopped:
+		a.ends.await(ctx, m.pid) // how it ended belongs to what is decided on it
 	}
 	if f.Process != m.last.Process || f.Role != m.last.Role || m.since.IsZero() {
 		m.since = a.opt.Clock.Now()
@@ -103,6 +109,7 @@ func (a *Agent) server(f postgres.Facts) ha.Server {
 		CanRewind:          f.Control.WALLogHints || f.Control.Checksums,
 		CheckpointTimeline: f.Control.Timeline,
 		SyncNames:          syncNames(f.SyncNames),
+		Ended:              a.ended(f),
 		LastError:          firstOf(f.DirError, f.LastStartErr, f.SQLError, f.ControlError),
 	}
 	if s.Process == ha.ProcessStopped && s.Dir == ha.DirPresent {
@@ -123,6 +130,14 @@ func (a *Agent) server(f postgres.Facts) ha.Server {
 	s.Pending = append(s.Pending, f.Pending...)
 	s.Version, s.PostmasterStart = f.ServerVersion, f.PostmasterStart
 	return s
+}
+
+// ended is how the server ended that is down, if nobody here had told it to.
+func (a *Agent) ended(f postgres.Facts) string {
+	if f.Process != postgres.ProcStopped {
+		return ""
+	}
+	return a.ends.of()
 }
 
 func dirOf(f postgres.Facts) ha.Dir {

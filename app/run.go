@@ -51,7 +51,7 @@ func RunAgent(ctx context.Context, p Program) error {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		log.Info("told to stop: settling the server and handing the lease over")
-		m.agent.Stop()
+		m.agent.Stop("told to stop: " + context.Cause(ctx).Error())
 	})
 	defer stop()
 	m.life.background("reload", time.Second, m.hearHangups)
@@ -190,6 +190,7 @@ func (m *member) makeAgent(context.Context) error {
 		Interval: func() time.Duration { return settings().LoopWait },
 		TTL:      func() time.Duration { return settings().TTL },
 		Renewed:  m.stats.renewed,
+		Told:     func(e lease.Event) { m.agent.Leased(e) }, // nothing is held before the agent runs
 	})
 	o := agent.Options{
 		Name: f.Name, Version: CompatVersion, Own: Version, StateDir: f.Matriarch.StateDir,
@@ -278,7 +279,8 @@ func (m *member) serveREST(context.Context) error {
 	m.source = &source{logs: m.logs, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock, reload: m.Reload}
 	m.source.file.Store(m.file)
 	policy := accessPolicy(m.file)
-	srv, err := api.New(api.Options{Source: m.source, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write, Policy: policy})
+	srv, err := api.New(api.Options{Source: m.source, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write,
+		Requested: m.agent.Requested, Policy: policy})
 	if err != nil {
 		return err
 	}
@@ -302,7 +304,10 @@ func (m *member) serveProxy(ctx context.Context) error {
 	if m.file.Proxy == nil {
 		return nil
 	}
-	p, err := newProxy(m.file, m.store, m.peers, m.log)
+	o := proxyOptions(m.file, m.store, m.peers, m.log)
+	o.Name = "entrypoint@" + m.file.Name
+	o.Journal = entrypointJournal(m.file, m.log, &m.life)
+	p, err := proxy.New(o)
 	if err != nil {
 		return err
 	}
@@ -310,47 +315,9 @@ func (m *member) serveProxy(ctx context.Context) error {
 		return err
 	}
 	m.stats.entrypoint(p.Stats)
+	m.rest.server.SetEntrypoint(api.Entrypoint{Stats: p.StatsAddr(), Pages: p.Pages()})
 	m.life.onStop("entrypoint", 6*time.Second, p.Stop)
 	return nil
-}
-
-func newProxy(f *config.File, store dcs.Store, peers *http.Client, log *slog.Logger) (*proxy.Proxy, error) {
-	c := f.Proxy
-	if c == nil { // the command was asked for: its ports' defaults hold
-		c = &config.Proxy{Listen: "0.0.0.0:5000", ListenReplicas: "0.0.0.0:5001"}
-	}
-	return proxy.New(proxy.Options{
-		Listen: c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
-		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout,
-		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
-	})
-}
-
-// RunProxy runs the entrypoint alone until ctx ends.
-func RunProxy(ctx context.Context, prog Program) error {
-	f, log := prog.File, prog.Log
-	prog.ignoreHangups()
-	if err := f.Check(config.ForClient); err != nil {
-		return err
-	}
-	transport, err := peerTransport(f)
-	if err != nil {
-		return err
-	}
-	peers := peerClient(transport)
-	store, err := awaitOpen(ctx, f, log)
-	if ctx.Err() != nil {
-		return nil // told to stop before there was anything to serve
-	}
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	p, err := newProxy(f, store, peers, log)
-	if err != nil {
-		return err
-	}
-	return p.Run(ctx)
 }
 
 // RunWitness runs a voting member of the embedded store, without PostgreSQL,

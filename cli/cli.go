@@ -75,7 +75,7 @@ func NewWith(o Options, extra ...*cobra.Command) *cobra.Command {
 	}
 	root := a.root()
 	root.AddCommand(
-		a.listCommand(), a.topologyCommand(), a.historyCommand(), a.dsnCommand(), a.queryCommand(), a.versionCommand(),
+		a.listCommand(), a.topologyCommand(), a.historyCommand(), a.dsnCommand(), a.queryCommand(), a.versionCommand(), a.explainCommand(),
 		a.switchoverCommand(), a.failoverCommand(), a.restartCommand(), a.reloadCommand(), a.reinitCommand(),
 		a.flushCommand(), a.pauseCommand(), a.resumeCommand(), a.removeCommand(),
 		a.showConfigCommand(), a.editConfigCommand(), a.configCommand(), a.validateCommand(), a.generateCommand(),

@@ -170,16 +170,10 @@ func (c *Client) do(ctx context.Context, method, base, path string, body []byte,
 	if match != "" {
 		req.Header.Set("If-Match", match)
 	}
-	if c.opts.Username != "" {
-		req.SetBasicAuth(c.opts.Username, c.opts.Password)
-	}
+	c.authenticate(req)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err // Op says the rest
-		}
-		return Reply{}, &Error{Op: op, Err: err, Sent: sent.Load()}
+		return Reply{}, &Error{Op: op, Err: plainError(err), Sent: sent.Load()}
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))

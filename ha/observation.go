@@ -136,6 +136,9 @@ type Server struct {
 	// it was started, by its own clock. Zero: not known.
 	Version         int       `json:"version,omitempty"`
 	PostmasterStart time.Time `json:"postmaster_start,omitzero"`
+	// Ended says of a stopped server how its postmaster ended, as a sentence, when
+	// this member had not told it to: "PostgreSQL was ended by SIGKILL".
+	Ended string `json:"ended,omitempty"`
 	// LastError says why the last start or probe failed; empty when it did not.
 	LastError string `json:"last_error,omitempty"`
 }

@@ -33,13 +33,26 @@ const (
 	// member's data, by a rewind or a new copy. Loss says which.
 	RecordsLost = "records-lost"
 
-	// EntrypointStarted: an entrypoint began to serve.
-	EntrypointStarted = "entrypoint-started"
-	// PrimaryLost: an entrypoint knows of no primary any more. Member is the one
-	// it had, Traffic what became of the sessions.
+	// Requested: a person, or a program for one, asked this member for something
+	// that changes the cluster, and the request was let in. Request says for what
+	// and from where. What became of it is told by the turns that follow.
+	Requested = "requested"
+
+	// EntrypointStarted: an entrypoint began to serve. EntrypointStopping: it was
+	// told to stop, and its sessions have ended. A start without a stop before it
+	// follows a crash.
+	EntrypointStarted  = "entrypoint-started"
+	EntrypointStopping = "entrypoint-stopping"
+	// PrimaryLost: an entrypoint knows of no primary any more, or the one it knows
+	// takes no clients. Traffic.Primary is the one it had, Why by what it was lost.
+	// It is written at once: sessions that end a little later are counted in the
+	// PrimaryFound that follows.
 	PrimaryLost = "primary-lost"
-	// PrimaryFound: an entrypoint forwards to a primary again. Traffic says how
-	// many clients had waited, and how long.
+	// PrimaryFound: an entrypoint forwards to a primary again. Time and Now are
+	// those of the first client that was served, or, where none waited, of the
+	// permission to serve. It is written when the last of those who waited then was
+	// served or refused, five seconds later at the latest: its counts are final, and
+	// Held greater than Released and Refused together means that some still waited.
 	PrimaryFound = "primary-found"
 )
 
@@ -56,14 +69,16 @@ type Event struct {
 	Now boot.Instant `json:"now,omitempty"`
 
 	Exit    *Exit    `json:"exit,omitempty"`
+	Fence   *Fence   `json:"fence,omitempty"`
 	Loss    *Loss    `json:"loss,omitempty"`
+	Request *Request `json:"request,omitempty"`
 	Traffic *Traffic `json:"traffic,omitempty"`
 }
 
 // Exit is how a process ended.
 type Exit struct {
 	PID int `json:"pid"`
-	// Asked: we had told it to stop.
+	// Asked: we had told it to stop, or killed it: the agent, or its guard.
 	Asked bool `json:"asked,omitempty"`
 	// Known is false for a process that was not our child: then neither Code nor
 	// Signal is known.
@@ -72,6 +87,29 @@ type Exit struct {
 	// ended it.
 	Code   int    `json:"code,omitempty"`
 	Signal string `json:"signal,omitempty"`
+}
+
+// Fence is the guard's proof that the server writes no more: no process of it
+// ran any program code any more when the kill had ended. Event.Now is when the
+// kill began, Event.Took how long it took.
+type Fence struct {
+	// Processes is how many were killed; 0: the server had ended already. Dying is
+	// how many of them had not left the process table yet, such as one that waits
+	// for a disk: they run no more code either.
+	Processes int `json:"processes"`
+	Dying     int `json:"dying,omitempty"`
+}
+
+// Request is what a person asked for.
+type Request struct {
+	// Kind is "switchover", "failover", "restart", "reinitialize", "config",
+	// "pause", "resume" or "cancel" (of something scheduled).
+	Kind string `json:"kind"`
+	// From is the address that it came from, Target the member it is about, At when
+	// it shall be done; empty where that is not known, or now.
+	From   string `json:"from,omitempty"`
+	Target string `json:"target,omitempty"`
+	At     string `json:"at,omitempty"`
 }
 
 // Loss are the records that a member had and the cluster's line does not.
@@ -96,7 +134,9 @@ type Traffic struct {
 	Primary string `json:"primary,omitempty"`
 	// Timeline is that of the member, zero if unknown.
 	Timeline wal.Timeline `json:"timeline,omitempty"`
-	// Open is how many sessions it had, Broken how many of them were ended.
+	// Open is how many sessions the lost one had, Broken how many of them were
+	// ended, by the entrypoint or by their server, also shortly before: in
+	// PrimaryLost those known by then, in PrimaryFound all.
 	Open   int `json:"open,omitempty"`
 	Broken int `json:"broken,omitempty"`
 	// Held is how many clients waited for a primary, Released how many of them
@@ -106,6 +146,11 @@ type Traffic struct {
 	Released int           `json:"released,omitempty"`
 	Refused  int           `json:"refused,omitempty"`
 	Longest  time.Duration `json:"longest_ns,omitempty"`
-	// Without is how long the entrypoint knew of no primary.
+	// Without is how long the entrypoint knew of no primary, from PrimaryLost (or
+	// its start) to PrimaryFound.
 	Without time.Duration `json:"without_ns,omitempty"`
+	// Silent is the time between the last byte of a client that was sent to the
+	// lost primary and the finding of the new one. It is longer than the outage
+	// where no client had anything to say. Zero: nothing was ever sent.
+	Silent time.Duration `json:"silent_ns,omitempty"`
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
 )
@@ -65,6 +66,16 @@ func OfAction(at time.Time, member string, a ha.Action, took time.Duration, err 
 // OfEvent makes the record of anything else worth telling, such as a request.
 func OfEvent(at time.Time, member, name, why string) Record {
 	return Record{Time: at, Member: member, Why: why, Event: &Event{Name: name}}
+}
+
+// At returns the record of an event with the boot clock's time of it.
+func (r Record) At(now boot.Instant) Record {
+	if r.Event != nil {
+		e := *r.Event
+		e.Now = now
+		r.Event = &e
+	}
+	return r
 }
 
 // Decision returns the decision that the record holds, and whether it holds one.

@@ -8,11 +8,17 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/matriarch-ha/matriarch/boot"
 )
 
 // chunkSize is how much one read takes at most. Buffers come from a pool and
 // are held only while they hold bytes: an idle session has none.
 const chunkSize = 32 << 10
+
+// farewell is the message with which clients end a session, usually sent alone.
+// What comes after it is no loss of the server.
+var farewell = [5]byte{'X', 0, 0, 0, 4}
 
 // buffers lends chunks.
 type buffers struct{ pool sync.Pool }
@@ -35,6 +41,10 @@ type pipe struct {
 	buf      *[chunkSize]byte
 	data     []byte // what remains to be sent
 	err      error
+	// last is when something was sent to a primary last; bye: what was read last
+	// was a client's farewell.
+	last boot.Instant
+	bye  bool
 }
 
 func newPipe(g *gate, b *buffers, src, dst *net.TCPConn, sent func([]byte)) (*pipe, error) {
@@ -100,6 +110,7 @@ func (p *pipe) read(fd uintptr) bool {
 		p.err = io.EOF
 	default:
 		p.data, p.err = p.buf[:n], nil
+		p.bye = n == len(farewell) && [len(farewell)]byte(p.data) == farewell
 	}
 	return true
 }
@@ -107,10 +118,12 @@ func (p *pipe) read(fd uintptr) bool {
 // write is called when the destination may be writable; false waits for it.
 func (p *pipe) write(fd uintptr) bool {
 	for len(p.data) > 0 {
-		if !p.gate.open() {
+		now, open := p.gate.pass()
+		if !open {
 			p.err = errShut
 			return true
 		}
+		p.last = now
 		n, err := ignoringEINTR(unix.Write, int(fd), p.data)
 		if err == unix.EAGAIN {
 			return false

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/route"
@@ -139,6 +140,11 @@ func (s *session) send(b []byte) error {
 // forward copies both ways until the session ends.
 func (s *session) forward() {
 	s.gate.served.Add(1)
+	s.gate.forwards.Add(1)
+	defer s.gate.forwards.Add(-1)
+	if s.gate.primary {
+		s.p.table.forwarded(s.gate)
+	}
 	var sent func([]byte)
 	if s.opaque {
 		s.gate.opaque.Add(1)
@@ -158,7 +164,12 @@ func (s *session) forward() {
 	unwatch := context.AfterFunc(s.gate.ctx, s.interrupt)
 	defer unwatch()
 	upDone := make(chan error, 1)
-	go func() { upDone <- s.half(up, s.server) }()
+	var upEnded atomic.Bool
+	go func() {
+		err := s.half(up, s.server)
+		upEnded.Store(true)
+		upDone <- err
+	}()
 	if err = down.send(s.greeting); err == nil {
 		err = s.half(down, s.client)
 	} else {
@@ -168,10 +179,25 @@ func (s *session) forward() {
 		// The server has ended the session; the client need only hang up.
 		s.client.SetReadDeadline(time.Now().Add(afterClose))
 	}
+	serverFirst := !upEnded.Load()
 	err = errors.Join(err, <-upDone)
-	if s.gate.ctx.Err() != nil || errors.Is(err, errShut) {
+	cut := s.gate.ctx.Err() != nil || errors.Is(err, errShut)
+	if s.gate.primary {
+		s.p.outages.ended(howEnded(cut, serverFirst && !up.bye), up.last)
+	}
+	if cut {
 		s.breakOff()
 	}
+}
+
+func howEnded(cut, byServer bool) sessionEnd {
+	switch {
+	case cut:
+		return endByUs
+	case byServer:
+		return endByServer
+	}
+	return endByClient
 }
 
 // half copies one direction. Its end is passed on as the end of that direction

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,7 @@ type table struct {
 	clock       clock.Clock
 	asker       asker
 	log         *slog.Logger
+	outages     *outages
 	interval    time.Duration
 	askReplicas bool
 	readOnly    route.Policy
@@ -46,9 +48,9 @@ type table struct {
 	wake     chan struct{} // tells expire that the next deadline moved
 }
 
-func newTable(o Options, a asker) *table {
+func newTable(o Options, a asker, out *outages) *table {
 	return &table{
-		clock: o.Clock, asker: a, log: o.Logger, interval: o.AskInterval, askReplicas: o.ListenReplicas != "",
+		clock: o.Clock, asker: a, log: o.Logger, outages: out, interval: o.AskInterval, askReplicas: o.ListenReplicas != "",
 		readOnly: route.Policy{Access: route.ReadOnly, MaxLag: o.MaxLag, NoFallback: o.NoLeaderFallback,
 			MaxWordAge: max(route.DefaultWordAge, 3*o.AskInterval)},
 		words: map[string]route.Word{}, failures: map[string]string{}, replicas: map[string]*gate{},
@@ -167,27 +169,88 @@ func (t *table) refreshLeader() {
 		until := t.words[name].Authority(route.TTL(t.view))
 		switch {
 		case lead.Held() && lead.Name != name:
-			t.shutLeader("%s is the leader now", lead.Name)
+			t.shutLeader(lead.Name+" is the leader now", "")
 		case until <= now:
-			t.shutLeader("the primary lost its lease")
+			t.shutLeader("the primary lost its lease", t.whyEnded(name, now))
 		case t.moved(g):
-			t.shutLeader("the address of the primary changed")
+			t.shutLeader("the address of the primary changed", "")
 		default:
 			g.deadline.Store(int64(until))
+			t.prove(g)
 			return
 		}
 	}
 	if c := route.Pick(t.query(route.Policy{Access: route.ReadWrite})); c.OK {
 		t.leader = newGate(c.Backend, t.clock, c.Until, t.servedBy(c.Backend.Member))
 		t.log.Info("a primary is served", "primary", c.Backend.Member, "address", c.Backend.Addr, "why", c.Why)
+		t.outages.open(t.primary(t.leader))
 	}
 }
 
-func (t *table) shutLeader(format string, args ...any) {
-	t.leader.close(format, args...)
-	t.log.Warn("the sessions to the former primary end", "primary", t.leader.backend.Member,
-		"sessions", t.leader.sessions.Load(), "why", context.Cause(t.leader.ctx))
+// shutLeader ends the sessions to the primary. why is told to its clients, detail
+// to the log and the journal.
+func (t *table) shutLeader(why, detail string) {
+	g := t.leader
+	who, open, told := t.primary(g), int(g.forwards.Load()), why
+	if detail != "" {
+		why += ": " + detail
+	}
+	t.outages.cut(who, why, open, func() { g.close("%s", told) })
+	t.log.Warn("the sessions to the former primary end", "primary", g.backend.Member, "sessions", g.sessions.Load(), "why", why)
 	t.leader = nil
+}
+
+// whyEnded says by what a lease ended that a word had stated. The caller holds
+// the lock.
+func (t *table) whyEnded(name string, now boot.Instant) string {
+	w := t.words[name]
+	switch {
+	case w.Name != "" && w.Name != name:
+		return fmt.Sprintf("%s answers at the address of %s", w.Name, name)
+	case w.Role != cluster.RolePrimary:
+		return fmt.Sprintf("%s says that its server is %s", name, w.Role)
+	case w.Authority(route.TTL(t.view)).IsZero():
+		return name + " says that it has no live lease"
+	}
+	text := fmt.Sprintf("the time is over for which %s could be relied on when it answered last, %s ago", name, now.Sub(w.Asked).Round(time.Millisecond))
+	if f := t.failures[name]; f != "" {
+		text += " (" + f + ")"
+	}
+	return text
+}
+
+// primary names who is behind a gate. The caller holds the lock.
+func (t *table) primary(g *gate) served {
+	return served{g.backend.Member, g.backend.Addr, t.words[g.backend.Member].Timeline}
+}
+
+// forwarded notes that a session with the primary has begun.
+func (t *table) forwarded(g *gate) {
+	if t.outages.quiet() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.leader == g { // else its permission has just ended
+		t.outages.forwarded(t.primary(g))
+	}
+}
+
+// without notes that a writing client finds no primary, and why.
+func (t *table) without(why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if g := t.leader; g != nil {
+		t.outages.lost(t.primary(g), why, int(g.forwards.Load()))
+	}
+}
+
+// prove notes that the primary that is served could take clients, if there were
+// any. The caller holds the lock.
+func (t *table) prove(g *gate) {
+	if !t.outages.calm.Load() && route.Pick(t.query(route.Policy{Access: route.ReadWrite})).OK {
+		t.outages.proved(t.primary(g), t.words[g.backend.Member].Asked)
+	}
 }
 
 // moved reports that the gate's member published another address since.
@@ -301,6 +364,9 @@ func (t *table) refused(member string, err error) {
 		t.log.Warn("a backend does not accept connections", "backend", member, "error", err)
 	}
 	t.down[member] = now.Add(downFor)
+	if g := t.leader; g != nil && g.backend.Member == member {
+		t.outages.refuse(t.primary(g), err.Error(), int(g.forwards.Load()))
+	}
 }
 
 // news returns a channel that is closed when a choice may have changed.

@@ -32,6 +32,9 @@ type world struct {
 	lose    int  // rows that vanish
 
 	log []string
+	// itself is what was not as before when the drill ended, before the second
+	// process did anything.
+	itself error
 }
 
 func newWorld() *world {

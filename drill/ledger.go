@@ -168,7 +168,7 @@ func (l *Ledger) Counts() Counts {
 func (l *Ledger) Errors() []ErrorCount {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]ErrorCount(nil), l.errors...)
+	return append([]ErrorCount{}, l.errors...)
 }
 
 // Acks are the acknowledged writes in the order in which they were noted.

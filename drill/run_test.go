@@ -54,6 +54,7 @@ func practise(w *world, s Scenario, ctx, hurry context.Context) (report *Report)
 		<-ended
 	}()
 	r := run.Do(ctx, hurry)
+	w.itself = w.asBefore()
 	return &r
 }
 
@@ -63,7 +64,7 @@ func TestUndisturbed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld()
 			r := practise(w, s, t.Context(), t.Context())
-			if err := w.asBefore(); err != nil || len(r.Left) > 0 || r.Verdict == nil || !r.Verdict.Met {
+			if err := errors.Join(w.itself, w.asBefore()); err != nil || len(r.Left) > 0 || r.Verdict == nil || !r.Verdict.Met {
 				t.Errorf("%s: %v, %v, %+v, %s", s, err, r.Left, r.Verdict, r.Failed)
 			}
 			if r.LeaderAfter != "n2" || r.Measured.Outage <= 0 || r.Measured.Check.Lost != 0 {
@@ -106,6 +107,13 @@ func TestEndedAnywhere(t *testing.T) {
 	}
 }
 
+func (r *Report) took() time.Duration {
+	if r == nil {
+		return 0
+	}
+	return r.Ended.Sub(r.Began)
+}
+
 // endedAt ends a drill at its nth call and returns how many calls
 // it made.
 func endedAt(t *testing.T, s Scenario, e end, n int) int {
@@ -126,6 +134,14 @@ func endedAt(t *testing.T, s Scenario, e end, n int) int {
 	where := fmt.Sprintf("%s, %s at call %d (%s)", s, e.name, n, at)
 	if err := w.asBefore(); err != nil {
 		t.Errorf("%s: %v\n%s", where, err, strings.Join(w.log, "\n"))
+	}
+	// Unless it was killed or hurried, it has put everything back by itself.
+	if w.itself != nil && (e.name == "interrupted" || e.name == "failed") {
+		t.Errorf("%s: the drill left to the second process what it should have done: %v\n%s", where, w.itself, strings.Join(w.log, "\n"))
+	}
+	// At once, that is, and not when the fault has lasted too long.
+	if took := r.took(); took > time.Minute {
+		t.Errorf("%s: it took %s", where, took)
 	}
 	if r != nil && r.Verdict == nil && r.Failed == "" {
 		t.Errorf("%s: neither a verdict nor a reason", where)

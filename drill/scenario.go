@@ -53,7 +53,7 @@ func (s Scenario) What(member string) string {
 	case KillPostgres:
 		return "PostgreSQL of " + member + " is killed (SIGKILL to its first process)"
 	case KillAgent:
-		return "the agent of " + member + " is killed (SIGKILL); its server and guard are left alone"
+		return "the agent of " + member + " is killed (SIGKILL)"
 	case PauseAgent:
 		return "the agent of " + member + " is made to stand still (SIGSTOP) until another member leads"
 	case PauseHost:

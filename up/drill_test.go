@@ -215,11 +215,11 @@ func (r *running) interrupted(t *testing.T) {
 func (r *running) killed(t *testing.T) {
 	x := r.drill("power-off")
 	p := r.plan(t)
-	held := func(m member) bool { return heldDown(m, true) != "" }
-	for until := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if i := slices.IndexFunc(p.servers(), held); i >= 0 && len(serverProcesses(p.members[i].data())) == 0 {
-			break
-		}
+	dark := func(m member) bool {
+		_, err := recordIn(filepath.Join(m.dir, "agent.pid"))
+		return heldDown(m, true) != "" && err != nil && len(serverProcesses(m.data())) == 0 && !storeRuns(m)
+	}
+	for until := time.Now().Add(time.Minute); !slices.ContainsFunc(p.servers(), dark); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatalf("no member lost its power:\n%s", x.err.String())
 		}

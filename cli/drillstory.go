@@ -70,7 +70,7 @@ func (a *app) storySince(ctx context.Context, x *access, members *drill.Members,
 // storyOf writes a story in the forms that a drill's report has.
 func storyOf(s told) (*drill.Story, error) {
 	var text, doc bytes.Buffer
-	if err := errors.Join(s.Text(&text, explain.TextOptions{Zone: time.Local}), s.JSON(&doc)); err != nil {
+	if err := errors.Join(s.Text(&text, explain.TextOptions{Zone: time.Local, Brief: true}), s.JSON(&doc)); err != nil {
 		return nil, err
 	}
 	return &drill.Story{Text: text.String(), JSON: doc.Bytes()}, nil

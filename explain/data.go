@@ -42,7 +42,13 @@ func (t *teller) syncHeld() bool {
 func (t *teller) lossOfData() Loss {
 	if e := t.recordsLost(); e != nil {
 		l := e.rec.Event.Loss
-		return Loss{Known: true, Bytes: l.Bytes, TransactionsKnown: l.TransactionsKnown, Transactions: max(0, l.Transactions), Statement: lossText(e, t.c.From)}
+		loss := Loss{Known: true, Bytes: l.Bytes, TransactionsKnown: l.TransactionsKnown, Transactions: max(0, l.Transactions), Statement: lossText(e, t.c.From)}
+		if t.syncHeld() {
+			// Their sessions were still waiting for the standby, or had chosen not to.
+			loss.Acknowledged = true
+			loss.Statement.Text += fmt.Sprintf(" No commit that had waited for its standby is among them: %s was synchronous, and has all of those.", t.c.To)
+		}
+		return loss
 	}
 	if s, ok := t.cleanEnd(); ok {
 		return Loss{Known: true, TransactionsKnown: true, Statement: s}
@@ -72,6 +78,8 @@ func (l Loss) word() string {
 	switch {
 	case l.Known && l.Bytes == 0:
 		return "nothing"
+	case l.Known && l.Acknowledged:
+		return "no commit"
 	case l.TransactionsKnown:
 		return count(l.Transactions, "transaction", "transactions")
 	case l.Known:
@@ -88,6 +96,8 @@ func (l Loss) note() string {
 	switch {
 	case l.Known && l.Bytes == 0:
 		return "by the positions of both"
+	case l.Known && l.Acknowledged:
+		return "that was acknowledged; " + bytesText(l.Bytes) + " of WAL were not"
 	case l.TransactionsKnown:
 		return bytesText(l.Bytes) + " of WAL"
 	case l.Known:

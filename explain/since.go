@@ -132,7 +132,7 @@ func (t *teller) advice() []Statement {
 	if t.ev.LeaderKnown && t.ev.Leader == "" {
 		say("Nobody leads now: `matriarch explain --why-not` says what stands in the way of each member.")
 	}
-	if e := t.recordsLost(); e != nil && e.rec.Event.Loss.Kept != "" && e.rec.Event.Loss.Transactions > 0 {
+	if e := t.recordsLost(); e != nil && e.rec.Event.Loss.Kept != "" && e.rec.Event.Loss.Transactions > 0 && !t.syncHeld() {
 		say("Decide what to do about the transactions that were lost: their WAL is kept on %s in %s, readable with pg_waldump.", e.src.Name, harmless(e.rec.Event.Loss.Kept))
 	}
 	if len(out) == 0 && known {

@@ -100,7 +100,7 @@ type Run struct {
 	report Report
 	fault  time.Time
 	unmet  []string // why no objective can be met, whatever is measured
-	armed  []armed // the ways back of faults, in the order in which they were made
+	armed  []armed  // the ways back of faults, in the order in which they were made
 	table  *armed
 }
 

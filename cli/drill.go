@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/matriarch-ha/matriarch/client"
 	"github.com/matriarch-ha/matriarch/drill"
 )
 
@@ -26,9 +25,6 @@ type DrillOptions struct {
 	// Second starts the second process (see drill.RunSecond); nil: this program
 	// with the argument drill-undo.
 	Second []string
-	// Story tells what happened between two moments from the members' journals;
-	// nil: nobody here can.
-	Story func(ctx context.Context, rest *client.Client, bases []string, from, to time.Time) (*drill.Story, error)
 }
 
 // exercise is what the options of `drill` say.
@@ -137,7 +133,7 @@ func (a *app) drill(c *cobra.Command, o exercise) error {
 	defer second.Release()
 	r.Watch = second
 	report := a.practise(c, r)
-	a.addStory(c, x, &report)
+	a.addStory(c, x, p.members, &report)
 	if err := printReport(c, report, o.format); err != nil {
 		return err
 	}
@@ -231,21 +227,3 @@ func drillExit(r drill.Report) error {
 	}
 	return nil
 }
-
-// addStory adds what the cluster's journals tell, where that can be told.
-func (a *app) addStory(c *cobra.Command, x *access, r *drill.Report) {
-	if a.opts.Drill.Story == nil || r.Fault.IsZero() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), storyPatience)
-	defer cancel()
-	story, err := a.opts.Drill.Story(ctx, x.rest, x.bases, r.Fault, r.Ended)
-	if err != nil {
-		r.Notes = append(r.Notes, "the story cannot be told: "+err.Error())
-		return
-	}
-	r.Story = story
-}
-
-// storyPatience bounds gathering the journals.
-const storyPatience = 15 * time.Second

@@ -144,7 +144,7 @@ func (p *preparing) resolve() error {
 		return err
 	}
 	p.x.rest.Close()
-	p.x.rest = rest
+	p.x.rest, p.x.resolve = rest, r.Resolve
 	p.members = drill.NewMembers(rest, p.x.bases)
 	return nil
 }

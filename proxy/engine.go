@@ -40,10 +40,11 @@ type pipe struct {
 	buf      *[chunkSize]byte
 	data     []byte // what remains to be sent
 	err      error
-	// last is when something was sent to a primary last (a boot.Instant); bye: a
-	// client's farewell was read.
-	last atomic.Int64
-	bye  atomic.Bool
+	// fromClient: last is kept, when something was sent to a primary last (a
+	// boot.Instant), and bye, that the client's farewell was read.
+	fromClient bool
+	last       atomic.Int64
+	bye        atomic.Bool
 }
 
 func newPipe(g *gate, b *buffers, src, dst *net.TCPConn, sent func([]byte)) (*pipe, error) {
@@ -109,7 +110,7 @@ func (p *pipe) read(fd uintptr) bool {
 		p.err = io.EOF
 	default:
 		p.data, p.err = p.buf[:n], nil
-		if n == len(farewell) && [len(farewell)]byte(p.data) == farewell {
+		if p.fromClient && n == len(farewell) && [len(farewell)]byte(p.data) == farewell {
 			p.bye.Store(true)
 		}
 	}
@@ -124,7 +125,9 @@ func (p *pipe) write(fd uintptr) bool {
 			p.err = errShut
 			return true
 		}
-		p.last.Store(int64(now))
+		if p.fromClient {
+			p.last.Store(int64(now))
+		}
 		n, err := ignoringEINTR(unix.Write, int(fd), p.data)
 		if err == unix.EAGAIN {
 			return false

@@ -159,6 +159,7 @@ func (s *session) forward() {
 		s.gate.forwards.Add(-1)
 		return
 	}
+	up.fromClient = true
 	unwatch := context.AfterFunc(s.gate.ctx, s.interrupt)
 	defer unwatch()
 	upDone := make(chan error, 1)

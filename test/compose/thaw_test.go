@@ -1,9 +1,14 @@
 package compose
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/test/e2e/lab"
 )
 
@@ -38,16 +43,16 @@ func TestThaw(t *testing.T) {
 			p.sql(lead, "CREATE TABLE written (id bigint PRIMARY KEY, at timestamptz DEFAULT clock_timestamp())")
 			entry := lab.WriteTo(t, p.dsn("entrypoint"), 1)
 			entry.WaitProgress(t, time.Minute)
-			before := p.many(lead, 1)
-			for _, w := range before {
-				w.WaitProgress(t, time.Minute)
+			var before []*patient
+			for i := range int64(12) {
+				before = append(before, p.patient(lead, i))
 			}
 
 			p.docker("pause", lead)
 			frozen := time.Now()
 			p.waitLeader(ttl+time.Minute, lead, next)
-			after := p.many(next, 2)
-			for _, w := range append(after, entry) {
+			after := lab.WriteTo(t, p.dsn(next), 1<<50)
+			for _, w := range []*lab.Writer{after, entry} {
 				w.WaitProgress(t, time.Minute)
 			}
 			p.docker("unpause", lead)
@@ -55,10 +60,15 @@ func TestThaw(t *testing.T) {
 			if now := p.waitHealthy(2*time.Minute, nodes...); now != next {
 				t.Fatalf("%s leads, want %s", now, next)
 			}
-			late := acknowledgedLate(before, after)
-			for _, w := range append(append(before, after...), entry) {
-				w.Stop()
+			first, late := after.Acks()[0].At, 0
+			for _, c := range before {
+				<-c.done // its server is gone, one way or the other
+				if c.heard.Load() > int64(first) {
+					late++
+				}
 			}
+			entry.Stop()
+			after.Stop()
 			if lost := entry.Lost(t, p.dsn(next)); len(lost) > 0 {
 				t.Errorf("%d rows acknowledged through the entrypoint are not on the new leader, such as %d", len(lost), lost[0])
 			}
@@ -70,27 +80,39 @@ func TestThaw(t *testing.T) {
 	}
 }
 
-// many are as many writers as find a backend in every state, on a node's port.
-func (p *project) many(node string, block int64) []*lab.Writer {
-	var all []*lab.Writer
-	for i := range int64(12) {
-		all = append(all, lab.WriteTo(p.t, p.dsn(node), block<<50+i<<40))
-	}
-	return all
+// patient is a client that writes on one connection and waits for each answer as
+// long as it takes: when its server is frozen, a commit of its is under way.
+type patient struct {
+	heard atomic.Int64 // boot.Instant of the last acknowledgement
+	done  chan struct{}
 }
 
-// acknowledgedLate counts the old leader's clients that heard of a commit after
-// any client of the new leader did.
-func acknowledgedLate(before, after []*lab.Writer) int {
-	first := after[0].Acks()[0].At
-	for _, w := range after {
-		first = min(first, w.Acks()[0].At)
+// patient connects to a node's own port and returns once it writes.
+func (p *project) patient(node string, number int64) *patient {
+	p.t.Helper()
+	conn, err := pgx.Connect(p.t.Context(), p.dsn(node))
+	if err != nil {
+		p.t.Fatal(err)
 	}
-	late := 0
-	for _, w := range before {
-		if acks := w.Acks(); acks[len(acks)-1].At > first {
-			late++
+	c := &patient{done: make(chan struct{})}
+	writes := make(chan struct{})
+	go func() {
+		defer close(c.done)
+		defer conn.Close(context.Background())
+		for id := (number + 2) << 40; ; id++ {
+			if _, err := conn.Exec(p.t.Context(), "INSERT INTO written (id) VALUES ($1)", id); err != nil {
+				return
+			}
+			if c.heard.Swap(int64(clock.Real{}.Now())) == 0 {
+				close(writes)
+			}
+			time.Sleep(time.Millisecond) // its pace
 		}
+	}()
+	select {
+	case <-writes:
+	case <-c.done:
+		p.t.Fatal("a client of the leader's own port cannot write")
 	}
-	return late
+	return c
 }

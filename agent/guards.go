@@ -28,7 +28,7 @@ type guards struct {
 	mu     sync.Mutex
 	guard  Guard
 	paused bool
-	// loose: the pause has begun but the guard was not disarmed yet.
+	// loose: the cluster is paused but this guard was not disarmed yet.
 	loose  bool
 	closed bool
 	killed Guard // the one that was sent to its end last
@@ -101,6 +101,10 @@ func (g *guards) set(guard Guard) {
 	g.mu.Lock()
 	g.guard = guard
 	paused := g.paused
+	// One that starts in a pause is disarmed too: the kernel-timed fence of the one
+	// before it may stand, and would close the port of a primary that the pause
+	// leaves alone.
+	g.loose = paused && guard != nil
 	g.mu.Unlock()
 	if guard != nil && !paused {
 		g.keeper.SetGuard(guard)

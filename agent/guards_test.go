@@ -54,6 +54,32 @@ func TestMuteGuardIsKilledAndReplaced(t *testing.T) {
 	})
 }
 
+// A guard that was killed leaves the kernel's fence behind. When the pause begins
+// before the next one runs, nobody arms that one, so the fence must go with the
+// pause.
+func TestPauseOpensThePortThatAFormerGuardLeftBarred(t *testing.T) {
+	inBubble(t, func(o *Options) {
+		start := o.StartGuard
+		o.StartGuard = func(ctx context.Context) (Guard, error) {
+			g, err := start(ctx)
+			g.(*fakeGuard).kernel.Barred = true // it found what the one before it left
+			return g, err
+		}
+	}, func(t *testing.T, r *rig) {
+		r.pg.set(primary())
+		r.agent.guards.pause(t.Context(), true) // while there is no guard
+		go r.agent.guards.run(t.Context())
+		synctest.Wait()
+		r.guard().breaks(errBroken) // cannot be disarmed at first
+		r.agent.guards.pause(t.Context(), true)
+		r.guard().breaks(nil)
+		r.agent.guards.pause(t.Context(), true)
+		if r.guard().Kernel().Barred {
+			t.Error("the port stays closed all through the pause")
+		}
+	})
+}
+
 func TestGuardIsOffDuringAPause(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		leading(r)

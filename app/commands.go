@@ -123,16 +123,32 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 // guardCommand is the guard process; guardArgs are its arguments.
 func guardCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "guard DATA_DIR PORT KERNEL_FENCE", Hidden: true, Args: cobra.ExactArgs(3),
+		Use: "guard DATA_DIR [PORT KERNEL_FENCE]", Hidden: true, Args: cobra.RangeArgs(1, 3),
 		Short: "Stop the server when its lease ends (started by the agent)",
 		RunE: func(_ *cobra.Command, args []string) error {
-			port, err := strconv.ParseUint(args[1], 10, 16)
+			d, err := dutyOf(args)
 			if err != nil {
-				return fmt.Errorf("guard: port %q: %w", args[1], err)
+				return err
 			}
-			return guard.Main(guard.Duty{DataDir: args[0], Port: uint16(port), KernelFence: guard.KernelFence(args[2])})
+			return guard.Main(d)
 		},
 	}
+}
+
+// dutyOf reads what guardArgs wrote. An agent of the release before, whose
+// program was replaced while it runs, names the directory alone: its server must
+// not be left without a guard.
+func dutyOf(args []string) (guard.Duty, error) {
+	d := guard.Duty{DataDir: args[0], KernelFence: guard.KernelFenceOff}
+	if len(args) == 1 {
+		return d, nil
+	}
+	port, err := strconv.ParseUint(args[1], 10, 16)
+	if err != nil || len(args) != 3 {
+		return d, fmt.Errorf("guard: port %q, and a word for the kernel's fence: want both (the guard is started by the agent, not by hand)", args[1])
+	}
+	d.Port, d.KernelFence = uint16(port), guard.KernelFence(args[2])
+	return d, nil
 }
 
 func guardArgs(d guard.Duty) []string {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -33,7 +34,7 @@ const (
 	// outcomeTimeout: some requests are answered by their outcome only. Whoever
 	// wants to wait less ends the context.
 	outcomeTimeout = 30 * time.Minute
-	maxAnswer      = 32 << 20
+	maxAnswer      = int64(32 << 20)
 )
 
 // Options say how members are called.
@@ -58,6 +59,14 @@ type Options struct {
 type Client struct {
 	opts Options
 	http *http.Client
+	most int64 // bytes of one answer; 0: maxAnswer
+}
+
+// Limited is the client for whom nothing vouches: an answer is at most so long.
+func (c *Client) Limited(bytes int64) *Client {
+	l := *c
+	l.most = bytes
+	return &l
 }
 
 // New makes a client; it fails when certificates cannot be read.
@@ -176,7 +185,11 @@ func (c *Client) do(ctx context.Context, method, base, path string, body []byte,
 		return Reply{}, &Error{Op: op, Err: plainError(err), Sent: sent.Load()}
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	most := cmp.Or(c.most, maxAnswer)
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
+	if err == nil && int64(len(answer)) > most {
+		err = fmt.Errorf("it is longer than %d bytes", most)
+	}
 	if err != nil {
 		return Reply{}, &Error{Op: op, Err: fmt.Errorf("read the answer: %w", err), Sent: true, Code: resp.StatusCode}
 	}

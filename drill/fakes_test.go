@@ -30,6 +30,8 @@ type world struct {
 	acks    bool // writes are acknowledged
 	silent  bool // also after the fault
 	lose    int  // rows that vanish
+	idle    bool // nobody takes over, and writes go on
+	stuck   bool // one client is never served again after the fault
 
 	log []string
 	// itself is what was not as before when the drill ended, before the second
@@ -98,7 +100,7 @@ func (w *world) Look(ctx context.Context) (Picture, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.leader == "n1" && w.struck() && !w.given {
+	if w.leader == "n1" && w.struck() && !w.given && !w.idle {
 		if w.late++; w.late > 3 {
 			w.leader, w.acks = "n2", true
 		}
@@ -154,14 +156,15 @@ func (w *world) Start() {
 	w.client.Go(func() {
 		for {
 			w.mu.Lock()
-			writing, acks := w.writing, w.acks && (!w.silent || !w.struck())
+			writing, acks := w.writing, w.acks && (!w.silent || !w.struck()) || w.idle
+			stuck := w.stuck && w.struck()
 			w.mu.Unlock()
 			if !writing {
 				return
 			}
 			for client := range 2 {
 				id := w.ledger.Begin(client)
-				if acks {
+				if acks && !(stuck && client == 1) {
 					w.ledger.End(id, Acknowledged, time.Now(), "")
 				} else {
 					w.ledger.End(id, Failed, time.Now(), "down")

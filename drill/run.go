@@ -99,7 +99,8 @@ type Run struct {
 
 	report Report
 	fault  time.Time
-	armed  []armed // the ways back of faults, in the order in which they were made
+	unmet  []string // why no objective can be met, whatever is measured
+	armed  []armed  // the ways back of faults, in the order in which they were made
 	table  *armed
 }
 
@@ -274,9 +275,7 @@ func (r *Run) awaitEffect(ctx context.Context) error {
 			return r.wait(ctx, r.Timing.After)
 		}
 	}
-	if since.IsZero() {
-		r.note("the leadership did not change within %s", r.Timing.Effect.Round(time.Second))
-	}
+	r.withoutEffect(since)
 	return nil
 }
 
@@ -314,6 +313,9 @@ func (r *Run) verify(hurry context.Context, end time.Time) error {
 		Usual: Seconds(Usual(l.Acks(), fault)), Clients: r.Clients, Writes: l.Counts(), Errors: l.Errors(), Check: l.Compare(there),
 		RTO: Seconds(r.Objective.RTO), RPO: r.Objective.RPO}
 	v := Judge(r.Objective, out, m.Check)
+	if len(r.unmet) > 0 {
+		v.Met, v.Why = false, append(r.unmet, v.Why...)
+	}
 	r.report.Measured, r.report.Verdict = m, &v
 	r.say("checked %s: %s lost", counted(m.Check.Rows, "row", "rows"), counted(m.Check.Lost, "acknowledged one", "acknowledged ones"))
 	return nil

@@ -232,6 +232,26 @@ func TestHonest(t *testing.T) {
 	})
 }
 
+// TestNoEffect: a failover that does not take place costs no writes, and a client
+// that is never served again does not show beside others. No objective is met.
+func TestNoEffect(t *testing.T) {
+	for want, set := range map[string]func(*world){
+		"no other member took the leadership within 2m30s":                    func(w *world) { w.idle = true },
+		"only 1 of 2 connections had a write acknowledged again within 2m30s": func(w *world) { w.stuck = true },
+	} {
+		for _, s := range []Scenario{Switchover, PauseAgent} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				set(w)
+				r := practise(w, s, t.Context(), t.Context())
+				if r.Verdict == nil || r.Verdict.Met || !slices.Contains(r.Verdict.Why, want) || !strings.Contains(r.Text(), "NOT MET") {
+					t.Errorf("%s: want %q: %+v\n%s", s, want, r.Verdict, r.Text())
+				}
+			})
+		}
+	}
+}
+
 // TestReturn moves the leadership back where that was asked for.
 func TestReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -51,6 +51,23 @@ func Judge(o Objective, outage Gap, c Check) Verdict {
 	return v
 }
 
+// withoutEffect tells what was waited for in vain. A failover that did not take
+// place has cost nobody a write, and some clients may never have come back while
+// others wrote: neither may pass for an objective that was met.
+func (r *Run) withoutEffect(since time.Time) {
+	within := r.Timing.Effect.Round(time.Second)
+	l := r.Writing.Ledger()
+	switch {
+	case since.IsZero() && r.Scenario.Moves():
+		r.unmet = append(r.unmet, fmt.Sprintf("no other member took the leadership within %s", within))
+	case since.IsZero():
+		r.note("the leadership did not change within %s", within)
+	default:
+		_, clients := l.AcksSince(l.Since(since))
+		r.unmet = append(r.unmet, fmt.Sprintf("only %d of %s had a write acknowledged again within %s", clients, counted(r.Clients, "connection", "connections"), within))
+	}
+}
+
 // seconds is a length of time for people, as precise as it was measured.
 func seconds(d time.Duration) string {
 	if d < time.Second {

@@ -98,6 +98,9 @@ func prepare(ev *Evidence) []*source {
 	for i := range ev.Sources {
 		s := &source{Source: &ev.Sources[i], host: groups[i]}
 		s.Records = ordered(s.Records)
+		if s.Kind == KindEntrypoint {
+			s.Records = slices.DeleteFunc(s.Records, func(r journal.Record) bool { return !toldByEntrypoints(r) })
+		}
 		s.dial = newDial(best[s.host], s.Records)
 		s.place(ev.Gathered)
 		out = append(out, s)

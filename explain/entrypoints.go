@@ -27,22 +27,39 @@ func (g *Gatherer) entrypointsOf(ctx context.Context, p Plan, members []Source) 
 	}
 	bases := basesOf(urls)
 	out := make([]Source, len(bases))
+	stranger := &Gatherer{Client: g.Client.Limited(strangerAnswer), Now: g.Now}
+	places := make(chan struct{}, strangersAtOnce)
 	var wg sync.WaitGroup
 	for i, base := range bases {
-		wg.Go(func() { out[i] = g.entrypoint(ctx, p, base) })
+		wg.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			out[i] = stranger.entrypoint(ctx, p, base)
+		})
 	}
 	wg.Wait()
 	return withoutTwins(out)
 }
 
 func (g *Gatherer) entrypoint(ctx context.Context, p Plan, base string) Source {
+	ctx, cancel := context.WithTimeout(ctx, strangerPatience)
+	defer cancel()
 	_, host, _ := strings.Cut(base, "://")
 	s := Source{Name: host, Kind: KindEntrypoint, Address: base, Clock: g.clock(ctx, base, "/stats")}
 	g.records(ctx, p, &s)
-	if n := len(s.Records); n > 0 && s.Records[n-1].Member != "" {
+	// The name of a member is for members.
+	if n := len(s.Records); n > 0 && strings.HasPrefix(s.Records[n-1].Member, "entrypoint") {
 		s.Name = s.Records[n-1].Member
 	}
 	return s
+}
+
+// toldByEntrypoints: what an entrypoint may speak of. It decides nothing, and
+// whoever can ask a member can call himself one: of leases, promotions and losses
+// only members are believed.
+func toldByEntrypoints(r journal.Record) bool {
+	return r.Turn == nil && r.Event != nil && slices.Contains([]string{
+		journal.EntrypointStarted, journal.EntrypointStopping, journal.PrimaryLost, journal.PrimaryFound}, r.Event.Name)
 }
 
 // withoutTwins drops an entrypoint that was reached by two addresses: its newest

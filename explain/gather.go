@@ -42,6 +42,15 @@ const (
 	probes       = 5
 	maxSources   = 64
 	probePause   = 5 * time.Millisecond
+	// patience bounds one source: one that answers little, and slowly, must not
+	// keep the story of the others back.
+	patience = time.Minute
+	// An address of an entrypoint may be anybody's who could ask a member: how many
+	// are asked at once, for how long each, and how long an answer may be. Their
+	// records are short.
+	strangersAtOnce  = 8
+	strangerPatience = 15 * time.Second
+	strangerAnswer   = 2 << 20
 )
 
 // Gatherer collects evidence. It changes nothing in the cluster.
@@ -97,6 +106,8 @@ func (g *Gatherer) member(ctx context.Context, p Plan, m Address) Source {
 		s.Missing = "it has published no address of its REST interface"
 		return s
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	st, err := g.Client.Status(ctx, m.Base)
 	if err != nil {
 		s.Missing = Brief(err)
@@ -160,11 +171,13 @@ func (g *Gatherer) clock(ctx context.Context, base, path string) Clock {
 
 // records reads a journal backwards, page by page, until there is enough.
 func (g *Gatherer) records(ctx context.Context, p Plan, s *Source) {
-	page, bad, err := g.Client.Records(ctx, s.Address, "", min(pageSize, p.Limit))
+	want := min(pageSize, p.Limit)
+	page, bad, err := g.Client.Records(ctx, s.Address, "", want)
 	if err != nil {
 		s.Missing = Brief(err)
 		return
 	}
+	page = slices.Clone(page[max(0, len(page)-want):]) // no more than was asked for
 	s.Records, s.Unreadable = page, bad
 	for len(page) > 0 && len(s.Records) < p.Limit && !p.enough(s.Records) {
 		first := s.Records[0].Seq
@@ -179,7 +192,8 @@ func (g *Gatherer) records(ctx context.Context, p Plan, s *Source) {
 			s.Incomplete = "older records could not be read: " + Brief(err)
 			return
 		}
-		page = slices.DeleteFunc(page, func(r journal.Record) bool { return r.Seq >= first })
+		page = slices.DeleteFunc(page, func(r journal.Record) bool { return r.Seq >= first || r.Seq <= after })
+		page = slices.Clone(page[:min(len(page), int(n))])
 		s.Records, s.Unreadable = append(page, s.Records...), s.Unreadable+bad
 	}
 }

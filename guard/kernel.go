@@ -118,8 +118,10 @@ func startFencer(d Duty) (sock int, at KernelState, err error) {
 // state tells how the fence stands; failed is a Lift that did not succeed.
 func (f *fencer) state(failed error) KernelState {
 	trouble := errors.Join(f.fence.Trouble(), failed)
+	// A fence that could not be lifted may close the port later: whether it has is
+	// asked only now, and not again.
 	return KernelState{Active: f.fence.Able() && trouble == nil, Trouble: errText(trouble),
-		Barred: f.fence.Barred()}
+		Barred: f.fence.Barred() || failed != nil}
 }
 
 // run obeys one word after the other.

@@ -452,3 +452,12 @@ func TestArmingLeavesNothingBehind(t *testing.T) {
 		t.Errorf("%v allocations for each renewal", n)
 	}
 }
+
+// A fence that could not be lifted before its end closes the port at it, and
+// nobody is told then: that it stands must be told at once.
+func TestAFenceThatIsNotLiftedBars(t *testing.T) {
+	f := &fencer{fence: netfence.Open(t.TempDir(), testPort, false, clock.Real{})}
+	if st := f.state(errors.New("no memory")); !st.Barred || st.Active || st.Trouble == "" {
+		t.Errorf("%+v", st)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/nftables"
@@ -32,12 +33,16 @@ const (
 // ErrUnlifted is the reason of a failed Raise that left the port to fall silent.
 var ErrUnlifted = errors.New("the kernel-timed fence can be neither refreshed nor taken away")
 
+const probeSuffix = "_probe"
+
 // TableName is the name of the table for the server in a data directory on a
 // port: several servers of one host do not meet.
 func TableName(dataDir string, port uint16) string {
 	sum := sha256.Sum256([]byte(dataDir))
-	return fmt.Sprintf("matriarch_%d_%x", port, sum[:4])
+	return fmt.Sprintf("%s%x", namePrefix(port), sum[:4])
 }
+
+func namePrefix(port uint16) string { return fmt.Sprintf("matriarch_%d_", port) }
 
 // Fence is the kernel-timed fence of one port.
 type Fence struct {
@@ -48,11 +53,12 @@ type Fence struct {
 	able    bool // a fence is wanted and can be raised
 
 	standing bool         // the table is there
+	foreign  []string     // tables that close this port for a server that was here before
 	lapse    boot.Instant // when its element runs out; 0 when not known
 	trouble  error        // why none is, or could be, raised
 }
 
-// Open prepares the fence and finds what a former guard left. When the kernel or
+// Open prepares the fence and finds what former guards of this port left. When the kernel or
 // the rights of this process do not allow one, Trouble says so. With wanted
 // false nothing is ever raised, but what was left can be lifted.
 func Open(dataDir string, port uint16, wanted bool, c clock.Clock) *Fence {
@@ -81,9 +87,25 @@ func (f *Fence) open() error {
 		return fmt.Errorf("list the tables of nftables: %w", err)
 	}
 	for _, t := range tables {
-		f.standing = f.standing || t.Name == f.name
+		switch {
+		case t.Name == f.name:
+			f.standing = true
+		case strings.HasPrefix(t.Name, namePrefix(f.port)) && !strings.HasSuffix(t.Name, probeSuffix):
+			if closes(t) {
+				f.foreign = append(f.foreign, t.Name)
+			}
+		}
 	}
 	return nil
+}
+
+// closes reports whether the table of another directory's server closes the port
+// now. Its guard lifts a fence within moments of its end, so that one was killed,
+// and the port is this server's now. One that has not lapsed may be in use, by a
+// server at another address of this host.
+func closes(t *nftables.Table) bool {
+	live, err := (&nftables.Conn{}).GetSetElements(&nftables.Set{Table: t, Name: setName})
+	return err == nil && len(live) == 0 // else it is none of ours, or is gone
 }
 
 // probe tries all that a fence needs, without an effect.
@@ -97,7 +119,7 @@ func (f *Fence) probe() error {
 		return err
 	}
 	c := &nftables.Conn{}
-	t := f.build(c, f.name+"_probe", unix.NFT_TABLE_F_DORMANT, time.Second)
+	t := f.build(c, f.name+probeSuffix, unix.NFT_TABLE_F_DORMANT, time.Second)
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("try a table of nftables: %w", err)
 	}
@@ -113,7 +135,10 @@ func (f *Fence) Able() bool { return f.able }
 
 // Barred reports whether a table stands that this Fence has not raised, or could
 // not lift: the port may be silent.
-func (f *Fence) Barred() bool { return f.standing && f.clock.Now() >= f.lapse.Add(-coarse) }
+func (f *Fence) Barred() bool { return len(f.foreign) > 0 || f.standing && f.lapsed() }
+
+// lapsed: the port may have been closed; also when that is not known.
+func (f *Fence) lapsed() bool { return f.clock.Now() >= f.lapse.Add(-coarse) }
 
 // Trouble is why no fence is or could be raised; nil when all is well.
 func (f *Fence) Trouble() error { return f.trouble }
@@ -162,16 +187,21 @@ func portKey(port uint16) []byte { return binary.BigEndian.AppendUint16(nil, por
 // for "required". Only when the old element can neither be replaced nor removed
 // is the answer false: the port will fall silent when it runs out.
 func (f *Fence) Raise(hard boot.Instant) bool {
-	if f.able && f.standing && f.clock.Now() < f.lapse.Add(-coarse) && f.refresh(hard) == nil {
+	if f.able && f.standing && len(f.foreign) == 0 && !f.lapsed() && f.refresh(hard) == nil {
+		f.trouble = nil
 		return true
 	}
-	if f.standing {
+	if f.standing || len(f.foreign) > 0 {
 		// What a dead server left unsent while the fence was closed must not be sent
 		// when it is open.
 		if err := purge(f.port, true); err != nil {
 			f.trouble = fmt.Errorf("%w: %w", ErrUnlifted, err)
 			return false
 		}
+	}
+	if err := f.removeForeign(); err != nil {
+		f.trouble = fmt.Errorf("%w: %w", ErrUnlifted, err)
+		return false
 	}
 	if f.able {
 		if f.trouble = f.rebuild(hard); f.trouble == nil {
@@ -226,24 +256,44 @@ func (f *Fence) rebuild(hard boot.Instant) error {
 // may have been closed is lifted only after the sockets that could still send
 // what it held back are destroyed.
 func (f *Fence) Lift() error {
-	if !f.standing {
+	if !f.standing && len(f.foreign) == 0 {
 		return nil
 	}
-	if f.clock.Now() >= f.lapse.Add(-coarse) { // also when not known
+	if f.Barred() {
 		if err := purge(f.port, false); err != nil {
 			return fmt.Errorf("the fence of port %d stays: %w", f.port, err)
 		}
 	}
+	if err := f.removeForeign(); err != nil {
+		return err
+	}
 	return f.remove()
 }
 
-// remove deletes the table; one that somebody else deleted is no error.
 func (f *Fence) remove() error {
-	c := &nftables.Conn{}
-	c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: f.name})
-	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("delete the table %s of nftables: %w", f.name, err)
+	if err := deleteTable(f.name); err != nil {
+		return err
 	}
 	f.standing, f.lapse = false, 0
+	return nil
+}
+
+func (f *Fence) removeForeign() error {
+	for len(f.foreign) > 0 {
+		if err := deleteTable(f.foreign[0]); err != nil {
+			return err
+		}
+		f.foreign = f.foreign[1:]
+	}
+	return nil
+}
+
+// deleteTable deletes a table; one that somebody else deleted is no error.
+func deleteTable(name string) error {
+	c := &nftables.Conn{}
+	c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: name})
+	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("delete the table %s of nftables: %w", name, err)
+	}
 	return nil
 }

@@ -343,12 +343,59 @@ func TestTheFenceOfAFormerGuard(t *testing.T) {
 		if !next.Barred() {
 			t.Fatal("the former table was not found")
 		}
-		if other := Open("/other", p.port, wanted, clock.Real{}); other.Barred() || other.Lift() != nil || tables(t) == "" {
-			t.Fatal("a table of another server was taken")
+		if other := Open("/data", p.port+1, wanted, clock.Real{}); other.Barred() || other.Lift() != nil || tables(t) == "" {
+			t.Fatal("a table of another port was taken")
 		}
 		lift(t, next)
 		p.mustHearTheEnd(t)
 	}
+}
+
+// A server in another directory had the port before, and its guard was killed:
+// nobody else would ever open the port again. A fence that has not lapsed may be
+// in use, and is left alone.
+func TestTheFenceOfAServerThatWasHereBefore(t *testing.T) {
+	for name, use := range map[string]func(*testing.T, *Fence){"a replica": lift, "a primary": func(t *testing.T, f *Fence) {
+		if raise(t, f, time.Minute); strings.Contains(tables(t), TableName("/data", f.port)) {
+			t.Error("the former fence stands")
+		}
+	}} {
+		t.Run(name, func(t *testing.T) {
+			ownNetwork(t)
+			l := listen(t, "127.0.0.1:0")
+			before := connect(t, l)
+			former := open(t, before.port)
+			raise(t, former, time.Minute)
+			if f := Open("/other", before.port, true, clock.Real{}); f.Barred() {
+				t.Error("a fence that is in use was taken for a left one")
+			}
+			lapsed(t, former, 50*time.Millisecond)
+			before.send(t, "late")
+			before.server.Close()
+
+			next := Open("/other", before.port, true, clock.Real{})
+			if !next.Barred() {
+				t.Fatal("the former fence was not found")
+			}
+			if use(t, next); next.Barred() {
+				t.Error("barred still")
+			}
+			before.mustHearTheEnd(t)
+			after := connect(t, l)
+			after.send(t, "open")
+			after.mustHear(t, "open")
+		})
+	}
+}
+
+// A fence that could not be refreshed once, and could the next time, is no trouble
+// any more: where it is required, trouble means that no deadline is granted.
+func TestTroubleIsOver(t *testing.T) {
+	ownNetwork(t)
+	f := open(t, connect(t, listen(t, "127.0.0.1:0")).port)
+	raise(t, f, time.Minute)
+	f.trouble = ErrUnlifted
+	raise(t, f, time.Minute)
 }
 
 // A primary whose guard is replaced: the new guard takes the fence over. What a

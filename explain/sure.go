@@ -79,7 +79,8 @@ func fine(d time.Duration) string {
 	case d >= 10*time.Millisecond:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
-	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+	// A doubt is never told as none.
+	return fmt.Sprintf("%.1f ms", max(0.1, float64(d.Microseconds())/1000))
 }
 
 // sureness tells how good the evidence and the order of events are.

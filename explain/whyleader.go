@@ -80,6 +80,20 @@ func (a *asker) leaderlessStatements() []Statement {
 	return []Statement{{At: since, Within: first.doubt, Ground: Recorded, Text: text + ".", Evidence: refs(first)}}
 }
 
+// holders are the members with every acknowledged commit. Records are written when
+// a decision changes, and the set may have grown since the last one: a member that
+// says just now that it may lead is in it.
+func (a *asker) holders() []string {
+	sync := a.view.Sync
+	names := append([]string{sync.Leader}, sync.Standbys...)
+	for _, s := range a.members() {
+		if n := s.Now; a.present && n != nil && n.Eligible && !sync.Holds(s.Name) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
 // clusterStatements tell what binds every member.
 func (a *asker) clusterStatements(leader string) []Statement {
 	var out []Statement
@@ -94,8 +108,7 @@ func (a *asker) clusterStatements(leader string) []Statement {
 	}
 	o, v := a.viewOf.turn().Observation, a.view
 	if v.Sync.Active() {
-		names := strings.Join(append([]string{v.Sync.Leader}, v.Sync.Standbys...), ", ")
-		say("Replication is synchronous: only a member that holds every acknowledged commit may lead, that is %s.", names)
+		say("Replication is synchronous: only a member that holds every acknowledged commit may lead, that is %s.", strings.Join(a.holders(), ", "))
 	}
 	if v.Failover.Requested() {
 		text := "A person asked for another leader"

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,18 @@ func TestWhatHoldsForAll(t *testing.T) {
 			t.Errorf("%q is not told:\n%s", want, text)
 		}
 	}
+	// The set has grown since the last record, and n3 says that it may lead.
+	grown := sync
+	grown.Sources = slices.Clone(sync.Sources)
+	for i := range grown.Sources {
+		if s := &grown.Sources[i]; s.Name == "n3" {
+			s.Now = &Now{Program: "1", State: "running", Eligible: true}
+		}
+	}
+	text = strings.Join(strings.Fields(whyNotText(t, grown, time.Time{})), " ")
+	if !strings.Contains(text, "may lead, that is n2, n1, n3.") {
+		t.Errorf("n3 may lead and is not told to hold every commit:\n%s", text)
+	}
 	paused := evidence(t, "lab")
 	paused.Paused = true
 	if text := whyNotText(t, paused, time.Time{}); !strings.Contains(text, "The cluster is paused") {
@@ -128,5 +141,14 @@ func TestWhatHoldsForAll(t *testing.T) {
 	}
 	if _, err := WhyNot(Evidence{Gathered: time.Now()}, time.Time{}); err == nil {
 		t.Error("of nothing, something is told")
+	}
+}
+
+// No measurement is without doubt.
+func TestDoubtIsNeverNone(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: "0.1 ms", 30 * time.Microsecond: "0.1 ms", 240 * time.Microsecond: "0.2 ms", 12 * time.Millisecond: "12 ms"} {
+		if got := fine(d); got != want {
+			t.Errorf("%s is told as %s, not %s", d, got, want)
+		}
 	}
 }

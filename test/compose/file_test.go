@@ -1,21 +1,31 @@
 package compose
 
 import (
+	"bytes"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/goccy/go-yaml"
 )
 
-// The old docker-compose takes the last of two equal keys; docker compose (v2)
-// refuses the whole file. Only the old one may be at hand where tests run.
-func TestNoKeyTwice(t *testing.T) {
-	text, err := os.ReadFile("../../deploy/compose/compose.yaml")
+// docker-compose 1.29 takes the last of two equal keys without a word; the Compose
+// of today refuses the whole file.
+func TestComposeFileHasNoKeyTwice(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "compose", "compose.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var file map[string]any
-	if err := yaml.Unmarshal(text, &file); err != nil {
+	if err := noKeyTwice(text); err != nil {
 		t.Error(err)
 	}
+	again := bytes.Replace(text, []byte("    hostname: pg-master\n"), []byte("    hostname: pg-master\n    hostname: pg-master\n"), 1)
+	if noKeyTwice(again) == nil {
+		t.Error("a key that is there twice was not found")
+	}
+}
+
+func noKeyTwice(text []byte) error {
+	var file map[string]any
+	return yaml.Unmarshal(text, &file)
 }

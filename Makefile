@@ -1,13 +1,26 @@
-# Two commands matter: `make up` runs a highly available PostgreSQL cluster on
-# this machine, `make test` runs all the tests. Both install what they need.
+# Three commands matter: `make up` runs a highly available PostgreSQL cluster on
+# this machine, `make lab` one in containers, `make test` runs all the tests. They
+# install what they need.
 
 GO ?= go
 BIN := bin/matriarch
 
-.PHONY: up build deps test test-slow unit race e2e sim lint fmt clean
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+.PHONY: up lab build deps test test-slow unit race e2e sim lint fmt clean
 
 up: deps build
 	$(BIN) up $(ARGS)
+
+# The classic lab of deploy/compose. Without an image registry its base images are
+# made first, and the build reaches Go modules as this machine does.
+lab: export GOPROXY ?= $(shell $(GO) env GOPROXY 2>/dev/null)
+lab: export GOSUMDB ?= $(shell $(GO) env GOSUMDB 2>/dev/null)
+lab:
+	scripts/deps.sh lab
+	scripts/docker.sh
+	deploy/compose/base-images.sh
+	cd deploy/compose && $(COMPOSE) up -d --build $(ARGS) && $(COMPOSE) ps
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/matriarch

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing: `deps.sh run` PostgreSQL, to run a cluster here;
-# `deps.sh test` also the servers and tools that the tests use. It does nothing
-# when all is there, and says what to install where it cannot.
+# `deps.sh lab` what the lab in containers needs; `deps.sh test` both, and the
+# servers and tools that the tests use. It does nothing when all is there, and
+# says what to install where it cannot.
 set -euo pipefail
 what=${1:-run}
 patroni=/usr/local/lib/matriarch-test/patroni
@@ -11,8 +12,19 @@ have_postgres() {
 }
 
 want=()
-have_postgres || want+=(postgresql)
-command -v psql >/dev/null || want+=(postgresql-client)
+if [ "$what" != lab ]; then
+	have_postgres || want+=(postgresql)
+	command -v psql >/dev/null || want+=(postgresql-client)
+fi
+if [ "$what" != run ]; then
+	command -v docker >/dev/null || want+=(docker.io)
+	docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null || want+=(docker-compose)
+	# Makes the base images where no registry answers; only Debian has it.
+	! command -v apt-get >/dev/null || command -v debootstrap >/dev/null || want+=(debootstrap)
+	# What the engine lacks without the packages that it only recommends.
+	[ -d /run/systemd/system ] || mountpoint -q /sys/fs/cgroup || want+=(cgroupfs-mount)
+	grep -qw overlay /proc/filesystems || command -v fuse-overlayfs >/dev/null || want+=(fuse-overlayfs)
+fi
 # The distribution starts what it installs, and again at every boot: etcd would
 # take port 2379, which is a store's here. Only the programs are wanted.
 services=()

@@ -4,23 +4,21 @@
 
 GO ?= go
 BIN := bin/matriarch
-
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: up lab build deps test test-slow unit race e2e sim lint fmt clean
+.PHONY: up lab build deps test test-slow sim lint fmt clean
 
 up: deps build
 	$(BIN) up $(ARGS)
 
-# The classic lab of deploy/compose. Without an image registry its base images are
+# The containers lab of docs/lab.md. Without an image registry its base images are
 # made first, and the build reaches Go modules as this machine does.
 lab: export GOPROXY ?= $(shell $(GO) env GOPROXY 2>/dev/null)
 lab: export GOSUMDB ?= $(shell $(GO) env GOSUMDB 2>/dev/null)
 lab:
-	scripts/deps.sh lab
 	scripts/docker.sh
 	deploy/compose/base-images.sh
-	cd deploy/compose && $(COMPOSE) up -d --build $(ARGS) && $(COMPOSE) ps
+	cd deploy/compose && $(COMPOSE) up -d $(ARGS) && $(COMPOSE) ps
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/matriarch
@@ -38,6 +36,7 @@ test: lint
 test-slow: build
 	scripts/deps.sh test
 	MATRIARCH_SLOW=1 $(GO) test ./test/e2e -count=1 -timeout 90m -v -run 'Slow|Figures'
+	MATRIARCH_SLOW=1 $(GO) test ./test/compose -count=1 -timeout 60m -v
 
 # Simulate until stopped, and say how many schedules per second.
 sim:

@@ -56,7 +56,7 @@ func (a *Agent) begin(ctx context.Context, s step) error {
 		err := run(ctx, progress)
 		took := a.opt.Clock.Now().Sub(began)
 		if a.opt.Journal != nil {
-			a.opt.Journal.Append(journal.OfAction(a.opt.Clock.Wall(), a.opt.Name, s.Action, took, err))
+			a.opt.Journal.Append(journal.OfAction(a.opt.Clock.Wall(), a.opt.Name, s.Action, took, err).At(a.opt.Clock.Now()))
 		}
 		switch {
 		case err == nil:
@@ -85,6 +85,7 @@ func (a *Agent) longAction(s step) func(context.Context, func(string)) error {
 			if err := pg.Clone(ctx, source(s.Upstream), p); err != nil {
 				return err
 			}
+			a.recordLoss()
 			return a.inheritIdentity(s.o)
 		}
 	case ha.Rewind:
@@ -92,6 +93,7 @@ func (a *Agent) longAction(s step) func(context.Context, func(string)) error {
 			if err := pg.Rewind(ctx, source(s.Upstream), p); err != nil {
 				return err
 			}
+			a.recordLoss()
 			return a.inheritIdentity(s.o)
 		}
 	case ha.StartReplica:

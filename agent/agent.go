@@ -10,6 +10,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/journal"
@@ -42,14 +43,22 @@ type Postgres interface {
 	SyncSlots(ctx context.Context, want []postgres.Slot) error
 	SetIdentity(tl wal.Timeline, id cluster.TimelineIdentity) error
 	MarkStandby() error
+	// Loss is what a finished rewind or clone took out of the data, until LossNoted.
+	Loss() (l postgres.Loss, ok bool)
+	LossNoted() error
 }
 
 // Guard is a running guard process; *guard.Client is one.
 type Guard interface {
 	lease.Guard
 	Done() <-chan struct{}
+	// Changed has a value after a fence; State tells of it.
+	Changed() <-chan struct{}
+	State() guard.State
 	Close() error
 	Kill()
+	// Kernel is what is known about the kernel-timed fence.
+	Kernel() guard.KernelState
 }
 
 // Configured is the dynamic configuration as this member understands it, for
@@ -139,9 +148,10 @@ type Agent struct {
 	trouble *repeats
 
 	requests *requests
+	ends     *ends // of postmasters
 
-	stop     context.Context // ends when Stop is called
-	stopNow  context.CancelFunc
+	stop     context.Context // ends when Stop is called, with the reason
+	stopNow  context.CancelCauseFunc
 	leadBusy chan struct{} // one OnLead at a time
 
 	// Owned by the goroutine of Run.
@@ -176,13 +186,14 @@ func New(o Options) *Agent {
 		o.Recorder = nobody{}
 	}
 	a := &Agent{opt: o, log: o.Logger, wake: make(chan struct{}, 1), leadBusy: make(chan struct{}, 1), warned: map[string]bool{}}
-	a.stop, a.stopNow = context.WithCancel(context.Background())
+	a.stop, a.stopNow = context.WithCancelCause(context.Background())
+	a.ends = newEnds()
 	a.viewer = newViewer(o, a.Wake)
 	a.peers = newPeers(o, a.Wake)
 	a.task = &tasks{clock: o.Clock, wake: a.Wake, record: o.Recorder.Task}
 	a.trouble = newRepeats(o.Clock)
 	a.requests = newRequests(o)
-	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake}
+	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake, fenced: a.serverFenced}
 	return a
 }
 
@@ -195,9 +206,13 @@ func (a *Agent) Wake() {
 }
 
 // Stop asks the agent to settle the server, hand the lease over, and end. Run
-// returns when that is done.
-func (a *Agent) Stop() {
-	a.stopNow()
+// returns when that is done. why says by what it was told to; only the first is
+// heard.
+func (a *Agent) Stop(why string) {
+	if a.stop.Err() == nil {
+		a.event(journal.AgentStopping, why, nil)
+	}
+	a.stopNow(errors.New(why))
 	a.Wake()
 }
 
@@ -214,6 +229,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run := func(f func(context.Context)) { wg.Go(func() { f(ctx) }) }
 	// The first turn must know what the store says: a server that runs already in
 	// a paused cluster would be fenced for want of a lease.
+	a.started(ctx)
 	a.viewer.refresh(ctx)
 	run(a.viewer.run)
 	run(func(ctx context.Context) { _ = a.opt.Keeper.Run(ctx) })
@@ -222,6 +238,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	for {
 		exit, wait := a.turn(ctx)
 		if exit != nil {
+			a.lastEnds()
 			a.finish(exit)
 			return exit
 		}
@@ -238,7 +255,8 @@ func (a *Agent) relay(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-a.opt.Keeper.Changed():
-		case <-a.opt.Postgres.Events():
+		case e := <-a.opt.Postgres.Events():
+			a.serverExited(e)
 		}
 		a.Wake()
 	}
@@ -296,9 +314,6 @@ func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
 // finish ends the session of an agent that ends on purpose, unless it leaves a
 // primary running under it (pause).
 func (a *Agent) finish(exit *ErrExit) {
-	if a.opt.Journal != nil {
-		a.opt.Journal.Append(journal.OfEvent(a.opt.Clock.Wall(), a.opt.Name, "agent-ended", exit.Why))
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	end := exit.Code == 0 && !a.opt.Keeper.State().Held
@@ -306,6 +321,7 @@ func (a *Agent) finish(exit *ErrExit) {
 		a.log.Warn("could not end the session in the store; it runs out by itself", "error", err)
 	}
 	a.guards.close()
+	a.event(journal.AgentEnded, exit.Why, nil) // the last record of all
 }
 
 // onLead runs the leader's side job beside the loop.

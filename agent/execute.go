@@ -113,6 +113,7 @@ func leadersWrite(k ha.ActionKind) bool {
 // every process, and once more for what the task started while it ended.
 func (a *Agent) fence(ctx context.Context) error {
 	a.task.stop()
+	a.ends.killed(a.facts.pid)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	first := a.opt.Kill(ctx)

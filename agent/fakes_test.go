@@ -16,6 +16,7 @@ import (
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/layout"
 	"github.com/matriarch-ha/matriarch/dcs/memory"
+	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/ha/fence"
 	"github.com/matriarch-ha/matriarch/lease"
@@ -39,10 +40,11 @@ type fakeServer struct {
 	hooks  map[string]func(context.Context) error
 	events chan postgres.Event
 	conf   postgres.Config
+	loss   *postgres.Loss
 }
 
 func newFakeServer() *fakeServer {
-	return &fakeServer{hooks: map[string]func(context.Context) error{}, events: make(chan postgres.Event, 1),
+	return &fakeServer{hooks: map[string]func(context.Context) error{}, events: make(chan postgres.Event, 8),
 		facts: postgres.Facts{Dir: postgres.DirEmpty, Process: postgres.ProcStopped}}
 }
 
@@ -114,8 +116,12 @@ func become(to postgres.Facts) func(*postgres.Facts) {
 
 func (f *fakeServer) Observe(context.Context) postgres.Facts {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.facts
+	facts, meanwhile := f.facts, f.hooks["observe"]
+	f.mu.Unlock()
+	if meanwhile != nil {
+		_ = meanwhile(context.Background())
+	}
+	return facts
 }
 func (f *fakeServer) Events() <-chan postgres.Event { return f.events }
 func (f *fakeServer) SetConfig(c postgres.Config) {
@@ -189,6 +195,27 @@ func (f *fakeServer) MarkStandby() error {
 	return f.do(context.Background(), "mark-standby", nil)
 }
 
+func (f *fakeServer) Loss() (postgres.Loss, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.loss == nil {
+		return postgres.Loss{}, false
+	}
+	return *f.loss, true
+}
+func (f *fakeServer) LossNoted() error {
+	return f.do(context.Background(), "loss-noted", func(*postgres.Facts) { f.loss = nil })
+}
+
+// die is the end of its process, as the kernel tells of it.
+func (f *fakeServer) die(e postgres.Event) {
+	f.mu.Lock()
+	e.PID = f.facts.PID
+	f.facts = stopped(f.facts.Control.State)
+	f.mu.Unlock()
+	f.events <- e
+}
+
 // kill is what Options.Kill does to it.
 func (f *fakeServer) kill(ctx context.Context) error {
 	return f.do(ctx, "kill", func(s *postgres.Facts) {
@@ -206,6 +233,24 @@ type fakeGuard struct {
 	fail     error
 	done     chan struct{}
 	closed   bool
+	kernel   guard.KernelState
+	changed  chan struct{}
+	state    guard.State
+}
+
+// fence is a fence by the guard.
+func (g *fakeGuard) fence(p guard.Proof) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.state.Fences++
+	g.state.Proof = p
+	g.changed <- struct{}{}
+}
+func (g *fakeGuard) Changed() <-chan struct{} { return g.changed }
+func (g *fakeGuard) State() guard.State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state
 }
 
 func (g *fakeGuard) Arm(_ context.Context, d fence.Deadlines) error {
@@ -221,8 +266,14 @@ func (g *fakeGuard) Disarm(context.Context) error {
 	defer g.mu.Unlock()
 	if g.fail == nil {
 		g.armed, g.disarmed = fence.Deadlines{}, g.disarmed+1
+		g.kernel.Barred = false
 	}
 	return g.fail
+}
+func (g *fakeGuard) Kernel() guard.KernelState {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.kernel
 }
 func (g *fakeGuard) Done() <-chan struct{} { return g.done }
 func (g *fakeGuard) Kill() {
@@ -287,7 +338,8 @@ func newRig(t *testing.T, server *memory.Server, c bubbleClock, dir string, chan
 		return s
 	}
 	keeper := lease.New(lease.Options{Store: r.store, Clock: c, Budget: fence.DefaultBudget(), Member: "a",
-		Interval: func() time.Duration { return settings().LoopWait }, TTL: func() time.Duration { return settings().TTL }})
+		Interval: func() time.Duration { return settings().LoopWait }, TTL: func() time.Duration { return settings().TTL },
+		Told: func(e lease.Event) { r.agent.Leased(e) }})
 	o := Options{
 		Name: "a", Version: "4", Own: "1", StateDir: dir,
 		Store: r.store, Keeper: keeper, Postgres: r.pg, Kill: r.pg.kill,
@@ -302,7 +354,7 @@ func newRig(t *testing.T, server *memory.Server, c bubbleClock, dir string, chan
 			return Configured{Settings: s, Postgres: postgres.Config{CustomConf: role}}, nil
 		}},
 		StartGuard: func(context.Context) (Guard, error) {
-			g := &fakeGuard{done: make(chan struct{})}
+			g := &fakeGuard{done: make(chan struct{}), changed: make(chan struct{}, 1)}
 			r.mu.Lock()
 			r.guards = append(r.guards, g)
 			r.mu.Unlock()

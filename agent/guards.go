@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/lease"
 )
@@ -17,6 +18,8 @@ type guards struct {
 	keeper *lease.Keeper
 	log    *slog.Logger
 	wake   func()
+	// fenced is told of each fence, with the guard's proof.
+	fenced func(guard.Proof)
 
 	// handing is held while the keeper is given a guard, or told to do without:
 	// a guard that starts during that must not be armed in a pause.
@@ -47,18 +50,38 @@ func (g *guards) run(ctx context.Context) {
 		}
 		said = ""
 		g.set(guard)
+		if !g.attend(ctx, guard) {
+			return
+		}
+		g.mu.Lock()
+		closed := g.closed
+		g.mu.Unlock()
+		if closed {
+			return
+		}
+		g.log.Error("the guard ended; starting another")
+		g.set(nil)
+	}
+}
+
+// attend hears what a guard tells until it ends (true) or ctx does.
+func (g *guards) attend(ctx context.Context, guard Guard) bool {
+	fences := 0
+	hear := func() {
+		if st := guard.State(); st.Fences > fences {
+			fences = st.Fences
+			g.fenced(st.Proof)
+		}
+	}
+	defer hear() // its last word may have come with its end
+	for {
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-guard.Done():
-			g.mu.Lock()
-			closed := g.closed
-			g.mu.Unlock()
-			if closed {
-				return
-			}
-			g.log.Error("the guard ended; starting another")
-			g.set(nil)
+			return true
+		case <-guard.Changed():
+			hear()
 		}
 	}
 }
@@ -116,7 +139,29 @@ func (g *guards) pause(ctx context.Context, paused bool) {
 func (g *guards) state(st lease.State) ha.Guard {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return ha.Guard{Required: g.start != nil && !g.paused, Running: g.guard != nil && st.GuardError == "", Armed: st.Armed}
+	out := ha.Guard{Required: g.start != nil && !g.paused, Running: g.guard != nil && st.GuardError == "", Armed: st.Armed}
+	out.Kernel = g.guard != nil && g.guard.Kernel().Active
+	return out
+}
+
+// unbar has the kernel-timed fence taken away that a former guard left, so that
+// a standby can be reached: one that this agent started was let go of before the
+// start, one that it found running was not. notWriter: the server certainly
+// takes no writes.
+func (g *guards) unbar(ctx context.Context, notWriter bool) {
+	g.mu.Lock()
+	guard, paused := g.guard, g.paused
+	g.mu.Unlock()
+	if guard == nil || !notWriter || !guard.Kernel().Barred || g.keeper.State().Held {
+		return
+	}
+	disarm := g.keeper.Disarm
+	if paused { // the keeper has no guard then
+		disarm = guard.Disarm
+	}
+	if err := disarm(ctx); err != nil {
+		g.log.Warn("the kernel-timed fence of a former guard cannot be taken away; trying again", "error", err)
+	}
 }
 
 // replaceMute kills a guard that does not answer, so that another is started.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/postgres"
 	"github.com/matriarch-ha/matriarch/postgres/control"
 )
 
@@ -131,5 +132,49 @@ func TestGuardThatDoesNotStartIsTriedAgain(t *testing.T) {
 		if st := r.agent.guards.state(r.agent.Lease()); !st.Ready() {
 			t.Error("not ready")
 		}
+	})
+}
+
+// barred gives a rig whose guard found the fence of a former one.
+func barred(t *testing.T, r *rig) *fakeGuard {
+	go r.agent.guards.run(t.Context())
+	r.startKeeper()
+	synctest.Wait()
+	g := r.guard()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.kernel.Barred = true
+	return g
+}
+
+// The fence of a former guard is taken away as soon as the server is seen to be a
+// standby, and never from a primary that may have lost its lease.
+func TestFenceOfAFormerGuard(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		g := barred(t, r)
+		for _, s := range []postgres.Facts{primary(), stopped(control.InProduction)} {
+			r.pg.set(s)
+			if r.agent.observe(t.Context()); !g.Kernel().Barred {
+				t.Fatalf("taken away while the server is %s %s", s.Process, s.Role)
+			}
+		}
+		r.pg.set(standby())
+		r.agent.observe(t.Context())
+		if g.Kernel().Barred {
+			t.Error("the standby cannot be reached")
+		}
+	})
+	t.Run("in a pause", func(t *testing.T) {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			g := barred(t, r)
+			r.agent.guards.mu.Lock()
+			r.agent.guards.paused = true
+			r.agent.guards.mu.Unlock()
+			r.agent.opt.Keeper.SetGuard(nil)
+			r.agent.guards.unbar(t.Context(), true)
+			if g.Kernel().Barred {
+				t.Error("the standby cannot be reached")
+			}
+		})
 	})
 }

@@ -68,7 +68,7 @@ func TestStopThatHangsEndsInAFence(t *testing.T) {
 func TestStopHandsTheLeaseOver(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		alone(r)
-		r.agent.Stop()
+		r.agent.Stop("told to")
 		var exit *ErrExit
 		if err := <-r.ended; !errors.As(err, &exit) || exit.Code != 0 {
 			t.Fatalf("ended with %v", err)
@@ -116,7 +116,7 @@ func TestStopInEveryState(t *testing.T) {
 				set(r)
 				r.start()
 				time.Sleep(3 * time.Second)
-				r.agent.Stop()
+				r.agent.Stop("told to")
 				select {
 				case err := <-r.ended:
 					var exit *ErrExit

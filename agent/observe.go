@@ -11,6 +11,7 @@ import (
 	"github.com/matriarch-ha/matriarch/lease"
 	"github.com/matriarch-ha/matriarch/postgres"
 	"github.com/matriarch-ha/matriarch/postgres/control"
+	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // probeTimeout bounds the questions to the local server in one turn: it is
@@ -21,6 +22,8 @@ const probeTimeout = 3 * time.Second
 type factsMemory struct {
 	last  postgres.Facts
 	since boot.Instant // since when process and role are what they are
+	// upstreamEnd is what the receiver heard last of the end of the upstream's log
+	upstreamEnd wal.LSN
 	// role that the running postmaster (pid) was last known to have
 	pid  int
 	role postgres.ServerRole
@@ -30,6 +33,9 @@ type factsMemory struct {
 // lease and the peers come from memory, only the local server is asked.
 func (a *Agent) observe(ctx context.Context) ha.Observation {
 	a.applyDynamic(ctx)
+	// Before the server is asked: a stop that ends in between would otherwise be
+	// over while the server still seems to run, which is a stop that failed.
+	task := a.task.current()
 	f := a.probe(ctx)
 	// The lease and the view are read after the slow part, so that they are
 	// what is known at Now.
@@ -38,12 +44,13 @@ func (a *Agent) observe(ctx context.Context) ha.Observation {
 	if st.GuardError != "" {
 		a.guards.replaceMute(st)
 	}
+	a.guards.unbar(ctx, f.Process == postgres.ProcRunning && f.Role == postgres.RoleStandby)
 	o := ha.Observation{
 		Now: a.opt.Clock.Now(), Wall: a.opt.Clock.Wall(),
 		Self:     ha.Self{Name: a.opt.Name, Tags: a.opt.Tags, CanBootstrap: a.opt.CanBootstrap},
 		Settings: a.config.settings,
 		Server:   a.server(f),
-		Task:     a.task.current(),
+		Task:     task,
 		Lease:    leaseOf(st),
 		Guard:    a.guards.state(st),
 		Store:    store,
@@ -73,8 +80,20 @@ func (a *Agent) probe(ctx context.Context) postgres.Facts {
 			f.Role = postgres.RoleStandby
 		}
 	}
-	if f.Process != postgres.ProcStopped {
+	switch {
+	case f.Process != postgres.ProcStopped:
+		if f.PID != m.pid {
+			a.ends.runs()
+		}
 		m.pid, m.role = f.PID, f.Role
+	case m.last.Process != "" && m.last.Process != postgres.ProcStopped:
+		a.ends.await(ctx, m.pid) // how it ended belongs to what is decided on it
+	}
+	switch {
+	case f.Role == postgres.RolePrimary:
+		m.upstreamEnd = 0
+	case f.Receiver.LatestEnd != 0:
+		m.upstreamEnd = f.Receiver.LatestEnd
 	}
 	if f.Process != m.last.Process || f.Role != m.last.Role || m.since.IsZero() {
 		m.since = a.opt.Clock.Now()
@@ -93,8 +112,9 @@ func (a *Agent) server(f postgres.Facts) ha.Server {
 	s := ha.Server{
 		Dir: dirOf(f), Process: ha.Process(f.Process), Role: ha.ServerRole(f.Role), RoleSince: a.facts.since,
 		SystemID: f.SystemID, Position: f.Position, Replayed: f.Replayed,
-		ReplayDone: f.ReplayDone || f.Role == postgres.RolePrimary,
-		Receiver:   f.Receiver.Running, Streaming: f.Receiver.Status == "streaming",
+		ReplayDone:  f.ReplayDone || f.Role == postgres.RolePrimary,
+		UpstreamEnd: a.facts.upstreamEnd,
+		Receiver:    f.Receiver.Running, Streaming: f.Receiver.Status == "streaming",
 		Identity: f.Identity, History: f.History,
 		Clean:     (f.Process == postgres.ProcStopped || f.ShutDown) && f.Control.Clean(),
 		ShutDown:  f.ShutDown,
@@ -103,6 +123,7 @@ func (a *Agent) server(f postgres.Facts) ha.Server {
 		CanRewind:          f.Control.WALLogHints || f.Control.Checksums,
 		CheckpointTimeline: f.Control.Timeline,
 		SyncNames:          syncNames(f.SyncNames),
+		Ended:              a.ended(f),
 		LastError:          firstOf(f.DirError, f.LastStartErr, f.SQLError, f.ControlError),
 	}
 	if s.Process == ha.ProcessStopped && s.Dir == ha.DirPresent {
@@ -123,6 +144,14 @@ func (a *Agent) server(f postgres.Facts) ha.Server {
 	s.Pending = append(s.Pending, f.Pending...)
 	s.Version, s.PostmasterStart = f.ServerVersion, f.PostmasterStart
 	return s
+}
+
+// ended is how the server ended that is down, if nobody here had told it to.
+func (a *Agent) ended(f postgres.Facts) string {
+	if f.Process != postgres.ProcStopped {
+		return ""
+	}
+	return a.ends.of()
 }
 
 func dirOf(f postgres.Facts) ha.Dir {

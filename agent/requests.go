@@ -11,7 +11,6 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
-	"github.com/matriarch-ha/matriarch/journal"
 )
 
 // Refused says that what a person asked for was not begun; Text is for them.
@@ -217,9 +216,7 @@ func (a *Agent) ScheduledRestart() cluster.ScheduledRestart { return a.requests.
 // note logs and journals what a person did.
 func (a *Agent) note(event, text string) {
 	a.log.Info(text)
-	if a.opt.Journal != nil {
-		a.opt.Journal.Append(journal.OfEvent(a.opt.Clock.Wall(), a.opt.Name, event, text))
-	}
+	a.event(event, text, nil)
 }
 
 // answer carries out what is decided for people: the last word on a request,

@@ -125,7 +125,7 @@ func TestRestartWhenTheAgentStops(t *testing.T) {
 		r.pg.hook("stop", func(context.Context) error { <-hold; return nil })
 		answer := asked(func() error { return r.restart(cluster.RestartConditions{}) })
 		r.until("the stop", func() bool { return r.pg.called("stop") > 0 })
-		r.agent.Stop()
+		r.agent.Stop("told to")
 		close(hold)
 		var failed *Failed
 		if err := <-answer; !errors.As(err, &failed) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/postgres/control"
 )
 
 func newTasks() (*tasks, *int) {
@@ -71,6 +72,32 @@ func TestTaskThatPanics(t *testing.T) {
 		k.abandon()
 		if last := k.current().Last; !strings.Contains(last.Error, "bug") || *woken != 1 {
 			t.Errorf("%+v, woken %d times", last, *woken)
+		}
+	})
+}
+
+// A task that ends while the server is asked is not seen as ended beside facts
+// of before its end: a stop would look like one that failed.
+func TestTaskThatEndsDuringAnObservation(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.pg.set(primary())
+		end := make(chan struct{})
+		err := r.agent.task.begin(t.Context(), ha.Stop, func(context.Context, func(string)) error { <-end; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.pg.hook("observe", func(context.Context) error {
+			close(end)
+			synctest.Wait()
+			r.pg.set(stopped(control.ShutDown))
+			r.pg.hook("observe", nil)
+			return nil
+		})
+		if o := r.agent.observe(t.Context()); o.Task.Kind == "" && o.Server.Process == ha.ProcessRunning {
+			t.Error("the stop is over and the server seems to run")
+		}
+		if o := r.agent.observe(t.Context()); o.Task.Kind != "" || o.Server.Process != ha.ProcessStopped {
+			t.Errorf("after it: task %q, server %s", o.Task.Kind, o.Server.Process)
 		}
 	})
 }

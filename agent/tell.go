@@ -59,8 +59,11 @@ func (a *Agent) tell(o ha.Observation, before ha.Memory, d ha.Decision) {
 		return
 	}
 	level := slog.LevelInfo
-	if d.Rule == ha.PermanentLeader || d.Rule == ha.NoData && o.Server.Dir == ha.DirInaccessible {
+	switch {
+	case d.Rule == ha.PermanentLeader || d.Rule == ha.NoData && o.Server.Dir == ha.DirInaccessible:
 		level = slog.LevelWarn // a person made it, and may have to mend it
+	case d.Rule == ha.CrashedPrimary && (o.Server.Ended != "" || before.StartFailures > 0):
+		level = slog.LevelWarn // clients feel it
 	}
 	a.log.Log(context.Background(), level, why, "rule", d.Rule, "situation", d.Situation)
 }
@@ -90,12 +93,12 @@ func (a *Agent) tellProgress(now boot.Instant, d ha.Decision) {
 // report journals what an action came to. Routine successes are silent, and so
 // is what was said since the decision changed.
 func (a *Agent) report(act ha.Action, took time.Duration, err error) {
-	routine := act.Kind == ha.PublishStatus || act.Kind == ha.AskPeers || act.Kind.IsTask()
+	routine := act.Kind == ha.PublishStatus || act.Kind == ha.AskPeers || act.Kind == ha.KeepSlots || act.Kind.IsTask()
 	if err == nil && routine {
 		return
 	}
 	if a.opt.Journal != nil {
-		a.opt.Journal.Append(journal.OfAction(a.opt.Clock.Wall(), a.opt.Name, act, took, err))
+		a.opt.Journal.Append(journal.OfAction(a.opt.Clock.Wall(), a.opt.Name, act, took, err).At(a.opt.Clock.Now()))
 	}
 	if err == nil {
 		a.log.Debug("action done", "action", act.Kind, "took", took)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
+	"github.com/matriarch-ha/matriarch/journal"
 )
 
 // mergeAttempts: a patch that lost a race is applied to the new document again
@@ -58,7 +59,7 @@ func (s *Server) patchConfig(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	for range mergeAttempts {
+	for attempt := range mergeAttempts {
 		v, err := s.load(ctx)
 		if err != nil || !v.Config.Present {
 			errorPage(w, http.StatusServiceUnavailable, "")
@@ -66,6 +67,9 @@ func (s *Server) patchConfig(w http.ResponseWriter, r *http.Request) {
 		}
 		if !matches(r, v.Config.Version) {
 			break
+		}
+		if attempt == 0 {
+			s.askedPatch(r, patch)
 		}
 		err = s.merge(ctx, v.Config, patch)
 		if errors.Is(err, ErrConflict) {
@@ -151,7 +155,7 @@ func (s *Server) replace(ctx context.Context, r *http.Request, doc pyjson.Object
 	if err != nil {
 		return err
 	}
-	for range mergeAttempts {
+	for attempt := range mergeAttempts {
 		v, lerr := s.load(ctx)
 		if lerr != nil {
 			return lerr
@@ -162,6 +166,9 @@ func (s *Server) replace(ctx context.Context, r *http.Request, doc pyjson.Object
 		old, perr := pyjson.Parse([]byte(v.Config.JSON))
 		if perr == nil && pyjson.Equal(old, doc) {
 			return nil
+		}
+		if attempt == 0 {
+			s.asked(r, journal.Request{Kind: "config"}, "another dynamic configuration was put in place of the former: "+keysOf(doc))
 		}
 		// The reference replaces whatever is there: a lost race is tried again.
 		if err = s.src.WriteConfig(ctx, text, v.Config.Version); !errors.Is(err, ErrConflict) {

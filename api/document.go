@@ -66,6 +66,7 @@ type MatriarchDoc struct {
 	Eligible         bool   `json:"eligible"`
 	WhyNot           string `json:"why_not,omitempty"`
 	Guarded          bool   `json:"guarded"`
+	KernelFence      bool   `json:"kernel_fence"`
 	Task             string `json:"task,omitempty"`
 	Progress         string `json:"progress,omitempty"`
 }
@@ -95,7 +96,7 @@ func statusDoc(s Status, now boot.Instant) StatusDoc {
 		Patroni:   PatroniDoc{Version: s.Version, Scope: s.Scope, Name: s.Name},
 		Matriarch: &MatriarchDoc{
 			Version: s.Matriarch, LeaseRemainingMs: s.Lease.Remaining(now).Milliseconds(),
-			Voting: s.Voting, Eligible: s.Eligible, WhyNot: s.WhyNot, Guarded: s.Guarded,
+			Voting: s.Voting, Eligible: s.Eligible, WhyNot: s.WhyNot, Guarded: s.Guarded, KernelFence: s.KernelFence,
 			Task: s.Task, Progress: s.Progress,
 		},
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/journal"
+	"github.com/matriarch-ha/matriarch/journal/rest"
 )
 
 // Following a request: how often the store is read; how long a new leader may
@@ -171,7 +172,7 @@ func (s *Server) whyCleared(after uint64) string {
 	if s.opts.Journal == nil {
 		return ""
 	}
-	records, err := s.opts.Journal.Since(journal.Query{After: after, Limit: journalLimit})
+	records, err := s.opts.Journal.Since(journal.Query{After: after, Limit: rest.Limit})
 	if err != nil {
 		return ""
 	}

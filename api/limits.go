@@ -15,7 +15,6 @@ import (
 const (
 	maxConns   = 256 // connections at once
 	maxChanges = 16  // requests that change something, waiting ones too
-	maxReads   = 4   // readings of the journal at once
 )
 
 // slots bounds how many handlers of one kind run at once.

@@ -156,6 +156,7 @@ func (m *metrics) ours(s Status, now boot.Instant) {
 	m.gauge("matriarch_lease_remaining_seconds", "Seconds that this node may still write by its lease, 0 without a live lease.",
 		secondsText(s.Lease.Remaining(now)))
 	m.flag("matriarch_guarded", "Value is 1 if a guard process stops the server when its lease ends", s.Guarded)
+	m.flag("matriarch_kernel_fence", "Value is 1 if the kernel closes the server's port when its lease ends, also when no process can run", s.KernelFence)
 	m.flag("matriarch_eligible", "Value is 1 if this node could take over", s.Eligible)
 	m.gauge("matriarch_log_queue_size", "Log records that wait to be written.", strconv.Itoa(s.LogQueue))
 	m.counter("matriarch_log_records_lost_total", "Log records that were lost because too many waited.", s.LogLost)

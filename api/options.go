@@ -54,6 +54,9 @@ type Options struct {
 	// Metrics adds families in the text format to GET /metrics, after those of
 	// the Status; nil adds none.
 	Metrics func(io.Writer) error
+	// Requested is told of each request that changes something, when it has passed
+	// the checks; nil: nobody is. It returns at once.
+	Requested func(r journal.Request, text string)
 	// UI answers GET /ui and below; nil: there is no dashboard.
 	UI http.Handler
 }

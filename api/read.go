@@ -1,17 +1,15 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
-	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
 	"github.com/matriarch-ha/matriarch/journal"
+	"github.com/matriarch-ha/matriarch/journal/rest"
 )
 
 // query reads the question part; only the first value of a key counts.
@@ -180,9 +178,6 @@ func (s *Server) postReload(w http.ResponseWriter, _ *http.Request) {
 	s.text(w, http.StatusAccepted, "reload scheduled")
 }
 
-// journalLimit bounds one answer of GET /journal.
-const journalLimit = 1000
-
 // getJournal answers ?since=N (a record's number) or ?since=TIME (RFC 3339), at
 // most ?limit= records, oldest first; without since the newest ones.
 func (s *Server) getJournal(w http.ResponseWriter, r *http.Request) {
@@ -190,7 +185,7 @@ func (s *Server) getJournal(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) journal(w http.ResponseWriter, r *http.Request) {
-	jq, err := journalQuery(query(r))
+	jq, err := rest.Query(query(r))
 	if err != nil {
 		s.text(w, http.StatusBadRequest, err.Error())
 		return
@@ -203,54 +198,11 @@ func (s *Server) journal(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	body, err := recordList(records)
+	body, err := rest.Encode(records)
 	if err != nil {
 		s.log.Error("an answer could not be encoded", "err", err)
 		errorPage(w, http.StatusInternalServerError, "")
 		return
 	}
 	s.reply(w, http.StatusOK, "application/json", body)
-}
-
-// recordList encodes one record after the other: all at once they would take
-// many times the memory of the answer, and anybody may ask.
-func recordList(records []journal.Record) ([]byte, error) {
-	b := bytes.NewBufferString("[")
-	for i, r := range records {
-		text, err := pyjson.Marshal(r)
-		if err != nil {
-			return nil, err
-		}
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.Write(text)
-	}
-	b.WriteByte(']')
-	return b.Bytes(), nil
-}
-
-func journalQuery(q url.Values) (journal.Query, error) {
-	jq := journal.Query{Limit: 100}
-	if text := q.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return jq, fmt.Errorf("limit %q: want a number from 1 to %d", text, journalLimit)
-		}
-		jq.Limit = min(n, journalLimit)
-	}
-	text := q.Get("since")
-	if text == "" {
-		return jq, nil
-	}
-	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
-		jq.After = n
-		return jq, nil
-	}
-	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return jq, fmt.Errorf("since %q: want a record's number or a time such as 2026-11-22T23:06:22Z", text)
-	}
-	jq.Since = at
-	return jq, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
+	"github.com/matriarch-ha/matriarch/journal"
 )
 
 // stopAllowance is how long a restart may take beside its start: the final
@@ -57,6 +58,7 @@ func (s *Server) restart(w http.ResponseWriter, r *http.Request, c cluster.Resta
 	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()
 	begin := time.Now()
+	s.asked(r, journal.Request{Kind: "restart", Target: s.src.Status().Name}, "a restart of PostgreSQL was asked for")
 	err := s.src.Restart(ctx, c)
 	var refusal *Refusal
 	switch {
@@ -75,6 +77,8 @@ func (s *Server) restart(w http.ResponseWriter, r *http.Request, c cluster.Resta
 func (s *Server) scheduleRestart(w http.ResponseWriter, r *http.Request, want cluster.ScheduledRestart) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
+	at := isoTime(want.At)
+	s.asked(r, journal.Request{Kind: "restart", Target: s.src.Status().Name, At: at}, "a restart of PostgreSQL at "+at+" was asked for")
 	switch err := s.src.ScheduleRestart(ctx, want); {
 	case errors.Is(err, ErrConflict):
 		s.text(w, http.StatusConflict, "Another restart is already scheduled")
@@ -89,6 +93,7 @@ func (s *Server) scheduleRestart(w http.ResponseWriter, r *http.Request, want cl
 func (s *Server) deleteRestart(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
+	s.asked(r, journal.Request{Kind: "cancel", Target: s.src.Status().Name}, "the end of a scheduled restart was asked for")
 	switch had, err := s.src.CancelRestart(ctx); {
 	case err != nil:
 		s.refused(w, err, "the scheduled restart could not be deleted")
@@ -220,6 +225,7 @@ func (s *Server) postReinitialize(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
+	s.asked(r, journal.Request{Kind: "reinitialize", Target: s.src.Status().Name}, "a new copy of this member's data was asked for")
 	// The key is documented with a hyphen and sent with an underscore.
 	err := s.src.Reinitialize(ctx, flag("force"), flag("from_leader", "from-leader"))
 	switch {

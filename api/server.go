@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/internal/httpclock"
+	"github.com/matriarch-ha/matriarch/journal/rest"
 )
 
 // Limits of one request.
@@ -42,7 +44,10 @@ type Server struct {
 	log    *slog.Logger
 	policy atomic.Pointer[policy]
 	hosts  *hosts
-	routes map[string]http.HandlerFunc
+	// entrypoints are those that asked here, entrypoint is the one of this process.
+	entrypoints *entrypoints
+	entrypoint  atomic.Pointer[Entrypoint]
+	routes      map[string]http.HandlerFunc
 
 	conns   pool
 	changes slots
@@ -60,7 +65,8 @@ func New(opts Options) (*Server, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{opts: opts, src: opts.Source, clock: opts.Clock, log: opts.Log, hosts: newHosts(opts.Log),
-		conns: pool{max: maxConns}, changes: make(slots, maxChanges), reads: make(slots, maxReads)}
+		entrypoints: newEntrypoints(opts.Clock),
+		conns:       pool{max: maxConns}, changes: make(slots, maxChanges), reads: make(slots, rest.AtOnce)}
 	s.probes = &flight[Status]{run: opts.Source.Fresh, limit: probeTimeout, every: probePause}
 	s.views = &flight[loaded]{run: s.readStore, limit: loadTimeout, every: loadPause}
 	if err := s.Reconfigure(opts.Policy); err != nil {
@@ -104,6 +110,9 @@ func (s *Server) table() map[string]http.HandlerFunc {
 		"GET vote":      s.getVote,
 		"GET journal":   s.getJournal,
 
+		"GET entrypoint":  s.getEntrypoint,
+		"GET entrypoints": s.getEntrypoints,
+
 		"PATCH config":      s.patchConfig,
 		"PUT config":        s.putConfig,
 		"POST reload":       s.postReload,
@@ -125,6 +134,7 @@ func (s *Server) table() map[string]http.HandlerFunc {
 // ServeHTTP dispatches by method and first path segment; the rest of the path
 // does not count. Reading paths that are not listed are health checks.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w = &httpclock.Writer{ResponseWriter: w, Clock: s.clock}
 	pol := s.policy.Load()
 	w.Header().Set("Server", pol.server)
 	if c := connOf(r); c != nil {
@@ -138,6 +148,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.text(w, http.StatusForbidden, "client certificate required")
 		return
 	}
+	s.entrypoints.note(r)
 	switch r.Method {
 	case http.MethodHead, http.MethodOptions:
 		s.statusOnly(w, s.healthy(r))

@@ -59,6 +59,8 @@ type Status struct {
 	WhyNot   string
 	// Guarded: a guard process stops the server when its lease ends.
 	Guarded bool
+	// KernelFence: the kernel also closes the server's port then, by itself.
+	KernelFence bool
 	// NextTurn is when the loop looks again at the latest; a loop that is much
 	// later than this is stuck.
 	NextTurn boot.Instant

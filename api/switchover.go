@@ -12,6 +12,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
+	"github.com/matriarch-ha/matriarch/journal"
 )
 
 // move is a request to move the leadership.
@@ -61,6 +62,7 @@ func (s *Server) move(w http.ResponseWriter, r *http.Request, action string) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
+	s.askedMove(r, m)
 	begun := s.journalEnd()
 	if err := s.src.WriteFailover(ctx, m.key()); err != nil {
 		s.refused(w, err, "failed to write failover key into DCS")
@@ -191,6 +193,7 @@ func (s *Server) deleteSwitchover(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
+	s.asked(r, journal.Request{Kind: "cancel"}, "the end of a scheduled switchover was asked for")
 	err = s.src.ClearFailover(ctx, v.Failover.Version)
 	switch {
 	case errors.Is(err, ErrConflict):

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -112,13 +113,30 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 				"cluster that survives the loss of any one of the three.",
 			Example: "  matriarch witness witness.yml",
 		}),
-		{
-			Use: "guard DATA_DIR", Hidden: true, Args: cobra.ExactArgs(1),
-			Short: "Stop the server when its lease ends (started by the agent)",
-			RunE:  func(_ *cobra.Command, args []string) error { return guard.Main(args[0]) },
-		},
+		guardCommand(),
 		storeCommand(env),
+		undoCommand(errOut),
+		cutCommand(env),
 	}
+}
+
+// guardCommand is the guard process; guardArgs are its arguments.
+func guardCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "guard DATA_DIR PORT KERNEL_FENCE", Hidden: true, Args: cobra.ExactArgs(3),
+		Short: "Stop the server when its lease ends (started by the agent)",
+		RunE: func(_ *cobra.Command, args []string) error {
+			port, err := strconv.ParseUint(args[1], 10, 16)
+			if err != nil {
+				return fmt.Errorf("guard: port %q: %w", args[1], err)
+			}
+			return guard.Main(guard.Duty{DataDir: args[0], Port: uint16(port), KernelFence: guard.KernelFence(args[2])})
+		},
+	}
+}
+
+func guardArgs(d guard.Duty) []string {
+	return []string{"guard", d.DataDir, strconv.Itoa(int(d.Port)), string(d.KernelFence)}
 }
 
 // Program is what a command that keeps running was started with.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -25,6 +26,7 @@ import (
 	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/dcstest"
+	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/internal/messages"
 	"github.com/matriarch-ha/matriarch/postgres/runas"
 )
@@ -346,4 +348,14 @@ func (m *testMember) config() *config.File {
 	f, _, err := config.Load(m.file(), nil)
 	must(m.t, err)
 	return f
+}
+
+// However often a guard is started, the reason is told once.
+func TestMessagesKernelFence(t *testing.T) {
+	var log bytes.Buffer
+	m := &member{log: slog.New(slog.NewTextHandler(&log, nil))}
+	for range 3 {
+		m.sayKernelFence(guard.KernelState{Trouble: "CAP_NET_ADMIN is not granted"}, guard.Duty{Port: 5432})
+	}
+	messages.Check(t, "no-kernel-fence", log.String())
 }

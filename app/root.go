@@ -16,7 +16,7 @@ import (
 // newRoot makes the command line for the name the program was called by.
 func newRoot(name string, env []string, errOut io.Writer) *cobra.Command {
 	return cli.NewWith(cli.Options{
-		Version: Version, Env: env, Patronictl: called(name, "patronictl"),
+		Version: Version, Env: env, Patronictl: called(name, "patronictl"), Drill: drills(),
 		OpenStore: func(ctx context.Context, f *config.File) (dcs.Store, error) {
 			return OpenStore(ctx, f, slog.New(slog.DiscardHandler))
 		},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -51,7 +52,7 @@ func RunAgent(ctx context.Context, p Program) error {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		log.Info("told to stop: settling the server and handing the lease over")
-		m.agent.Stop()
+		m.agent.Stop("told to stop: " + context.Cause(ctx).Error())
 	})
 	defer stop()
 	m.life.background("reload", time.Second, m.hearHangups)
@@ -85,7 +86,10 @@ type member struct {
 	stats     *statistics
 	source    *source
 	rest      *restPort
-	reload    sync.Mutex // one reload at a time
+	// kernelTrouble is what was said of the kernel-timed fence last; the goroutine
+	// that starts guards has it.
+	kernelTrouble string
+	reload        sync.Mutex // one reload at a time
 }
 
 // start makes and starts the parts, in order; what was started is on the stack.
@@ -190,6 +194,7 @@ func (m *member) makeAgent(context.Context) error {
 		Interval: func() time.Duration { return settings().LoopWait },
 		TTL:      func() time.Duration { return settings().TTL },
 		Renewed:  m.stats.renewed,
+		Told:     func(e lease.Event) { m.agent.Leased(e) }, // nothing is held before the agent runs
 	})
 	o := agent.Options{
 		Name: f.Name, Version: CompatVersion, Own: Version, StateDir: f.Matriarch.StateDir,
@@ -243,15 +248,32 @@ func (m *member) load() (cluster.View, error) {
 }
 
 func (m *member) startGuard(ctx context.Context) (agent.Guard, error) {
-	g, err := guard.Start(ctx, guard.Options{Args: []string{"guard", m.file.Postgres.DataDir}, DataDir: m.file.Postgres.DataDir,
+	// A new postgresql.listen needs another agent, so its guard knows the port that
+	// the server is started with.
+	duty := guard.Duty{DataDir: m.file.Postgres.DataDir, Port: uint16(m.file.Postgres.Port),
+		KernelFence: guard.KernelFence(m.file.Matriarch.KernelFence)}
+	g, err := guard.Start(ctx, guard.Options{Args: guardArgs(duty), Duty: duty,
+		Env:    []string{guard.NoteEnv + "=" + filepath.Join(m.file.Matriarch.StateDir, guard.NoteName)},
 		Logger: m.log, Clock: m.clock})
 	if err != nil {
 		return nil, err
 	}
+	m.sayKernelFence(g.Kernel(), duty)
 	if refused := g.State().Abilities.Refused; refused != "" {
 		m.log.Debug("the guard runs without some protections", "refused", refused)
 	}
 	return g, nil
+}
+
+// sayKernelFence tells once when the kernel-timed fence is not to be had.
+func (m *member) sayKernelFence(k guard.KernelState, d guard.Duty) {
+	if k.Trouble == m.kernelTrouble {
+		return
+	}
+	if m.kernelTrouble = k.Trouble; k.Trouble != "" {
+		m.log.Info("the kernel-timed fence is not active: should this whole host stand still past the end of its lease, the guard process alone stops the server when it goes on",
+			"port", d.Port, "reason", k.Trouble)
+	}
 }
 
 // moveStoreLeader keeps the store's own leader off the primary's host: losing
@@ -278,7 +300,8 @@ func (m *member) serveREST(context.Context) error {
 	m.source = &source{logs: m.logs, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock, reload: m.Reload}
 	m.source.file.Store(m.file)
 	policy := accessPolicy(m.file)
-	srv, err := api.New(api.Options{Source: m.source, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write, Policy: policy})
+	srv, err := api.New(api.Options{Source: m.source, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write,
+		Requested: m.agent.Requested, Policy: policy})
 	if err != nil {
 		return err
 	}
@@ -306,7 +329,10 @@ func (m *member) serveProxy(ctx context.Context) error {
 	if m.file.Proxy == nil {
 		return nil
 	}
-	p, err := newProxy(m.file, m.store, m.peers, m.log)
+	o := proxyOptions(m.file, m.store, m.peers, m.log)
+	o.Name = "entrypoint@" + m.file.Name
+	o.Journal = entrypointJournal(m.file, m.log, &m.life)
+	p, err := proxy.New(o)
 	if err != nil {
 		return err
 	}
@@ -314,47 +340,9 @@ func (m *member) serveProxy(ctx context.Context) error {
 		return err
 	}
 	m.stats.entrypoint(p.Stats)
+	m.rest.server.SetEntrypoint(api.Entrypoint{Stats: p.StatsAddr(), Pages: p.Pages()})
 	m.life.onStop("entrypoint", 6*time.Second, p.Stop)
 	return nil
-}
-
-func newProxy(f *config.File, store dcs.Store, peers *http.Client, log *slog.Logger) (*proxy.Proxy, error) {
-	c := f.Proxy
-	if c == nil { // the command was asked for: its ports' defaults hold
-		c = &config.Proxy{Listen: "0.0.0.0:5000", ListenReplicas: "0.0.0.0:5001"}
-	}
-	return proxy.New(proxy.Options{
-		Listen: c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
-		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout,
-		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
-	})
-}
-
-// RunProxy runs the entrypoint alone until ctx ends.
-func RunProxy(ctx context.Context, prog Program) error {
-	f, log := prog.File, prog.Log
-	prog.ignoreHangups()
-	if err := f.Check(config.ForClient); err != nil {
-		return err
-	}
-	transport, err := peerTransport(f)
-	if err != nil {
-		return err
-	}
-	peers := peerClient(transport)
-	store, err := awaitOpen(ctx, f, log)
-	if ctx.Err() != nil {
-		return nil // told to stop before there was anything to serve
-	}
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	p, err := newProxy(f, store, peers, log)
-	if err != nil {
-		return err
-	}
-	return p.Run(ctx)
 }
 
 // RunWitness runs a voting member of the embedded store, without PostgreSQL,

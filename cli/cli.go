@@ -26,6 +26,8 @@ type Options struct {
 	OpenStore func(context.Context, *config.File) (dcs.Store, error)
 	// Now tells wall time, for messages; nil: time.Now.
 	Now func() time.Time
+	// Drill is what the command drill needs.
+	Drill DrillOptions
 	// Screen is the terminal to write for; nil: that of the output, if any.
 	Screen *Screen
 
@@ -74,10 +76,11 @@ func NewWith(o Options, extra ...*cobra.Command) *cobra.Command {
 	root := a.root()
 	root.AddCommand(
 		a.listCommand(), a.topologyCommand(), a.historyCommand(), a.dsnCommand(), a.queryCommand(), a.versionCommand(), a.healthCommand(),
+		a.explainCommand(),
 		a.switchoverCommand(), a.failoverCommand(), a.restartCommand(), a.reloadCommand(), a.reinitCommand(),
 		a.flushCommand(), a.pauseCommand(), a.resumeCommand(), a.removeCommand(),
 		a.showConfigCommand(), a.editConfigCommand(), a.configCommand(), a.validateCommand(), a.generateCommand(),
-		a.completionCommand(),
+		a.completionCommand(), a.drillCommand(),
 	)
 	for _, c := range root.Commands() {
 		a.addGlobals(c)

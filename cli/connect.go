@@ -31,6 +31,8 @@ type access struct {
 	bases []string // roots of members' interfaces, in the order to ask them
 	store dcs.Store
 	said  map[string]bool // notes that were given already
+	// resolve, if set, knows the addresses of members' hosts.
+	resolve func(host string) string
 }
 
 // state is what a command knows of the cluster.

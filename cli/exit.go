@@ -14,6 +14,7 @@ const (
 	exitFailed  = 1
 	exitUsage   = 2
 	exitRunning = 3 // the outcome was not known when the wait ended
+	exitNotMet  = 4 // a drill's objective was not met
 )
 
 // exitError ends the program with a code; an empty text was said already.

@@ -14,7 +14,7 @@ func groups() []struct{ title, commands string } {
 	return []struct{ title, commands string }{
 		{"Run:", "up agent proxy witness"},
 		{"Look at a cluster:", "list topology history dsn query version health top explain"},
-		{"Change a cluster:", "switchover failover restart reload reinit flush pause resume remove"},
+		{"Change a cluster:", "switchover failover restart reload reinit flush pause resume remove drill"},
 		{"Configuration:", "show-config edit-config config validate generate-config"},
 		{"More:", ""},
 	}

@@ -44,6 +44,9 @@ type Options struct {
 	// CertFile and KeyFile are this client's certificate.
 	CertFile, KeyFile string
 	KeyPassword       string // opens KeyFile; empty for a key that is not encrypted
+	// Resolve, if set, gives the address to connect to for a host that a URL names;
+	// certificates are still compared with the name.
+	Resolve func(host string) string
 	// Insecure does not verify the members' certificates.
 	Insecure bool
 	// Timeout bounds every call but those that are answered by their outcome (a
@@ -82,13 +85,20 @@ func New(o Options) (*Client, error) {
 	}
 	return &Client{opts: o, http: &http.Client{
 		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			DialContext:         o.dial,
 			TLSHandshakeTimeout: o.Timeout,
 			TLSClientConfig:     conf,
 			MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
+}
+
+func (o Options) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if host, port, err := net.SplitHostPort(address); err == nil && o.Resolve != nil {
+		address = net.JoinHostPort(o.Resolve(host), port)
+	}
+	return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, address)
 }
 
 // Close closes idle connections.
@@ -160,16 +170,10 @@ func (c *Client) do(ctx context.Context, method, base, path string, body []byte,
 	if match != "" {
 		req.Header.Set("If-Match", match)
 	}
-	if c.opts.Username != "" {
-		req.SetBasicAuth(c.opts.Username, c.opts.Password)
-	}
+	c.authenticate(req)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err // Op says the rest
-		}
-		return Reply{}, &Error{Op: op, Err: err, Sent: sent.Load()}
+		return Reply{}, &Error{Op: op, Err: plainError(err), Sent: sent.Load()}
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))

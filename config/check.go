@@ -119,13 +119,21 @@ func (r *report) checkScalar(path string, n *node, f field) {
 			r.warn(WarnAdjusted, path, n, "is read as the address %s without a port; if its port is %s, write [%s]:%s", s, port, host, port)
 		}
 	case tText:
-		if len(f.enum) > 0 && !slices.Contains(f.enum, strings.ToLower(n.scalar)) {
+		if len(f.enum) > 0 && !slices.Contains(f.enum, orOff(n.scalar)) {
 			r.problem(path, n, "must be one of "+strings.Join(f.enum, ", "), "")
 		}
 		if strings.ContainsRune(s, 0) {
 			r.problem(path, n, "must not contain a zero byte", "")
 		}
 	}
+}
+
+// orOff is a word as the schema writes it: YAML reads a plain off as false.
+func orOff(word string) string {
+	if word = strings.ToLower(word); word == "false" {
+		return "off"
+	}
+	return word
 }
 
 func unitHint(base string) string {

@@ -277,6 +277,7 @@ func decodeMatriarch(d reader, dataDir string) Matriarch {
 			FenceBudget: d.duration("guard.fence_budget", time.Second),
 			CleanStop:   d.duration("guard.clean_stop", 2*time.Second),
 		},
+		KernelFence: orOff(d.text("kernel_fence", "automatic")),
 		Journal: Journal{
 			FileSize: d.int("journal.file_size", "B", 16<<20),
 			FileNum:  int(min(d.int("journal.file_num", "", 8), 1<<20)),

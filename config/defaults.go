@@ -28,6 +28,7 @@ func literalDefaults() map[string]string {
 		"proxy.connect_timeout":        "5s",
 		"matriarch.guard.fence_budget": "1s",
 		"matriarch.guard.clean_stop":   "2s",
+		"matriarch.kernel_fence":       "automatic",
 		"matriarch.journal.file_size":  "16MB",
 		"matriarch.journal.file_num":   "8",
 		"matriarch.journal.memory":     "1000",

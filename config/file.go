@@ -211,7 +211,11 @@ type Matriarch struct {
 	// loop_wait. Renewals of the lease do not depend on it.
 	TurnInterval time.Duration
 	Guard        Guard
-	Journal      Journal
+	// KernelFence: the guard also lets the kernel close the server's port at the
+	// end of the lease: off, automatic (where the kernel and the rights allow it;
+	// default) or required (no leading without it).
+	KernelFence string
+	Journal     Journal
 }
 
 // Guard has the times that are kept back from a lease; see ha/fence.

@@ -301,3 +301,11 @@ func TestNamesOfPartnersAgree(t *testing.T) {
 		t.Errorf("members %v", seen)
 	}
 }
+
+func TestKernelFenceWords(t *testing.T) {
+	for word, want := range map[string]string{"off": "off", "'off'": "off", "false": "off", "required": "required", "Automatic": "automatic"} {
+		if f := read(t, "name: n1\nscope: s\nembedded: {}\nmatriarch: {kernel_fence: "+word+"}\n"); f.Matriarch.KernelFence != want {
+			t.Errorf("%s is read as %q", word, f.Matriarch.KernelFence)
+		}
+	}
+}

@@ -149,6 +149,7 @@ func localFields() []field {
 		section("matriarch",
 			lasting(str("state_dir")), duration("turn_interval"), yesno("log_heartbeat"),
 			lasting(section("guard", duration("fence_budget"), duration("clean_stop"))),
+			lasting(oneOf("kernel_fence", "automatic", "off", "required")),
 			lasting(section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1)))),
 	}
 	return append(fields, allLasting(storeFields()...)...)

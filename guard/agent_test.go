@@ -92,6 +92,19 @@ func TestStoppedAgentIsFenced(t *testing.T) {
 	}
 	_ = agent.Process.Kill()
 	awaitGone(t, guard)
+	if n := note(t, s.dir); n.Shutdown || n.Proof.Processes == 0 || n.Proof.Began == 0 || n.Proof.Took <= 0 {
+		t.Errorf("the note of a fence: %+v", n)
+	}
+}
+
+// note reads what the guard left, which must be of now.
+func note(t *testing.T, dir string) Note {
+	t.Helper()
+	n, err := ReadNote(dir + ".note")
+	if err != nil || !n.Current() || time.Since(n.Wall).Abs() > 10*time.Minute {
+		t.Fatalf("note %+v: %v", n, err)
+	}
+	return n
 }
 
 // awaitSignalFile waits for the last act of a fence.
@@ -116,6 +129,9 @@ func TestKilledAgentGetsAFastShutdownAtSoft(t *testing.T) {
 	s.mustBeFenced()
 	if got := s.clusterState(); got != "shut down" {
 		t.Errorf("cluster state %q, want a clean shutdown", got)
+	}
+	if n := note(t, s.dir); !n.Shutdown || n.Proof.Processes != 0 || n.Proof.Began == 0 {
+		t.Errorf("the note of a shutdown: %+v", n)
 	}
 }
 

@@ -29,19 +29,23 @@ const (
 	goneCheck = 100 * time.Millisecond
 )
 
-// Main is the life of a guard process for the server in dataDir. It returns
-// when the agent's end of the socket is closed and nothing is left to guard.
-func Main(dataDir string) error {
+// Main is the life of a guard process. It returns when the agent's end of the
+// socket is closed and nothing is left to guard.
+func Main(d Duty) error {
+	if err := d.check(); err != nil {
+		return err
+	}
 	// Priorities are per thread: the one that polls must be the one that kills.
 	runtime.LockOSThread()
 	// What is meant for a terminal's foreground, or for the agent by a service
 	// manager that signals the whole group, must not end the guard.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
-	k, err := newKiller(dataDir, clock.Real{})
+	k, err := newKiller(d.DataDir, clock.Real{})
 	if err != nil {
 		return err
 	}
 	defer k.close()
+	d.DataDir = k.dir
 	timer, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return fmt.Errorf("guard: create a timer on CLOCK_BOOTTIME: %w", err)
@@ -52,10 +56,19 @@ func Main(dataDir string) error {
 	}
 	unix.CloseOnExec(SocketFD)
 	c := &child{killer: k, clock: clock.Real{}, sock: SocketFD, timer: timer}
+	c.note = os.Getenv(NoteEnv)
 	if _, err := k.find(); err != nil { // touches the code and memory that the kill needs
 		return err
 	}
-	got := harden()
+	// Before the fencer starts: its thread adds a capability of its own, which one
+	// word to all threads later would take away again.
+	raised := raise(unix.CAP_IPC_LOCK, unix.CAP_SYS_NICE)
+	if c.kern, c.kernel, err = startFencer(d); err != nil {
+		return err
+	}
+	c.told = c.kernel
+	c.say(message{kind: kindKernel, flags: c.kernel.flags(), text: c.kernel.Trouble})
+	got := harden(raised)
 	c.say(message{kind: kindReady, flags: got.flags(), text: got.Refused})
 	return c.run()
 }
@@ -65,7 +78,12 @@ type child struct {
 	killer      *killer
 	clock       clock.Clock
 	sock, timer int
+	kern        int    // to the fencer; -1 when there is none
+	note        string // file for what was done; empty: none
 	in, out     [maxMessage]byte
+
+	kernel, told KernelState // as the fencer said last, and as the agent was told
+	unanswered   int         // words that the fencer has not answered
 
 	armed      bool
 	soft, hard boot.Instant
@@ -79,8 +97,11 @@ func (c *child) run() error {
 		// Socket first, clock second: a word that arrived while this process
 		// could not run was still sent in time.
 		c.listen()
+		c.listenKernel()
 		wake := c.act()
-		if c.orphan && !c.armed {
+		// Let go of an unanswered word only when the fence is lifted: the next server
+		// on this port needs it gone.
+		if c.orphan && !c.armed && c.unanswered == 0 {
 			return nil
 		}
 		if err := c.wait(wake); err != nil {
@@ -121,12 +142,57 @@ func (c *child) hear(m message) {
 		if c.clock.Now() >= c.hard {
 			return // too late: act fences, and says so instead of an acknowledgement
 		}
+		if c.kern >= 0 {
+			c.tellKernel(m) // acknowledged when the element stands
+			return
+		}
 	case kindDisarm:
 		c.armed, c.soft, c.hard = false, 0, 0
+		defer c.lift()
 	default:
 		return
 	}
 	c.say(message{kind: kindAck, nonce: m.nonce})
+}
+
+// tellKernel hands a word to the fencer.
+func (c *child) tellKernel(m message) {
+	if unix.Sendto(c.kern, m.encode(c.out[:]), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil) == nil {
+		c.unanswered++
+	}
+}
+
+// lift has the kernel-timed fence taken away: nothing is left to be held back.
+func (c *child) lift() {
+	if c.kern >= 0 {
+		c.tellKernel(message{kind: kindDisarm})
+	}
+}
+
+// listenKernel takes the fencer's answers: a deadline is acknowledged only when
+// the kernel has it.
+func (c *child) listenKernel() {
+	for c.kern >= 0 {
+		n, err := unix.Read(c.kern, c.in[:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return // EAGAIN
+		}
+		m, err := decode(c.in[:n])
+		if err != nil {
+			return
+		}
+		c.unanswered--
+		if c.kernel = kernelState(m); c.kernel != c.told {
+			c.told = c.kernel
+			c.say(message{kind: kindKernel, flags: c.kernel.flags(), text: m.text})
+		}
+		if m.nonce != 0 && m.flags&flagGranted != 0 && c.armed && c.clock.Now() < c.hard {
+			c.say(message{kind: kindAck, nonce: m.nonce})
+		}
+	}
 }
 
 // act does what the clock demands and returns when to look again; zero is
@@ -146,12 +212,17 @@ func (c *child) act() boot.Instant {
 	if now < c.soft {
 		return c.soft
 	}
-	if !c.asked {
+	asked := c.asked
+	if !asked {
 		c.asked = true
 		go askShutdown(c.killer.dir)
 	}
 	if alive, err := c.killer.signalRoots(0); err == nil && alive == 0 {
 		c.armed = false
+		c.lift()
+		if asked {
+			c.ended(now)
+		}
 		return 0
 	}
 	return min(now.Add(goneCheck), c.hard)
@@ -164,10 +235,11 @@ func (c *child) wait(wake boot.Instant) error {
 	if err := unix.TimerfdSettime(c.timer, unix.TFD_TIMER_ABSTIME, &spec, nil); err != nil {
 		return fmt.Errorf("guard: set timer: %w", err)
 	}
-	fds := [2]unix.PollFd{{Fd: int32(c.timer), Events: unix.POLLIN}, {Fd: int32(c.sock), Events: unix.POLLIN}}
-	n := 2
+	// A negative descriptor is passed over.
+	fds := [3]unix.PollFd{{Fd: int32(c.timer), Events: unix.POLLIN}, {Fd: int32(c.kern), Events: unix.POLLIN}, {Fd: int32(c.sock), Events: unix.POLLIN}}
+	n := 3
 	if c.orphan {
-		n = 1
+		n = 2
 	}
 	if _, err := unix.Poll(fds[:n], -1); err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("guard: poll: %w", err)
@@ -207,6 +279,9 @@ func (c *child) fence() {
 		}
 		cancel()
 	}
+	// Until here whoever started the server behind our back could say nothing.
+	c.lift()
+	c.leave(proof, false)
 	// Last of all: the reader of standard error may be the stopped agent. A server
 	// that had stopped in time is the agent's story.
 	if proof.Processes > 0 {

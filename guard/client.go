@@ -36,17 +36,17 @@ var (
 
 // Options say how a guard is started.
 type Options struct {
-	// Executable and Args start this binary's guard: Args must lead to
-	// Main(DataDir). Executable defaults to the running binary.
+	// Executable and Args start this binary's guard: Args must lead to Main with
+	// the Duty. Executable defaults to the running binary.
 	Executable string
 	Args       []string
 	// Env is the child's whole environment. The agent's is not inherited: it may
 	// hold passwords.
-	Env     []string
-	DataDir string
-	Logger  *slog.Logger // nil discards
-	Clock   clock.Clock  // nil is the real one
-	Stderr  *os.File     // nil is the agent's own
+	Env []string
+	Duty
+	Logger *slog.Logger // nil discards
+	Clock  clock.Clock  // nil is the real one
+	Stderr *os.File     // nil is the agent's own
 }
 
 // State is a copy of what is known about a guard.
@@ -56,6 +56,7 @@ type State struct {
 	// Armed is the hard deadline that was acknowledged last; zero when disarmed.
 	Armed boot.Instant
 	Abilities
+	Kernel KernelState
 	// Fences counts the completed fences; Proof is the last one.
 	Fences int
 	Proof  Proof
@@ -124,20 +125,27 @@ func Start(ctx context.Context, o Options) (*Client, error) {
 		done: make(chan struct{}), ready: make(chan struct{}), changed: make(chan struct{}, 1),
 		state: State{PID: cmd.Process.Pid, Running: true}}
 	go c.listen()
-	return c.awaitReady(ctx)
+	if err := c.awaitReady(ctx); err != nil {
+		return nil, err
+	}
+	if st := c.State().Kernel; o.KernelFence == KernelFenceRequired && !st.Active {
+		c.Kill()
+		return nil, fmt.Errorf("guard: matriarch.kernel_fence is required, and the kernel-timed fence cannot be had: %s", st.Trouble)
+	}
+	return c, nil
 }
 
-func (c *Client) awaitReady(ctx context.Context) (*Client, error) {
+func (c *Client) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	select {
 	case <-c.ready:
-		return c, nil
+		return nil
 	case <-c.done:
-		return nil, fmt.Errorf("guard: process %d ended at once: %s", c.cmd.Process.Pid, c.cmd.ProcessState)
+		return fmt.Errorf("guard: process %d ended at once: %s", c.cmd.Process.Pid, c.cmd.ProcessState)
 	case <-ctx.Done():
 		c.Kill()
-		return nil, fmt.Errorf("guard: process %d did not get ready: %w", c.cmd.Process.Pid, ctx.Err())
+		return fmt.Errorf("guard: process %d did not get ready: %w", c.cmd.Process.Pid, ctx.Err())
 	}
 }
 
@@ -201,6 +209,8 @@ func (c *Client) hear(m message) {
 			c.state.Armed = c.arming
 			c.settle(nil)
 		}
+	case kindKernel:
+		c.hearKernel(kernelState(m))
 	case kindFenced:
 		c.state.Err = m.text
 		if m.flags&1 != 0 {
@@ -212,6 +222,28 @@ func (c *Client) hear(m message) {
 		c.signal()
 	}
 }
+
+// hearKernel takes the state of the kernel-timed fence; c.mu is held. What it is
+// at the start is for the caller of Start to tell.
+func (c *Client) hearKernel(now KernelState) {
+	was := c.state.Kernel
+	c.state.Kernel = now
+	select {
+	case <-c.ready:
+	default:
+		return
+	}
+	switch {
+	case now.Trouble != "" && now.Trouble != was.Trouble:
+		c.log.Warn("the kernel-timed fence failed; the guard process alone fences until it stands again", "error", now.Trouble)
+	case now.Active && !was.Active:
+		c.log.Info("the kernel-timed fence is active again")
+	}
+	c.signal()
+}
+
+// Kernel returns what is known about the kernel-timed fence.
+func (c *Client) Kernel() KernelState { return c.State().Kernel }
 
 // settle answers the waiting word; c.mu is held.
 func (c *Client) settle(err error) {

@@ -9,10 +9,13 @@
 //
 // How data passes:
 //
-//	agent ── arm {nonce, soft, hard} ─► guard      deadlines on CLOCK_BOOTTIME
-//	      ── disarm {nonce} ──────────►            the server is not a writer
-//	      ◄─ ready, ack {nonce} ───────
+//	agent ── arm {nonce, soft, hard} ─► guard ── the same ─► fencer ─► nftables
+//	      ── disarm {nonce} ──────────►                      (a thread)
+//	      ◄─ ready, ack {nonce} ───────       ◄─ state ─────
 //	      ◄─ fenced {proof} ───────────
+//	      ◄─ state of the kernel fence ─
+//
+// Deadlines are on CLOCK_BOOTTIME; disarm says that the server is not a writer.
 //
 // When the agent's end of the socket closes, nobody can extend the lease any
 // more. A disarmed guard then ends. An armed one lets the server work for as
@@ -29,6 +32,30 @@
 // What counts as dead: a process that is gone, a zombie, exiting, or has
 // SIGKILL pending. The kernel lets none of these run another instruction of
 // the program, even if a broken disk keeps them in uninterruptible sleep.
+//
+// The kernel-timed fence (package netfence). When a host stands still as a whole
+// and goes on after the deadline, a backend may run before the guard does. Where
+// CAP_NET_ADMIN is held the guard therefore keeps the deadline with the kernel
+// too: past it, what the server's port sends is dropped without any process. It
+// stands while the guard is armed; a replica has none. From a fence to the next:
+//
+//   - Arm is acknowledged when the kernel has the deadline. When it can be given
+//     none, the fence is taken away and that is said; see Fence.Raise for why.
+//   - After a kill, or a Disarm, it is lifted: after the proof, after
+//     standby.signal stands, and after the sockets are destroyed that would still
+//     send what was held back.
+//   - A guard that is killed while armed leaves it. The deadline comes, the port
+//     falls silent, and stays so: nobody is left who knows whether the server still
+//     writes. The next guard finds it (KernelState.Barred) and goes on with it when
+//     it is armed; a Disarm, which the agent sends before it starts a standby and
+//     when it finds one running, lifts it.
+//   - An orphaned guard lifts it when the server is gone, then ends.
+//   - Two guards of one server at a time (an orphan beside a new agent's): each may
+//     lift what the other raised; the next Arm raises it again.
+//   - A reboot, or the end of a container's network, takes it along.
+//
+// The fencer has a thread of its own, since a transaction of somebody else can
+// hold one up for seconds, and the kill waits for nothing.
 //
 // Invariants:
 //
@@ -47,7 +74,8 @@
 // median 7 ms, most 9 ms, on an idle host as beside 16 busy processes. The budget of one
 // second that fence.DefaultBudget subtracts leaves room for hosts with thousands
 // of processes and for guards without real-time priority. A guard costs about
-// 1 MB of private memory beside the pages that it shares with the agent.
+// 1.5 MB of private memory beside the pages that it shares with the agent, 0.2 MB
+// of that for the kernel-timed fence (BenchmarkArm).
 //
 // What it may not do: read the configuration, talk to the store, or decide
 // anything. A server in its own cgroup could be killed with one write to

@@ -46,26 +46,23 @@ func abilities(f uint16, refused string) Abilities {
 // allocates a few hundred kilobytes per fence and almost nothing otherwise.
 const heapLimit = 32 << 20
 
-// harden takes what protection the host grants to this process and thread.
-func harden() Abilities {
+// harden takes what protection the host grants to this process and thread; raised
+// is why the capabilities for it could not be raised, nil when they were.
+func harden(raised error) Abilities {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(heapLimit)
 	var a Abilities
 	var refused []string
-	if err := raise(unix.CAP_IPC_LOCK, unix.CAP_SYS_NICE); err != nil {
-		refused = append(refused, err.Error())
+	if raised != nil {
+		refused = append(refused, raised.Error())
 	}
 	if err := lockMemory(); err != nil {
 		refused = append(refused, "lock memory: "+err.Error()+" (set LimitMEMLOCK=infinity, or grant CAP_IPC_LOCK)")
 	} else {
 		a.Locked = true
 	}
-	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Priority: 1}
-	if err := unix.SchedSetAttr(0, &attr, 0); err == nil {
-		a.Realtime = true
-	} else if err = unix.Setpriority(unix.PRIO_PROCESS, 0, -20); err == nil {
-		a.Nice = true
-	} else {
+	var err error
+	if a.Realtime, a.Nice, err = hurry(); err != nil {
 		refused = append(refused, "raise priority: "+err.Error()+" (set LimitNICE=-20, or grant CAP_SYS_NICE)")
 	}
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0); err == nil {
@@ -75,6 +72,18 @@ func harden() Abilities {
 	}
 	a.Refused = strings.Join(refused, "; ")
 	return a
+}
+
+// hurry raises the priority of the calling thread as far as it is allowed.
+func hurry() (realtime, nice bool, err error) {
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Priority: 1}
+	if unix.SchedSetAttr(0, &attr, 0) == nil {
+		return true, false, nil
+	}
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, -20); err != nil {
+		return false, false, err
+	}
+	return false, true, nil
 }
 
 // lockMemory keeps what was or will be touched in RAM. Without MCL_ONFAULT the

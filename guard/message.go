@@ -24,6 +24,7 @@ const (
 	kindReady  kind = 'r' // guard: flags = abilities, text = what was refused
 	kindAck    kind = 'k' // guard: nonce
 	kindFenced kind = 'f' // guard: a = began, b = took, count, dying, text = error
+	kindKernel kind = 'n' // guard: flags = state of the kernel-timed fence, text = trouble
 )
 
 // message is the one shape of all messages: fixed head, optional text. The
@@ -73,7 +74,7 @@ func decode(buf []byte) (message, error) {
 		dying: le.Uint32(buf[32:]),
 	}
 	switch m.kind {
-	case kindArm, kindDisarm, kindReady, kindAck, kindFenced:
+	case kindArm, kindDisarm, kindReady, kindAck, kindFenced, kindKernel:
 	default:
 		return message{}, fmt.Errorf("guard message of unknown kind %q", buf[0])
 	}

@@ -22,14 +22,18 @@ import (
 
 // The test binary is also the guard, and the agent that starts one.
 const (
-	envGuard = "TEST_GUARD_DATA_DIR"
-	envAgent = "TEST_AGENT_DATA_DIR"
+	envGuard  = "TEST_GUARD_DATA_DIR"
+	envPort   = "TEST_GUARD_PORT"
+	envKernel = "TEST_GUARD_KERNEL_FENCE"
+	envAgent  = "TEST_AGENT_DATA_DIR"
 )
 
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(envGuard) != "":
-		if err := Main(os.Getenv(envGuard)); err != nil {
+		port, _ := strconv.ParseUint(os.Getenv(envPort), 10, 16)
+		d := Duty{DataDir: os.Getenv(envGuard), Port: uint16(port), KernelFence: KernelFence(os.Getenv(envKernel))}
+		if err := Main(d); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -97,8 +101,10 @@ func templateDir(t testing.TB) string {
 	return template.dir
 }
 
-// server is a running PostgreSQL that listens on a Unix socket only.
+// server is a running PostgreSQL that listens on a Unix socket only, unless its
+// arguments say otherwise.
 type server struct {
+	args []string
 	t    testing.TB
 	dir  string
 	log  string
@@ -106,7 +112,7 @@ type server struct {
 	done chan struct{}
 }
 
-func startServer(t testing.TB) *server {
+func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
 	root, err := os.MkdirTemp("", "guard-test-")
 	if err != nil {
@@ -116,7 +122,7 @@ func startServer(t testing.TB) *server {
 	if err := os.Chmod(root, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, dir: filepath.Join(root, "data"), log: filepath.Join(root, "log")}
+	s := &server{t: t, args: args, dir: filepath.Join(root, "data"), log: filepath.Join(root, "log")}
 	if out, err := exec.Command("cp", "-a", templateDir(t), s.dir).CombinedOutput(); err != nil {
 		t.Fatalf("copy template: %v\n%s", err, out)
 	}
@@ -131,7 +137,8 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	defer out.Close()
-	s.cmd = command(s.t, binDir+"/postgres", "-D", s.dir, "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off")
+	args := append([]string{"-D", s.dir, "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off"}, s.args...)
+	s.cmd = command(s.t, binDir+"/postgres", args...)
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -193,14 +200,21 @@ func (s *server) mustBeFenced() {
 func (s *server) mustHaveSignalFile() {
 	s.t.Helper()
 	awaitSignalFile(s) // placed right after the proof was reported
-	file, err := os.Stat(filepath.Join(s.dir, "standby.signal"))
+	dir, err := os.Stat(s.dir)
 	if err != nil {
-		s.t.Error(err)
-		return
+		s.t.Fatal(err)
 	}
-	dir, _ := os.Stat(s.dir)
-	if a, b := file.Sys().(*syscall.Stat_t).Uid, dir.Sys().(*syscall.Stat_t).Uid; a != b {
-		s.t.Errorf("standby.signal belongs to %d, the data directory to %d", a, b)
+	want := dir.Sys().(*syscall.Stat_t).Uid
+	// It is handed to the directory's owner right after it was made.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		file, err := os.Stat(filepath.Join(s.dir, "standby.signal"))
+		if err == nil && file.Sys().(*syscall.Stat_t).Uid == want {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Errorf("standby.signal: %v, or it does not belong to %d as the data directory", err, want)
+			return
+		}
 	}
 }
 
@@ -233,7 +247,12 @@ func startGuard(t testing.TB, dir string) *Client {
 
 func guardOptions(dir string) Options {
 	null, _ := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	return Options{DataDir: dir, Env: []string{envGuard + "=" + dir}, Stderr: null}
+	return optionsFor(Duty{DataDir: dir, KernelFence: KernelFenceOff}, null)
+}
+
+func optionsFor(d Duty, stderr *os.File) Options {
+	return Options{Duty: d, Stderr: stderr, Env: []string{envGuard + "=" + d.DataDir, NoteEnv + "=" + d.DataDir + ".note",
+		fmt.Sprintf("%s=%d", envPort, d.Port), envKernel + "=" + string(d.KernelFence)}}
 }
 
 // awaitFence waits until the guard reports a proof.

@@ -42,14 +42,27 @@ func (t *turn) crashedPrimary() bool {
 	}
 	down, limit := t.since(t.m.CrashedSince), t.o.Settings.PrimaryStartTimeout
 	if limit > 0 && down < limit && t.m.StartFailures < maxStarts {
-		what := "down"
-		if s.Clean && t.m.StartFailures == 0 { // as a new database is, and one stopped for a restart
-			what = "stopped"
-		}
-		return t.answer(SituationLeading, sentence("the primary is %s%s: starting it in place, attempt %d", what, lastError(s), t.m.StartFailures+1),
+		return t.answer(SituationLeading, whyDown(s)+lastError(s)+howStarted(s, t.m.StartFailures+1),
 			Action{Kind: StartPrimary, Session: t.o.Lease.Session})
 	}
 	return t.replaceCrashed(release, down)
+}
+
+// whyDown is how a primary's server came to be down. One that was just made, or
+// stopped for a restart, does not run yet, and nothing is wrong with it.
+func whyDown(s Server) string {
+	if s.Ended != "" {
+		return s.Ended
+	}
+	return "the primary does not run"
+}
+
+// howStarted counts the attempts to start one that had come down.
+func howStarted(s Server, attempt int) string {
+	if s.Ended == "" && attempt == 1 {
+		return ": starting it"
+	}
+	return sentence(": starting it in place, attempt %d", attempt)
 }
 
 // stuckStarting: the crashed primary was started and does not accept connections

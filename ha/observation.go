@@ -95,6 +95,9 @@ type Server struct {
 	Receiver bool `json:"receiver,omitempty"`
 	// Streaming: the receiver is connected and streams.
 	Streaming bool `json:"streaming,omitempty"`
+	// UpstreamEnd is the end of the upstream's log as it told last, also after the
+	// receiver has ended: no rule reads it, it tells afterwards what may be lost.
+	UpstreamEnd wal.LSN `json:"upstream_end,omitempty"`
 	// Upstream is host:port of the configured primary_conninfo, empty when the
 	// standby follows nobody.
 	Upstream string `json:"upstream,omitempty"`
@@ -136,6 +139,9 @@ type Server struct {
 	// it was started, by its own clock. Zero: not known.
 	Version         int       `json:"version,omitempty"`
 	PostmasterStart time.Time `json:"postmaster_start,omitzero"`
+	// Ended says of a stopped server how its postmaster ended, as a sentence, when
+	// this member had not told it to: "PostgreSQL was ended by SIGKILL".
+	Ended string `json:"ended,omitempty"`
 	// LastError says why the last start or probe failed; empty when it did not.
 	LastError string `json:"last_error,omitempty"`
 }
@@ -195,6 +201,9 @@ type Guard struct {
 	Running  bool `json:"running,omitempty"`
 	// Armed is the hard deadline that the guard acknowledged last.
 	Armed boot.Instant `json:"armed,omitempty"`
+	// Kernel: the kernel closes the server's port at that deadline, also when no
+	// process can run. It is told, and decides nothing.
+	Kernel bool `json:"kernel,omitempty"`
 }
 
 // Ready reports whether a primary may run under this guard.

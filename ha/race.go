@@ -77,15 +77,15 @@ func (t *turn) contest() bool {
 	// A round that was lost is run again. One that was not is evaluated however
 	// late, or a member whose turns are slow would ask for ever.
 	late, over := t.since(t.m.RaceAsked) >= peerWait, t.since(t.m.RaceAsked) >= roundLength
-	var again []string
-	waiting := false
+	var again, waiting, silent []string
 	for _, r := range rivals {
 		p, answered, open := t.word(r.Name, t.m.RaceAsked)
 		switch {
 		case open && !late:
-			waiting = true
+			waiting = append(waiting, r.Name)
 		case !answered:
 			// Unreachable: it does not count; the store arbitrates.
+			silent = append(silent, r.Name)
 		case over && (!p.InRecovery || t.beatenBy(p)):
 			return t.askRivals(rivals)
 		case !p.InRecovery:
@@ -94,7 +94,7 @@ func (t *turn) contest() bool {
 			}
 		case !p.Voting && r.Matriarch != "" && !late:
 			// It has not noticed yet that nobody leads: its position is no promise.
-			waiting = true
+			waiting = append(waiting, r.Name)
 			if t.mayAskAgain(r.Name) {
 				again = append(again, r.Name)
 			}
@@ -104,13 +104,16 @@ func (t *turn) contest() bool {
 			return t.answer(SituationLeaderless, sentence("nobody leads; %s is the better candidate (%s, here %s)", r.Name, endOf(p.Position), endOf(t.o.Server.Position)))
 		}
 	}
-	if waiting {
+	if len(waiting) > 0 {
 		t.wakeAt(t.m.RaceAsked.Add(peerWait))
 		var acts []Action
 		if len(again) > 0 {
 			acts = append(acts, Action{Kind: AskPeers, Names: again})
 		}
-		return t.answer(SituationLeaderless, "nobody leads; waiting for the others' positions", acts...)
+		return t.answer(SituationLeaderless, sentence("nobody leads; waiting for the word of %v", waiting), acts...)
+	}
+	if len(silent) > 0 {
+		return t.take(sentence("nobody that answered is better, and %v did not", silent))
 	}
 	return t.take("nobody that answered is better")
 }

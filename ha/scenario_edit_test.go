@@ -321,7 +321,7 @@ func editServer(w *world, a args) error {
 		"history": func(v string) (err error) { s.History, err = switches(v); return err },
 		"clean":   yes(&s.Clean), "shut_down": yes(&s.ShutDown), "rewinding": yes(&s.Rewinding), "unproven": yes(&s.RewindUnproven), "can_rewind": yes(&s.CanRewind),
 		"checkpoint_tl": number(&s.CheckpointTimeline), "sync_names": words(&s.SyncNames), "slots": slotStates(&s.Slots),
-		"error": text(&s.LastError), "claim": text(&s.Claim), "version": number(&s.Version), "started": instantOf(&s.PostmasterStart),
+		"error": text(&s.LastError), "ended": text(&s.Ended), "claim": text(&s.Claim), "version": number(&s.Version), "started": instantOf(&s.PostmasterStart),
 		"pending": func(v string) error {
 			s.Pending = nil
 			if v == "yes" {

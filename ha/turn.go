@@ -158,32 +158,40 @@ func (t *turn) sinceHandover() time.Duration {
 
 // whyNot says why this member could not lead now, and nothing when it could.
 func (t *turn) whyNot() string {
+	if why := t.reasons(); len(why) > 0 {
+		return why[0]
+	}
+	return ""
+}
+
+// reasons lists all that keeps this member from leading, what weighs most first.
+func (t *turn) reasons() []string {
 	s := t.o.Server
-	switch {
+	var out []string
+	check := func(bad bool, why string) {
+		if bad {
+			out = append(out, why)
+		}
+	}
 	// One that cannot take the lease, or will not use it, must not keep others
 	// from it by being ahead.
-	case t.o.Stopping:
-		return "its agent is stopping"
-	case !t.o.Store.Known || !t.o.Store.Reachable:
-		return "it cannot reach the store"
-	case t.o.Lease.Session == "":
-		return "it has no session in the store"
-	case !t.o.Guard.Ready():
-		return "its guard does not run"
-	case s.Dir != DirPresent || s.Rewinding:
-		return "its data directory holds no usable server"
-	case s.RewindUnproven:
-		return "it has not reached consistency since it was rewound"
-	case !t.running(ServerStandby) && !t.running(ServerPrimary):
-		return "its server is not running"
-	case !s.ReplayDone:
-		return "it has not replayed all WAL that it has"
-	case t.storeIsNew():
-		return "the store is another one than before, or was restored; a lease may still be held elsewhere"
-	case t.o.Now < t.m.BackoffUntil:
-		return "its last promotion failed"
+	check(t.o.Stopping, "its agent is stopping")
+	check(!t.o.Store.Known || !t.o.Store.Reachable, "it cannot reach the store")
+	check(t.o.Lease.Session == "", "it has no session in the store")
+	check(!t.o.Guard.Ready(), "its guard does not run")
+	usable := s.Dir == DirPresent && !s.Rewinding
+	check(!usable, "its data directory holds no usable server")
+	check(usable && s.RewindUnproven, "it has not reached consistency since it was rewound")
+	up := t.running(ServerStandby) || t.running(ServerPrimary)
+	check(usable && !up, "its server is not running")
+	check(usable && up && !s.ReplayDone, "it has not replayed all WAL that it has")
+	check(t.storeIsNew(), "the store is another one than before, or was restored; a lease may still be held elsewhere")
+	check(t.o.Now < t.m.BackoffUntil, "its last promotion failed")
+	if !usable && !s.Position.Known() {
+		// No data, no log to judge.
+		return out
 	}
-	return election.WhyNot(t.standing(), t.ground())
+	return append(out, election.Reasons(t.standing(), t.ground())...)
 }
 
 // storeIsNew: the store is another one than before, or was restored. For a ttl

@@ -1,12 +1,9 @@
 package journal
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,6 +65,7 @@ func (j *Journal) Run(ctx context.Context) error {
 				case l := <-j.lines:
 					j.write(&w, l)
 				default:
+					w.sync()
 					return nil
 				}
 			}
@@ -96,6 +94,7 @@ type writer struct {
 	opts    Options
 	f       *os.File
 	size    int64
+	began   bool // a file was opened already
 	failing bool
 }
 
@@ -113,24 +112,45 @@ func (w *writer) write(l line) error {
 	return err
 }
 
-// begin opens a new file for the record seq and removes the oldest ones beyond
-// the limit. Every start of the agent begins a new file, so a line truncated by
-// a crash never has another appended to it.
+// begin opens the file for the record seq: at first the newest one there is, if
+// it has room, so that an agent that is started again and again does not push out
+// what is old with files of a few records. It removes the oldest beyond the limit.
 func (w *writer) begin(seq uint64) error {
-	f, err := os.OpenFile(filepath.Join(w.opts.Dir, fileName(seq)), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	path := filepath.Join(w.opts.Dir, fileName(seq))
+	if !w.began {
+		if all, err := files(w.opts.Dir); err == nil && len(all) > 0 {
+			newest := all[len(all)-1]
+			if st, err := os.Stat(newest); err == nil && st.Size() < w.opts.FileBytes*9/10 {
+				path = newest
+			}
+		}
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
-	w.f, w.size = f, 0
-	if st, err := f.Stat(); err == nil && st.Size() > 0 {
-		// The file exists already: its first record never got whole to the disk.
-		n, err := f.Write([]byte("\n"))
-		if err != nil {
-			return err
-		}
-		w.size = st.Size() + int64(n)
+	w.f, w.size, w.began = f, 0, true
+	if st, err := f.Stat(); err == nil {
+		w.size = st.Size()
+	}
+	if err := w.endLine(); err != nil {
+		return err
 	}
 	return w.prune()
+}
+
+// endLine ends a line that a crash has cut, so that no other is appended to it.
+func (w *writer) endLine() error {
+	var last [1]byte
+	if w.size == 0 {
+		return nil
+	}
+	if _, err := w.f.ReadAt(last[:], w.size-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	n, err := w.f.Write([]byte("\n"))
+	w.size += int64(n)
+	return err
 }
 
 func (w *writer) prune() error {
@@ -147,114 +167,17 @@ func (w *writer) prune() error {
 	return nil
 }
 
+// sync brings what was written to the disk: a host that is switched off after its
+// agent ended has the agent's last words.
+func (w *writer) sync() {
+	if w.f != nil {
+		_ = w.f.Sync() // nobody is left to be told
+	}
+}
+
 func (w *writer) close() {
 	if w.f != nil {
 		w.f.Close() // every line was written without a buffer
 		w.f = nil
 	}
-}
-
-// Read returns the records in one journal file's text, skipping lines that are
-// no records: the last one after a crash is usually cut.
-func Read(r io.Reader) ([]Record, error) {
-	var out []Record
-	br := bufio.NewReaderSize(r, 64<<10)
-	for {
-		text, err := readLine(br)
-		if rec, ok := parse(text); ok {
-			out = append(out, rec)
-		}
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return out, err
-		}
-	}
-}
-
-// readLine reads up to the next newline; a line longer than maxLine is returned
-// empty.
-func readLine(br *bufio.Reader) ([]byte, error) {
-	var text []byte
-	for {
-		part, err := br.ReadSlice('\n')
-		if len(text)+len(part) <= maxLine {
-			text = append(text, part...)
-		} else {
-			text = text[:0:0]
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return text, err
-		}
-	}
-}
-
-// parse decodes one line; a record without a number is none.
-func parse(text []byte) (Record, bool) {
-	var r Record
-	if len(text) == 0 || json.Unmarshal(text, &r) != nil || r.Seq == 0 {
-		return Record{}, false
-	}
-	return r, true
-}
-
-func readFile(path string) ([]Record, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) { // pruned meanwhile
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return Read(f)
-}
-
-// readNewest returns the newest n records of all files, oldest first.
-func readNewest(dir string, n int) ([]Record, error) {
-	all, err := files(dir)
-	if err != nil {
-		return nil, err
-	}
-	var out []Record
-	for _, path := range slices.Backward(all) {
-		recs, err := readFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("read the journal: %w", err)
-		}
-		out = append(recs, out...)
-		if len(out) >= n {
-			return out[len(out)-n:], nil
-		}
-	}
-	return out, nil
-}
-
-// readBefore returns the records of the files that precede seq (0: all) and
-// match, at most q.Limit: the newest ones, or the first ones.
-func readBefore(dir string, seq uint64, q Query, newest bool) ([]Record, error) {
-	all, err := files(dir)
-	if err != nil {
-		return nil, err
-	}
-	var out []Record
-	for _, path := range all {
-		recs, err := readFile(path)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range recs {
-			if (seq == 0 || r.Seq < seq) && q.matches(r) {
-				out = append(out, r)
-			}
-		}
-		if newest && len(out) > q.Limit {
-			out = slices.Clone(out[len(out)-q.Limit:])
-		}
-		if !newest && len(out) >= q.Limit {
-			return out[:q.Limit], nil
-		}
-	}
-	return out, nil
 }

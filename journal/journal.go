@@ -73,7 +73,7 @@ func Open(opts Options) (*Journal, error) {
 	if err := makeDir(j.opts.Dir); err != nil {
 		return nil, err
 	}
-	newest, err := readNewest(j.opts.Dir, j.opts.RingSize)
+	newest, err := readNewest(j.opts.Dir, j.opts.RingSize, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,13 @@ func (j *Journal) Since(q Query) ([]Record, error) {
 
 	newest := q.After == 0 && q.Since.IsZero()
 	if !covers(ring, q) && j.opts.Dir != "" {
-		old, err := readBefore(j.opts.Dir, firstSeq(ring), q, newest)
+		var old []Record
+		var err error
+		if newest {
+			old, err = readNewest(j.opts.Dir, q.Limit, firstSeq(ring))
+		} else {
+			old, err = readFirst(j.opts.Dir, firstSeq(ring), q)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read the journal in %s: %w", j.opts.Dir, err)
 		}
@@ -208,7 +214,7 @@ func covers(ring []Record, q Query) bool {
 	case q.After > 0 && q.After+1 >= first.Seq:
 		return true
 	}
-	return !q.Since.IsZero() && first.Time.Before(q.Since)
+	return !q.Since.IsZero() && first.Time.Before(q.Since.Add(-stepsBack))
 }
 
 func firstSeq(ring []Record) uint64 {

@@ -132,9 +132,94 @@ func TestCrash(t *testing.T) {
 		if got := seqs(t, again, Query{}); got != "1 2 3" {
 			t.Fatalf("cut at %d: %s", cut, got)
 		}
-		if err := os.Remove(filepath.Join(dir, fileName(3))); err != nil {
+		if all, err := files(dir); err != nil || len(all) != 1 {
+			t.Fatalf("cut at %d: files %v, %v", cut, all, err)
+		}
+	}
+}
+
+// TestManyStartsKeepHistory: an agent that is started again and again writes on in
+// the file of the one before it.
+func TestManyStartsKeepHistory(t *testing.T) {
+	dir := t.TempDir()
+	for i := 1; i <= 50; i++ {
+		j := open(t, Options{Dir: dir, Files: 2, RingSize: 1})
+		j.Append(event(i))
+		run(t, j)
+	}
+	j := open(t, Options{Dir: dir, Files: 2, RingSize: 1})
+	if got := seqs(t, j, Query{After: 9, Limit: 2}); got != "10 11" {
+		t.Errorf("after the ninth: %q", got)
+	}
+	all, err := j.Since(Query{Since: t0, Limit: 1000})
+	if err != nil || len(all) != 50 {
+		t.Errorf("%d records of 50: %v", len(all), err)
+	}
+}
+
+// TestSinceByTimeOverFiles: whichever file a time lies in, also when the clock was
+// set back in between, and nothing but what is asked for.
+func TestSinceByTimeOverFiles(t *testing.T) {
+	j := open(t, Options{Dir: t.TempDir(), RingSize: 2, FileBytes: 1000, Files: 100})
+	at := func(i int) time.Time {
+		by := time.Duration(i) * 10 * time.Minute
+		if i >= 30 {
+			by -= 50 * time.Minute // the clock was set back
+		}
+		return t0.Add(by)
+	}
+	for i := 1; i <= 60; i++ {
+		j.Append(OfEvent(at(i), "n1", "test", strings.Repeat("x", 100)))
+	}
+	run(t, j)
+	if all, err := files(j.opts.Dir); err != nil || len(all) < 8 {
+		t.Fatalf("only %d files, %v", len(all), err)
+	}
+	for i := 1; i <= 60; i++ {
+		var want []string
+		for k := 1; k <= 60; k++ {
+			if !at(k).Before(at(i)) {
+				want = append(want, fmt.Sprint(k))
+			}
+		}
+		if got := seqs(t, j, Query{Since: at(i), Limit: 1000}); got != strings.Join(want, " ") {
+			t.Errorf("since the time of %d: %s\nwant %s", i, got, want)
+		}
+	}
+}
+
+// TestReadWhileWritten: a reader beside the writer sees whole records, in order and
+// without a gap.
+func TestReadWhileWritten(t *testing.T) {
+	j := open(t, Options{Dir: t.TempDir(), RingSize: 50, FileBytes: 4000, Files: 1000})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- j.Run(ctx) }()
+	const total = 2000
+	go func() {
+		for i := 1; i <= total; i++ {
+			for len(j.lines) > 20 { // as slow as the disk: nothing is dropped
+				time.Sleep(time.Microsecond)
+			}
+			j.Append(event(i))
+		}
+	}()
+	next := uint64(1)
+	for next <= total {
+		recs, err := j.Since(Query{After: next - 1, Limit: 70})
+		if err != nil {
 			t.Fatal(err)
 		}
+		for _, r := range recs {
+			if r.Seq != next {
+				t.Fatalf("record %d where %d was due", r.Seq, next)
+			}
+			next++
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
 )
@@ -39,16 +40,6 @@ type Turn struct {
 	WakeAfter   time.Duration  `json:"wake_after_ns"`
 }
 
-// Event is something that happened outside the decision: an action that ended,
-// a request of a person, a start or stop of the agent.
-type Event struct {
-	// Name is the action's kind, or another short name such as "agent-started".
-	Name string `json:"name"`
-	// Error says why it failed; empty when it did not.
-	Error string        `json:"error,omitempty"`
-	Took  time.Duration `json:"took_ns,omitempty"`
-}
-
 // OfTurn makes the record of one turn. Seq is given by Append.
 func OfTurn(at time.Time, o ha.Observation, before ha.Memory, d ha.Decision) Record {
 	// The configuration's text is a person's and no rule reads it: what rules
@@ -75,6 +66,16 @@ func OfAction(at time.Time, member string, a ha.Action, took time.Duration, err 
 // OfEvent makes the record of anything else worth telling, such as a request.
 func OfEvent(at time.Time, member, name, why string) Record {
 	return Record{Time: at, Member: member, Why: why, Event: &Event{Name: name}}
+}
+
+// At returns the record of an event with the boot clock's time of it.
+func (r Record) At(now boot.Instant) Record {
+	if r.Event != nil {
+		e := *r.Event
+		e.Now = now
+		r.Event = &e
+	}
+	return r
 }
 
 // Decision returns the decision that the record holds, and whether it holds one.

@@ -300,6 +300,9 @@ type world struct {
 	ttl   time.Duration
 	k     *Keeper
 	left  []time.Duration // what Renewed was told
+
+	toldMu sync.Mutex
+	told   []Event
 }
 
 // newWorld starts a keeper that renews every 5 s a lease of 30 s and waits for
@@ -312,7 +315,12 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	}
 	w.k = New(Options{Store: w.store, Clock: w.clock, Budget: fence.DefaultBudget(), Member: "n1", Guard: w.guard,
 		Interval: func() time.Duration { return 5 * time.Second }, TTL: func() time.Duration { return w.ttl },
-		Renewed: func(left time.Duration) { w.left = append(w.left, left) }})
+		Renewed: func(left time.Duration) { w.left = append(w.left, left) },
+		Told: func(e Event) {
+			w.toldMu.Lock()
+			defer w.toldMu.Unlock()
+			w.told = append(w.told, e)
+		}})
 	done := make(chan struct{})
 	go func() { defer close(done); _ = w.k.Run(t.Context()) }()
 	t.Cleanup(func() { _ = w.k.Close(context.Background(), false); <-done })

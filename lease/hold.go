@@ -120,7 +120,7 @@ func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) err
 	}
 	k.held, k.version, k.refused = true, v, false
 	k.holding++
-	k.unclaimed, k.suspect, k.softTold = false, false, false
+	k.unclaimed, k.suspect, k.softTold, k.troubled = false, false, false, false
 	k.seenStore, k.seenRev, k.armed = "", 0, 0
 	k.ctx, k.cancel = context.WithCancelCause(context.Background())
 	k.mu.Unlock()
@@ -296,6 +296,7 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 			poke(k.changed)
 		}
 		k.guardError = err.Error()
+		k.unconfirmed("no renewal is sent, because the guard does not answer: " + err.Error())
 		return err
 	}
 	if k.guardError != "" {

@@ -53,7 +53,30 @@ type Options struct {
 	// Renewed is told, at each renewal of a held lease, how much of it was left
 	// before the soft deadline. It returns at once; nil: nobody is told.
 	Renewed func(left time.Duration)
-	Logger  *slog.Logger // nil discards
+	// Told is given what happens to a held lease, as it happens: it returns at
+	// once and may not call the Keeper. nil: nobody is told.
+	Told   func(Event)
+	Logger *slog.Logger // nil discards
+}
+
+// EventKind is what happened to a held lease.
+type EventKind string
+
+// The kinds of events.
+const (
+	// Trouble: the first renewal of a row that was not confirmed, or was not sent
+	// because the guard does not answer. Confirmed: the first after that which was.
+	Trouble   EventKind = "trouble"
+	Confirmed EventKind = "confirmed"
+	// Ended: the lease was released, refused, or ran out.
+	Ended EventKind = "ended"
+)
+
+// Event is one of them, with the reason.
+type Event struct {
+	Kind EventKind
+	At   boot.Instant
+	Why  string
 }
 
 // State is a copy of what the Keeper knows.
@@ -131,6 +154,7 @@ type Keeper struct {
 	seenStore string
 	seenRev   int64 // newest revision at which the key was seen ours, 0 never
 	softTold  bool  // the soft deadline was signalled for the current deadlines
+	troubled  bool  // that renewals are not confirmed was told
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 
@@ -260,7 +284,7 @@ func (k *Keeper) lose(cause error) {
 	if !k.held {
 		return
 	}
-	k.held, k.version, k.suspect = false, "", false
+	k.held, k.version, k.suspect, k.troubled = false, "", false, false
 	k.holding++
 	k.seenStore, k.seenRev = "", 0
 	k.extended = fence.Deadlines{}
@@ -268,6 +292,24 @@ func (k *Keeper) lose(cause error) {
 	poke(k.changed)
 	poke(k.watch)
 	k.o.Logger.Info("leader lease ended", "cause", cause)
+	k.tell(Ended, cause.Error())
+}
+
+// tell passes an event on; k.mu is held.
+func (k *Keeper) tell(kind EventKind, why string) {
+	if k.o.Told != nil {
+		k.o.Told(Event{Kind: kind, At: k.o.Clock.Now(), Why: why})
+	}
+}
+
+// unconfirmed notes that a renewal of a held lease did not come about; k.mu is
+// held.
+func (k *Keeper) unconfirmed(why string) {
+	if k.held && !k.troubled {
+		k.troubled = true
+		left := furthest(k.deadlines, k.extended).Soft.Sub(k.o.Clock.Now())
+		k.tell(Trouble, fmt.Sprintf("%s; without a newer confirmation the server is stopped in %s", why, max(left, 0).Round(time.Millisecond)))
+	}
 }
 
 // abandon forgets the session, so that it runs out by itself: it is neither

@@ -181,6 +181,9 @@ func (k *Keeper) turn(ctx context.Context, t *turns) time.Duration {
 			return 0
 		}
 		k.failed("renew the session", err)
+		k.mu.Lock()
+		k.unconfirmed("a renewal was not confirmed: " + dcs.Brief(err))
+		k.mu.Unlock()
 		return t.failed()
 	}
 	return k.after(ctx, s, t)
@@ -303,7 +306,12 @@ func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
 	b := k.o.Budget
 	b.StoreSlack = s.Slack()
 	k.deadlines = k.deadlines.Later(fence.Compute(c.Sent, c.Granted, b))
+	before := k.confirmed
 	k.granted, k.confirmed = c.Granted, now
+	if k.held && k.troubled {
+		k.troubled = false
+		k.tell(Confirmed, fmt.Sprintf("a renewal was confirmed again, %s after the last one", now.Sub(before).Round(time.Millisecond)))
+	}
 	if k.lastError != "" {
 		k.o.Logger.Info("store serves the lease again", "lease", s.ID())
 		k.lastError = ""

@@ -181,6 +181,7 @@ func (s *Server) install(from string) error {
 		return fmt.Errorf("put the copy in place: %w", err)
 	}
 	s.forgetIdentities()
+	s.lossFinal()
 	return errors.Join(removeIfThere(s.rewindMark()), removeIfThere(s.bootstrapMark()), runas.SyncDir(filepath.Dir(s.opt.DataDir)))
 }
 

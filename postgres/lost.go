@@ -49,6 +49,10 @@ func (s *Server) saveLost(ctx context.Context, ctl control.Data, fork, end wal.P
 	if err := s.user.WriteFile(filepath.Join(dir, LostReport), []byte(replica.RenderLost(head, txs)), 0o600); err != nil {
 		return err
 	}
+	loss := Loss{From: fork, To: end, Bytes: uint64(end.LSN - fork.LSN), Readable: err == nil, Commits: len(txs), Kept: dir}
+	if err := s.writeLoss(loss); err != nil {
+		return err
+	}
 	if len(txs) > 0 {
 		s.log.Warn("committed transactions are being given up", "count", len(txs), "from", fork.String(), "to", end.String(), "saved", dir)
 	}
@@ -127,7 +131,12 @@ func free(dir string) int64 {
 // noteLost saves, before a clone replaces a diverged directory, what is lost
 // with it. The directory itself is kept too, so a failure here stops nothing.
 func (s *Server) noteLost(ctx context.Context, src Source) {
-	if state, _ := s.dirState(); state != DirPresent {
+	state, _ := s.dirState()
+	if state == DirRewinding {
+		return // the rewind that did not come to its end has noted it
+	}
+	s.forgetLoss()
+	if state != DirPresent {
 		return
 	}
 	ctl, err := s.control(ctx)

@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"context"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,9 +20,12 @@ func (s *Server) process() *postmaster.Process {
 	if p != nil && p.Alive() {
 		return p
 	}
-	found, _, _, err := postmaster.Find(s.opt.DataDir, s.serverName())
+	found, file, _, err := postmaster.Find(s.opt.DataDir, s.serverName())
 	if err != nil {
 		s.log.Warn("looking for the postmaster", "error", err)
+	}
+	if file.PID < 0 {
+		s.passOver(found) // initdb's, or one that recovers before a rewind
 	}
 	s.setProcess(found)
 	return found
@@ -35,6 +36,12 @@ func (s *Server) serverName() string {
 		return filepath.Base(n)
 	}
 	return "postgres"
+}
+
+// procKey names a process for good.
+type procKey struct {
+	pid   int
+	ticks uint64
 }
 
 // setProcess remembers the postmaster and tells Events when it ends.
@@ -52,17 +59,47 @@ func (s *Server) setProcess(p *postmaster.Process) {
 		case <-s.done:
 			p.Release()
 		case <-p.Done():
-			level := slog.LevelInfo
-			if exists(s.bootstrapMark()) {
-				level = slog.LevelDebug // initdb runs several
-			}
-			s.log.Log(context.Background(), level, "the postmaster ended", "pid", p.PID, "exit", p.ExitText())
-			select {
-			case s.events <- Event{PID: p.PID, Exit: p.ExitText()}:
-			default: // an earlier end was not read yet; it wakes the reader all the same
-			}
+			s.tellEnd(p)
 		}
 	}()
+}
+
+// tellEnd passes the end of a postmaster on, once: one that was found again, after
+// its process could not be looked at for a moment, was watched twice.
+func (s *Server) tellEnd(p *postmaster.Process) {
+	s.mu.Lock()
+	key := procKey{p.PID, p.StartTicks()}
+	told := s.ended == key
+	s.ended = key
+	e := Event{PID: p.PID, Asked: s.askedPID == p.PID, Exit: p.Exit()}
+	s.mu.Unlock()
+	if told {
+		return
+	}
+	e.Bootstrap = exists(s.bootstrapMark())
+	s.log.Debug("the postmaster "+e.Exit.String(), "pid", e.PID, "asked", e.Asked)
+	select {
+	case s.events <- e:
+	default:
+		s.log.Warn("the end of a postmaster was not taken note of: too many wait", "pid", e.PID)
+	}
+}
+
+// passOver notes that the end of a single-user server is nobody's business.
+func (s *Server) passOver(p *postmaster.Process) {
+	if p == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = procKey{p.PID, p.StartTicks()}
+}
+
+// askEnd notes that a postmaster is told to end.
+func (s *Server) askEnd(p *postmaster.Process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.askedPID = p.PID
 }
 
 // procState says what the postmaster does, from its own word in postmaster.pid.

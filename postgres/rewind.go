@@ -53,6 +53,7 @@ func (s *Server) prepareRewind(ctx context.Context, src Source, state DirState, 
 		_, err := s.writeFiles(ctx, true)
 		return err
 	}
+	s.forgetLoss()
 	ctl, err := s.control(ctx)
 	if err != nil {
 		return err
@@ -224,6 +225,7 @@ func (s *Server) finishRewind(kept map[string]string) error {
 		return err
 	}
 	s.forgetIdentities()
+	s.lossFinal() // before the mark: an attempt that is repeated notes it again
 	m, _ := s.readRewindMark()
 	m.Stage = stageReplaying
 	if err := s.writeRewindMark(m); err != nil {

@@ -42,7 +42,12 @@ func TestRewindOfKilledPrimary(t *testing.T) {
 	}
 	hba, err := os.ReadFile(a.hbaConf())
 	must(t, err)
+	if _, ok := a.Loss(); ok {
+		t.Fatal("a loss is told of before there is one")
+	}
+	end := f.Position
 	must(t, a.Rewind(ctx, b.source(), nil))
+	wantLoss(t, a, wal.Position{Timeline: 1, LSN: fork}, end, 2)
 
 	f = a.Observe(ctx)
 	if f.Dir != DirPresent || f.Rewinding.Stage != stageReplaying || f.Rewinding.Fork.LSN != fork || !f.LostWAL || !f.SignalFile {
@@ -66,6 +71,22 @@ func TestRewindOfKilledPrimary(t *testing.T) {
 	checkLost(t, a, 2)
 }
 
+// wantLoss takes note of a loss, which must be this one.
+func wantLoss(t *testing.T, s *Server, from, to wal.Position, commits int) {
+	t.Helper()
+	l, ok := s.Loss()
+	if !ok || l.From != from || l.To != to || l.Bytes != uint64(to.LSN-from.LSN) || !l.Readable || l.Commits != commits {
+		t.Fatalf("loss %+v (%t), want %d commits from %s to %s", l, ok, commits, from, to)
+	}
+	if !exists(filepath.Join(l.Kept, LostReport)) {
+		t.Errorf("%s holds no list", l.Kept)
+	}
+	must(t, s.LossNoted())
+	if _, ok := s.Loss(); ok {
+		t.Error("a loss that was noted is told of again")
+	}
+}
+
 func checkLost(t *testing.T, s *Server, commits int) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(s.lostDir(), "*", "*"))
@@ -85,14 +106,18 @@ func checkLost(t *testing.T, s *Server, commits int) {
 
 func TestRewindKilledMidwayLeavesMarker(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
-	a, b, _ := diverged(t, l, ctx)
+	a, b, fork := diverged(t, l, ctx)
 	must(t, a.MarkStandby())
+	end := a.Observe(ctx).Position
 	// The copying program dies as soon as it begins.
 	fake := filepath.Join(l.dir, "pg_rewind")
 	must(t, os.WriteFile(fake, []byte("#!/bin/sh\nkill -9 $$\n"), 0o755))
 	a.opt.BinName = map[string]string{"pg_rewind": "../../../../.." + fake}
 	if err := a.Rewind(ctx, b.source(), nil); err == nil {
 		t.Fatal("a killed rewind passed for a finished one")
+	}
+	if l, ok := a.Loss(); ok {
+		t.Errorf("told of as lost although the rewind did not come to its end: %+v", l)
 	}
 	if f := a.Observe(ctx); f.Dir != DirRewinding || f.Rewinding.Source != "b" {
 		t.Fatalf("after the kill: %+v", f)
@@ -105,6 +130,7 @@ func TestRewindKilledMidwayLeavesMarker(t *testing.T) {
 	}
 	a.opt.BinName = nil
 	must(t, a.Rewind(ctx, b.source(), nil)) // again, and it works
+	wantLoss(t, a, wal.Position{Timeline: 1, LSN: fork}, end, 2)
 	must(t, a.StartStandby(ctx, b.upstream(), true))
 	l.caughtUp(ctx, a, b)
 	must(t, a.RewindDone())
@@ -115,6 +141,9 @@ func TestRewindKilledMidwayLeavesMarker(t *testing.T) {
 	must(t, a.Clone(ctx, b.source(), nil))
 	if !a.Observe(ctx).Replaced {
 		t.Error("the replaced directory was not kept")
+	}
+	if l, ok := a.Loss(); ok {
+		t.Errorf("a copy of what it had lost it %+v", l)
 	}
 	must(t, a.StartStandby(ctx, b.upstream(), true))
 	l.caughtUp(ctx, a, b)
@@ -296,4 +325,15 @@ func TestStopReceiverWhileReplayIsPaused(t *testing.T) {
 	}
 	must(t, b.StartStandby(ctx, a.upstream(), true))
 	l.caughtUp(ctx, b, a)
+}
+
+// TestCloneOfDivergedDirectoryTellsTheLoss: a copy instead of a rewind takes the
+// same records out.
+func TestCloneOfDivergedDirectoryTellsTheLoss(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a, b, fork := diverged(t, l, ctx)
+	must(t, a.MarkStandby())
+	end := a.Observe(ctx).Position
+	must(t, a.Clone(ctx, b.source(), nil))
+	wantLoss(t, a, wal.Position{Timeline: 1, LSN: fork}, end, 2)
 }

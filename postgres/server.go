@@ -37,6 +37,8 @@ type Server struct {
 	syncText string // its value while managed
 	keepWAL  bool   // no log may be removed: a stop that may be followed by a rewind
 	proc     *postmaster.Process
+	askedPID int     // the postmaster that Stop told to end
+	ended    procKey // the one whose end was told last
 	startErr string
 	logStart int64 // where the last start began in the server log
 	identity map[wal.Timeline]cluster.TimelineIdentity
@@ -74,11 +76,18 @@ type observed struct {
 	verified    map[wal.Timeline]bool // identities compared with the log since the start
 }
 
-// Event tells that the postmaster ended.
+// Event tells that a postmaster ended. Each end is told once.
 type Event struct {
-	PID  int
-	Exit string // how our own child ended; empty for an adopted one
+	PID int
+	// Asked: Stop had told it to.
+	Asked bool
+	// Bootstrap: it was one of those that initdb and the making of a database run.
+	Bootstrap bool
+	postmaster.Exit
 }
+
+// eventsKept is how many ends may wait to be read.
+const eventsKept = 32
 
 // New prepares the server's handle; it starts nothing and connects to nothing.
 // A postmaster that runs already is found and watched.
@@ -100,7 +109,7 @@ func New(opt Options) (*Server, error) {
 		bad:      map[string]string{},
 		rules:    map[string]ruleFile{},
 		atStart:  map[string]string{},
-		events:   make(chan Event, 1),
+		events:   make(chan Event, eventsKept),
 		done:     make(chan struct{}),
 		unread:   true, // whoever wrote them before us may not have come to telling the server
 	}
@@ -165,8 +174,7 @@ func (s *Server) Close() {
 	s.wg.Wait()
 }
 
-// Events tells, at once, when the postmaster ends. The channel holds one event;
-// it is never closed.
+// Events tells, at once, when a postmaster ends. The channel is never closed.
 func (s *Server) Events() <-chan Event { return s.events }
 
 // SetConfig gives the settings for the next start or ApplyConfig.

@@ -265,7 +265,7 @@ func (s *Server) whyFailed(p *postmaster.Process) string {
 	if l := lastLines(text, 3); l != "" {
 		return l
 	}
-	return "the postmaster ended (" + p.ExitText() + ") without a message in " + s.opt.ServerLog
+	return "the postmaster " + p.Exit().String() + ", without a message in " + s.opt.ServerLog
 }
 
 // maxServerLog is when the server's standard error file is put aside at a start.

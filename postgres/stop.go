@@ -46,6 +46,7 @@ func (s *Server) Stop(ctx context.Context, mode StopMode, o StopOptions) (StopRe
 	}
 	s.closeHeart()
 	s.say(o.Progress, "stopping ("+string(mode)+")")
+	s.askEnd(p)
 	if err := p.Signal(stopSignal(mode)); err != nil && !errors.Is(err, postmaster.ErrGone) {
 		return StopReport{}, err
 	}

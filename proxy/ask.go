@@ -13,6 +13,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/journal/rest"
 	"github.com/matriarch-ha/matriarch/route"
 	"github.com/matriarch-ha/matriarch/wal"
 )
@@ -31,12 +32,14 @@ const maxAnswer = 1 << 20
 type restAsker struct {
 	http  *http.Client
 	clock clock.Clock
+	// announcement tells the members where this entrypoint's journal is.
+	announcement rest.Announcement
 }
 
 // lease asks our own path first. Any other program answers it with an error,
 // and is then asked for the primary's health check: its code says what such a
 // leader believes of its lock, its body is the status.
-func (a restAsker) lease(ctx context.Context, m cluster.Member) (route.Word, error) {
+func (a *restAsker) lease(ctx context.Context, m cluster.Member) (route.Word, error) {
 	w, err := a.get(ctx, m, "/lease", parseLease)
 	if err == nil && w.Leased {
 		return w, nil
@@ -47,7 +50,7 @@ func (a restAsker) lease(ctx context.Context, m cluster.Member) (route.Word, err
 	return a.get(ctx, m, "/primary", parseStatus)
 }
 
-func (a restAsker) status(ctx context.Context, m cluster.Member) (route.Word, error) {
+func (a *restAsker) status(ctx context.Context, m cluster.Member) (route.Word, error) {
 	w, err := a.get(ctx, m, "/patroni", parseStatus)
 	w.Locked = false // that path answers 200 to anybody
 	return w, err
@@ -56,7 +59,7 @@ func (a restAsker) status(ctx context.Context, m cluster.Member) (route.Word, er
 // errNotAnswer: something answered, but not to this question.
 var errNotAnswer = errors.New("not an answer to the question")
 
-func (a restAsker) get(ctx context.Context, m cluster.Member, path string,
+func (a *restAsker) get(ctx context.Context, m cluster.Member, path string,
 	parse func(code int, body []byte) (route.Word, error)) (route.Word, error) {
 	u, err := url.Parse(m.APIURL)
 	if err != nil || u.Host == "" {
@@ -67,6 +70,7 @@ func (a restAsker) get(ctx context.Context, m cluster.Member, path string,
 	if err != nil {
 		return route.Word{}, fmt.Errorf("ask %s: %w", m.Name, err)
 	}
+	a.announcement.Announce(req)
 	// Before sending: whatever the question waits for, on the way there and
 	// back, counts as time that the lease has run.
 	asked := a.clock.Now()

@@ -22,5 +22,8 @@
 // It never decides who leads, never reads the store, never ends TLS: bytes of
 // an encrypted session pass unseen.
 //
+// What clients felt of a lost primary is journalled (outages), and members that are
+// asked are told where that can be read.
+//
 // Begin with Proxy, then gate, table and session.
 package proxy

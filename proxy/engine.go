@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,10 @@ import (
 // chunkSize is how much one read takes at most. Buffers come from a pool and
 // are held only while they hold bytes: an idle session has none.
 const chunkSize = 32 << 10
+
+// farewell is the message with which clients end a session, usually sent alone.
+// What comes after it is no loss of the server.
+var farewell = [5]byte{'X', 0, 0, 0, 4}
 
 // buffers lends chunks.
 type buffers struct{ pool sync.Pool }
@@ -35,6 +40,11 @@ type pipe struct {
 	buf      *[chunkSize]byte
 	data     []byte // what remains to be sent
 	err      error
+	// fromClient: last is kept, when something was sent to a primary last (a
+	// boot.Instant), and bye, that the client's farewell was read.
+	fromClient bool
+	last       atomic.Int64
+	bye        atomic.Bool
 }
 
 func newPipe(g *gate, b *buffers, src, dst *net.TCPConn, sent func([]byte)) (*pipe, error) {
@@ -100,6 +110,9 @@ func (p *pipe) read(fd uintptr) bool {
 		p.err = io.EOF
 	default:
 		p.data, p.err = p.buf[:n], nil
+		if p.fromClient && n == len(farewell) && [len(farewell)]byte(p.data) == farewell {
+			p.bye.Store(true)
+		}
 	}
 	return true
 }
@@ -107,9 +120,13 @@ func (p *pipe) read(fd uintptr) bool {
 // write is called when the destination may be writable; false waits for it.
 func (p *pipe) write(fd uintptr) bool {
 	for len(p.data) > 0 {
-		if !p.gate.open() {
+		now, open := p.gate.pass()
+		if !open {
 			p.err = errShut
 			return true
+		}
+		if p.fromClient {
+			p.last.Store(int64(now))
 		}
 		n, err := ignoringEINTR(unix.Write, int(fd), p.data)
 		if err == unix.EAGAIN {

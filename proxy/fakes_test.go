@@ -57,6 +57,10 @@ type fakeMember struct {
 	starting bool // the server refuses with 57P03
 	tls      bool // answers S and then echoes
 	dies     bool // the server hangs up instead of answering
+	asked    int  // questions to the REST API
+	// announced is what the newest of them said of its asker.
+	announced string
+	conns     []net.Conn // of the server
 
 	queries  atomic.Int64
 	canceled chan struct{}
@@ -104,6 +108,8 @@ func (m *fakeMember) key() cluster.Member {
 func (m *fakeMember) answer(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
 	role, lease, patroni, silent := m.role, m.lease, m.patroni, m.silent
+	m.asked++
+	m.announced = r.Header.Get("Matriarch-Entrypoint")
 	m.mu.Unlock()
 	if silent {
 		<-r.Context().Done()
@@ -121,8 +127,28 @@ func (m *fakeMember) answer(w http.ResponseWriter, r *http.Request) {
 		"xlog": map[string]any{"received_location": 1000, "replayed_location": 1000}, "patroni": map[string]any{"name": m.name}})
 }
 
+// hangUp ends all sessions of the server.
+func (m *fakeMember) hangUp() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.conns {
+		c.Close()
+	}
+}
+
+// shutDown says to all sessions what a server does that is told to stop, and
+// leaves it to the clients to hang up.
+func (m *fakeMember) shutDown() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.conns {
+		c.Write(errorResponse(stateTerminated, "terminating connection due to administrator command", ""))
+	}
+}
+
 func (m *fakeMember) serve(c net.Conn) {
 	defer c.Close()
+	m.set(func() { m.conns = append(m.conns, c) })
 	for {
 		pkt, err := readPacket(c)
 		if err != nil {

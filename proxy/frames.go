@@ -22,6 +22,10 @@ const maxKey = 4 + 256
 
 func (f *frames) atBoundary() bool { return !f.lost && f.have == 0 && f.remain == 0 }
 
+// refused reports whether an error was the last thing that passed: a server that
+// ends a session says so and hangs up, and a client may be the faster of the two.
+func (f *frames) refused() bool { return f.atBoundary() && f.head[0] == 'E' }
+
 // advance takes the next bytes that were sent.
 func (f *frames) advance(b []byte) {
 	for len(b) > 0 && !f.lost {

@@ -23,10 +23,12 @@ var errShut = errors.New("the permission to use this backend has ended")
 // table; context.Cause(ctx) then says why.
 type gate struct {
 	backend  route.Backend
+	primary  bool // only that permission ends by itself
 	clock    clock.Clock
 	deadline atomic.Int64 // boot.Instant; zero when shut
 	sessions atomic.Int64
 	opaque   atomic.Int64 // sessions whose cancel key is unknown to us
+	forwards atomic.Int64 // sessions whose bytes are being copied
 	served   *atomic.Int64
 
 	ctx  context.Context // ends when the gate is shut
@@ -34,16 +36,27 @@ type gate struct {
 }
 
 func newGate(b route.Backend, c clock.Clock, until boot.Instant, served *atomic.Int64) *gate {
-	g := &gate{backend: b, clock: c, served: served}
+	g := &gate{backend: b, primary: until != noDeadline, clock: c, served: served}
 	g.ctx, g.shut = context.WithCancelCause(context.Background())
 	g.deadline.Store(int64(until))
 	return g
 }
 
-// open reports whether bytes may pass now. It stands before every write.
+// open reports whether bytes may pass now.
 func (g *gate) open() bool {
+	_, ok := g.pass()
+	return ok
+}
+
+// pass is open, and tells the time that it looked at: zero for a replica. It
+// stands before every write.
+func (g *gate) pass() (boot.Instant, bool) {
 	d := boot.Instant(g.deadline.Load())
-	return d == noDeadline || g.clock.Now() < d
+	if d == noDeadline {
+		return 0, true
+	}
+	now := g.clock.Now()
+	return now, now < d
 }
 
 // close shuts the gate; only the first reason counts.

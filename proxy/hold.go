@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/matriarch-ha/matriarch/route"
 )
 
 // retryConnect is the pause between two attempts at a backend that is allowed
@@ -32,6 +34,7 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 	hold, cancel := context.WithTimeoutCause(ctx, s.p.o.HoldTimeout, context.DeadlineExceeded)
 	defer cancel()
 	held := false
+	var waited func(released bool)
 	for {
 		news := s.p.table.news()
 		g, why := s.p.table.take(s.access)
@@ -39,6 +42,11 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 		if g != nil {
 			err := s.connect(hold, g, pkt)
 			if err == nil {
+				if waited != nil {
+					// Before the other waits end: it is the first proof.
+					s.p.table.forwarded(g)
+					waited(true)
+				}
 				return nil
 			}
 			why = err.Error()
@@ -50,9 +58,11 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 		if !held {
 			if s.p.held.Add(1) > int64(s.p.o.HoldLimit) {
 				s.p.held.Add(-1)
+				s.p.turnedAway(s.access)
 				return errTooMany
 			}
 			held = true
+			waited = s.p.waits(s.access, why)
 			defer s.p.held.Add(-1)
 			// Nobody waits for StartupTimeout any more but for us.
 			s.client.SetDeadline(time.Time{})
@@ -64,8 +74,28 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 		case <-news:
 		case <-retry:
 		case <-hold.Done():
+			if waited != nil {
+				waited(false)
+			}
 			return holdEnd(ctx, hold, why)
 		}
+	}
+}
+
+// waits notes that a client is held, and returns what to call at the end of that;
+// nil for a client that only reads: its port may lead to many servers.
+func (p *Proxy) waits(a route.Access, why string) (done func(released bool)) {
+	if a != route.ReadWrite {
+		return nil
+	}
+	p.table.without(why)
+	return p.outages.wait()
+}
+
+// turnedAway notes that there was no place for a client to wait.
+func (p *Proxy) turnedAway(a route.Access) {
+	if a == route.ReadWrite {
+		p.outages.turnedAway()
 	}
 }
 
@@ -90,7 +120,11 @@ func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
 	defer context.AfterFunc(g.ctx, cancel)()
 	c, err := new(net.Dialer).DialContext(dial, "tcp", g.backend.Addr)
 	if err != nil {
-		return s.giveUp(ctx, fmt.Errorf("connect to %s: %w", g.backend.Addr, err))
+		var op *net.OpError
+		if errors.As(err, &op) && op.Err != nil {
+			err = op.Err // what is around it names the address again
+		}
+		return s.giveUp(ctx, fmt.Errorf("connect to %s at %s: %w", g.backend.Member, g.backend.Addr, err))
 	}
 	s.mu.Lock()
 	s.server = c.(*net.TCPConn)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/journal"
 )
 
 // Views feeds the newest view of the cluster: one soon after the call and one
@@ -41,6 +43,13 @@ type Options struct {
 	NoLeaderFallback bool          // read-only port: refuse rather than use the leader
 	AskInterval      time.Duration // the longest interval between two questions to a member; 1 s
 
+	// Name is what the journal's records are signed with, Version what they say
+	// that runs here. Name defaults to "entrypoint".
+	Name, Version string
+	// Journal keeps what happened; whoever made it runs it. Nil means one of our
+	// own, in memory.
+	Journal *journal.Journal
+
 	Views Views
 	// HTTP asks the members' REST APIs: TLS and credentials are its transport's
 	// business. Nil means a plain client of our own.
@@ -55,6 +64,7 @@ func (o Options) withDefaults() Options {
 	setDuration(&o.StartupTimeout, 60*time.Second)
 	setDuration(&o.DrainTimeout, 5*time.Second)
 	setDuration(&o.AskInterval, time.Second)
+	o.Name = cmp.Or(o.Name, "entrypoint")
 	if o.HoldLimit == 0 {
 		o.HoldLimit = 1000
 	}

@@ -1,14 +1,19 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/journal"
+	"github.com/matriarch-ha/matriarch/journal/rest"
 	"github.com/matriarch-ha/matriarch/route"
 )
 
@@ -16,6 +21,8 @@ import (
 type Proxy struct {
 	o       Options
 	table   *table
+	outages *outages
+	asker   *restAsker
 	buffers *buffers
 	cancels *cancels
 
@@ -26,6 +33,7 @@ type Proxy struct {
 	wg      sync.WaitGroup     // everything but the sessions
 	clients sync.WaitGroup     // one per accepted client
 
+	reads    chan struct{} // places for readers of the journal
 	held     atomic.Int64
 	accepted atomic.Int64
 	refusals atomic.Int64
@@ -44,9 +52,18 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	o = o.withDefaults()
+	if o.Journal == nil {
+		j, err := journal.Open(journal.Options{})
+		if err != nil {
+			return nil, err
+		}
+		o.Journal = j
+	}
+	out := newOutages(o.Journal, o.Clock, o.Name)
+	asker := &restAsker{http: o.HTTP, clock: o.Clock}
 	return &Proxy{
-		o: o, table: newTable(o, restAsker{http: o.HTTP, clock: o.Clock}),
-		buffers: newBuffers(), cancels: newCancels(o.ConnectTimeout),
+		o: o, outages: out, asker: asker, table: newTable(o, asker, out),
+		buffers: newBuffers(), cancels: newCancels(o.ConnectTimeout), reads: make(chan struct{}, rest.AtOnce),
 	}, nil
 }
 
@@ -60,6 +77,8 @@ func (p *Proxy) Start(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.Background())
 	tableCtx, stopAll := context.WithCancel(context.Background())
 	p.stop, p.stopAll = stop, stopAll
+	p.asker.announcement = p.announcement()
+	p.outages.start(p.introduction())
 	views := p.o.Views.Watch(tableCtx)
 	p.wg.Go(func() { p.table.run(tableCtx, views) })
 	for _, pt := range p.ports {
@@ -131,8 +150,39 @@ func (p *Proxy) Stop(ctx context.Context) error {
 		p.stats.stop()
 	}
 	p.wg.Wait()
+	p.outages.stop()
 	return err
 }
+
+// introduction says what serves from now on, and where.
+func (p *Proxy) introduction() string {
+	text := "version " + cmp.Or(p.o.Version, "unknown") + " serves"
+	for _, a := range []struct {
+		what string
+		addr net.Addr
+	}{{"read-write", p.Addr()}, {"read-only", p.ReplicasAddr()}, {"statistics", p.StatsAddr()}} {
+		if a.addr != nil {
+			text += " " + a.what + " at " + a.addr.String() + ","
+		}
+	}
+	return strings.TrimSuffix(text, ",")
+}
+
+// announcement is where members are told that this entrypoint's journal is.
+func (p *Proxy) announcement() rest.Announcement {
+	tcp, ok := p.StatsAddr().(*net.TCPAddr)
+	if !ok {
+		return rest.Announcement{}
+	}
+	a := rest.Announcement{Port: tcp.AddrPort().Port()}
+	if addr := tcp.AddrPort().Addr().Unmap(); !addr.IsUnspecified() && addr.Zone() == "" {
+		a.Host = addr
+	}
+	return a
+}
+
+// Pages answers what the statistics port answers.
+func (p *Proxy) Pages() http.Handler { return p.pages() }
 
 // Run serves until ctx ends and then stops within DrainTimeout.
 func (p *Proxy) Run(ctx context.Context) error {

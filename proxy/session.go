@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/route"
 )
 
@@ -139,6 +141,10 @@ func (s *session) send(b []byte) error {
 // forward copies both ways until the session ends.
 func (s *session) forward() {
 	s.gate.served.Add(1)
+	s.gate.forwards.Add(1)
+	if s.gate.primary {
+		s.p.table.forwarded(s.gate)
+	}
 	var sent func([]byte)
 	if s.opaque {
 		s.gate.opaque.Add(1)
@@ -148,30 +154,61 @@ func (s *session) forward() {
 		sent = s.frames.advance
 	}
 	down, err := newPipe(s.gate, s.p.buffers, s.server, s.client, sent)
-	if err != nil {
+	up, err2 := newPipe(s.gate, s.p.buffers, s.client, s.server, nil)
+	if err != nil || err2 != nil {
+		s.gate.forwards.Add(-1)
 		return
 	}
-	up, err := newPipe(s.gate, s.p.buffers, s.client, s.server, nil)
-	if err != nil {
-		return
-	}
+	up.fromClient = true
 	unwatch := context.AfterFunc(s.gate.ctx, s.interrupt)
 	defer unwatch()
 	upDone := make(chan error, 1)
-	go func() { upDone <- s.half(up, s.server) }()
+	var upEnded atomic.Bool
+	go func() {
+		err := s.half(up, s.server)
+		upEnded.Store(true)
+		upDone <- err
+	}()
 	if err = down.send(s.greeting); err == nil {
-		err = s.half(down, s.client)
-	} else {
-		s.interrupt()
+		err = down.run()
+	}
+	// Before the client learns of the end: it may be back at once.
+	s.told(up, upEnded.Load(), errors.Is(err, errShut))
+	if err == nil {
+		err = s.client.CloseWrite()
 	}
 	if err == nil {
 		// The server has ended the session; the client need only hang up.
 		s.client.SetReadDeadline(time.Now().Add(afterClose))
+	} else {
+		s.interrupt()
 	}
 	err = errors.Join(err, <-upDone)
 	if s.gate.ctx.Err() != nil || errors.Is(err, errShut) {
 		s.breakOff()
 	}
+}
+
+// told notes the end of a session when its server's side has come to it: a client
+// may take its time to hang up.
+func (s *session) told(up *pipe, clientFirst, shut bool) {
+	s.gate.forwards.Add(-1)
+	if !s.gate.primary {
+		return
+	}
+	cut := shut || s.gate.ctx.Err() != nil
+	byServer := !up.bye.Load() && (!clientFirst || s.frames.refused())
+	s.p.outages.ended(howEnded(cut, byServer), boot.Instant(up.last.Load()))
+}
+
+func howEnded(cut, byServer bool) sessionEnd {
+	switch {
+	case cut:
+		return endByUs
+	case byServer:
+		return endByServer
+	}
+	return endByClient
 }
 
 // half copies one direction. Its end is passed on as the end of that direction

@@ -5,28 +5,74 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/matriarch-ha/matriarch/internal/httpclock"
+	"github.com/matriarch-ha/matriarch/journal/rest"
 )
 
-// statsServer shows the numbers: text on /, JSON on /stats. It changes nothing
-// and shows no secret, so it asks for no password.
+// statsServer shows the numbers, text on /, JSON on /stats, and the journal on
+// /journal. It changes nothing and shows no secret, so it asks for no password.
 type statsServer struct {
 	ln  net.Listener
 	srv *http.Server
 }
 
 func newStatsServer(ln net.Listener, p *Proxy) *statsServer {
+	return &statsServer{ln: ln, srv: &http.Server{Handler: p.pages(), ReadTimeout: 10 * time.Second,
+		WriteTimeout: 10 * time.Second, IdleTimeout: 90 * time.Second, MaxHeaderBytes: 16 << 10}}
+}
+
+// pages answers the questions of the statistics port.
+func (p *Proxy) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(p.Stats())
 	})
+	mux.HandleFunc("GET /journal", p.getJournal)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprint(w, p.Stats().Text())
 	})
-	return &statsServer{ln: ln, srv: &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, stamped := w.(*httpclock.Writer); !stamped {
+			w = &httpclock.Writer{ResponseWriter: w, Clock: p.o.Clock}
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// getJournal answers as the members do.
+func (p *Proxy) getJournal(w http.ResponseWriter, r *http.Request) {
+	select {
+	case p.reads <- struct{}{}:
+		defer func() { <-p.reads }()
+	default:
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many readings of the journal are under way", http.StatusServiceUnavailable)
+		return
+	}
+	q, err := rest.Query(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	records, err := p.o.Journal.Since(q)
+	var body []byte
+	if err == nil {
+		body, err = rest.Encode(records)
+	}
+	if err != nil {
+		p.o.Logger.Warn("the journal cannot be read", "error", err)
+		http.Error(w, "the journal cannot be read; the log says why", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Write(body) // an error means that the asker is gone
 }
 
 func (s *statsServer) run() { s.srv.Serve(s.ln) }

@@ -28,6 +28,7 @@ type table struct {
 	clock       clock.Clock
 	asker       asker
 	log         *slog.Logger
+	outages     *outages
 	interval    time.Duration
 	askReplicas bool
 	readOnly    route.Policy
@@ -46,9 +47,9 @@ type table struct {
 	wake     chan struct{} // tells expire that the next deadline moved
 }
 
-func newTable(o Options, a asker) *table {
+func newTable(o Options, a asker, out *outages) *table {
 	return &table{
-		clock: o.Clock, asker: a, log: o.Logger, interval: o.AskInterval, askReplicas: o.ListenReplicas != "",
+		clock: o.Clock, asker: a, log: o.Logger, outages: out, interval: o.AskInterval, askReplicas: o.ListenReplicas != "",
 		readOnly: route.Policy{Access: route.ReadOnly, MaxLag: o.MaxLag, NoFallback: o.NoLeaderFallback,
 			MaxWordAge: max(route.DefaultWordAge, 3*o.AskInterval)},
 		words: map[string]route.Word{}, failures: map[string]string{}, replicas: map[string]*gate{},
@@ -167,30 +168,38 @@ func (t *table) refreshLeader() {
 		until := t.words[name].Authority(route.TTL(t.view))
 		switch {
 		case lead.Held() && lead.Name != name:
-			t.shutLeader("%s is the leader now", lead.Name)
+			t.shutLeader(lead.Name+" is the leader now", "")
 		case until <= now:
-			t.shutLeader("the primary lost its lease")
+			t.shutLeader("the primary lost its lease", t.whyEnded(name, now))
 		case t.moved(g):
-			t.shutLeader("the address of the primary changed")
+			t.shutLeader("the address of the primary changed", "")
 		default:
 			g.deadline.Store(int64(until))
+			t.prove(g)
 			return
 		}
 	}
 	if c := route.Pick(t.query(route.Policy{Access: route.ReadWrite})); c.OK {
 		t.leader = newGate(c.Backend, t.clock, c.Until, t.servedBy(c.Backend.Member))
 		t.log.Info("a primary is served", "primary", c.Backend.Member, "address", c.Backend.Addr, "why", c.Why)
+		t.outages.open(t.primary(t.leader))
 	}
 }
 
-func (t *table) shutLeader(format string, args ...any) {
-	sessions, level := t.leader.sessions.Load(), slog.LevelWarn
+// shutLeader ends the sessions to the primary. why is told to its clients, detail
+// to the log and the journal.
+func (t *table) shutLeader(why, detail string) {
+	g := t.leader
+	who, open, told := t.primary(g), int(g.forwards.Load()), why
+	if detail != "" {
+		why += ": " + detail
+	}
+	sessions, level := g.sessions.Load(), slog.LevelWarn
 	if sessions == 0 { // nobody feels it
 		level = slog.LevelInfo
 	}
-	t.leader.close(format, args...)
-	t.log.Log(context.Background(), level, "the sessions to the former primary end", "primary", t.leader.backend.Member,
-		"sessions", sessions, "why", context.Cause(t.leader.ctx))
+	t.outages.cut(who, why, open, func() { g.close("%s", told) })
+	t.log.Log(context.Background(), level, "the sessions to the former primary end", "primary", g.backend.Member, "sessions", sessions, "why", why)
 	t.leader = nil
 }
 
@@ -305,6 +314,9 @@ func (t *table) refused(member string, err error) {
 		t.log.Warn("a backend does not accept connections", "backend", member, "error", err)
 	}
 	t.down[member] = now.Add(downFor)
+	if g := t.leader; g != nil && g.backend.Member == member {
+		t.outages.refuse(t.primary(g), err.Error(), int(g.forwards.Load()))
+	}
 }
 
 // news returns a channel that is closed when a choice may have changed.

@@ -56,7 +56,7 @@ func primary(left time.Duration) route.Word {
 func inBubble(t *testing.T, f func(t *testing.T, tb *table, a *scriptAsker, views chan<- cluster.View)) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &scriptAsker{clock: bubbleClock{time.Now()}}
-		tb := newTable(Options{Clock: a.clock}.withDefaults(), a)
+		tb := newTable(Options{Clock: a.clock}.withDefaults(), a, quietOutages(t))
 		ctx, cancel := context.WithCancel(t.Context())
 		views, done := make(chan cluster.View), make(chan struct{})
 		go func() { tb.run(ctx, views); close(done) }()

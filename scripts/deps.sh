@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing: `deps.sh run` PostgreSQL, to run a cluster here;
-# `deps.sh lab` what the lab in containers needs; `deps.sh test` both, and the
-# servers and tools that the tests use. It does nothing when all is there, and
-# says what to install where it cannot.
+# `deps.sh test` also the servers and tools that the tests use. It does nothing
+# when all is there, and says what to install where it cannot.
 set -euo pipefail
 what=${1:-run}
 patroni=/usr/local/lib/matriarch-test/patroni
@@ -12,19 +11,8 @@ have_postgres() {
 }
 
 want=()
-if [ "$what" != lab ]; then
-	have_postgres || want+=(postgresql)
-	command -v psql >/dev/null || want+=(postgresql-client)
-fi
-if [ "$what" != run ]; then
-	command -v docker >/dev/null || want+=(docker.io)
-	docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null || want+=(docker-compose)
-	# Makes the base images where no registry answers; only Debian has it.
-	! command -v apt-get >/dev/null || command -v debootstrap >/dev/null || want+=(debootstrap)
-	# What the engine lacks without the packages that it only recommends.
-	[ -d /run/systemd/system ] || mountpoint -q /sys/fs/cgroup || want+=(cgroupfs-mount)
-	grep -qw overlay /proc/filesystems || command -v fuse-overlayfs >/dev/null || want+=(fuse-overlayfs)
-fi
+have_postgres || want+=(postgresql)
+command -v psql >/dev/null || want+=(postgresql-client)
 # The distribution starts what it installs, and again at every boot: etcd would
 # take port 2379, which is a store's here. Only the programs are wanted.
 services=()
@@ -37,9 +25,18 @@ if [ "$what" = test ]; then
 	command -v java >/dev/null || want+=(default-jre-headless)
 	command -v gcc >/dev/null || want+=(gcc libc6-dev)
 	command -v ip >/dev/null || want+=(iproute2)
+	# Clients that the containers lab is tested with; the compiler that comes with a
+	# JDK runs the one in Java from its source.
+	[ -e /usr/share/java/postgresql.jar ] || want+=(libpostgresql-jdbc-java)
+	command -v javac >/dev/null || want+=(default-jdk-headless)
+	/usr/bin/python3 -c 'import psycopg2, psycopg' 2>/dev/null || want+=(python3-psycopg2 python3-psycopg)
 	# What Debian's patronictl needs: the package itself is only unpacked, below.
 	[ -x "$patroni/usr/bin/patronictl" ] || want+=(python3-cdiff python3-click python3-dateutil python3-pkg-resources
 		python3-prettytable python3-psutil python3-psycopg2 python3-urllib3 python3-yaml python3-etcd python3-kazoo)
+fi
+here=$(dirname "$0")
+if [ "$what" = test ]; then
+	"$here/docker.sh"
 fi
 [ ${#want[@]} -eq 0 ] && exit 0
 

@@ -7,12 +7,16 @@ start=$SECONDS
 step() { echo "== $1 ($((SECONDS - start)) s)"; }
 
 step "packages, with the race detector"
-CGO_ENABLED=1 go test -race -timeout 15m $(go list ./... | grep -v -e /test/e2e -e '/sim$')
+CGO_ENABLED=1 go test -race -timeout 15m $(go list ./... | grep -v -e /test/e2e -e /test/compose -e '/sim$')
 
 step "simulation"
 go test -timeout 15m ./sim
 
 step "end to end"
 go test -count=1 -timeout 25m ./test/e2e
+
+step "containers"
+# Two at a time: they wait more than they work.
+go test -count=1 -timeout 35m -parallel 2 ./test/compose
 
 step "done"

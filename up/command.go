@@ -35,7 +35,7 @@ func Command(env []string) *cobra.Command {
 	f := c.Flags()
 	f.IntVarP(&o.Members, "members", "n", 0, "number of servers (default 3, or what the directory's cluster has); an even number gets a witness vote")
 	f.StringVar(&o.Dir, "dir", "", "the cluster's directory (default ~/.local/share/matriarch/SCOPE, as root /var/lib/matriarch/SCOPE)")
-	f.IntVar(&o.BasePort, "base-port", 0, "first of a contiguous range of ports: entrypoint, PostgreSQL, REST, store (default 5000, 5432, 8008, 2379)")
+	f.IntVar(&o.BasePort, "base-port", 0, "first of a contiguous range of ports: entrypoint, PostgreSQL, REST, store, statistics (default 5000, 5432, 8008, 2379, 7000)")
 	f.StringVar(&o.PgBin, "pg-bin", "", "directory of PostgreSQL's programs (default: PATH and the usual places)")
 	f.StringVar(&o.Scope, "scope", "", "name of the cluster (default demo)")
 	f.BoolVar(&o.Synchronous, "synchronous", false, "commits of a new cluster wait for a standby")

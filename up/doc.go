@@ -11,12 +11,15 @@
 // members over REST (watch.go) and says what changed (words.go). Passwords are
 // made once, live in files of mode 0600, and are never printed.
 //
+// A drill reaches the processes by what is in the directory (reach.go). What it
+// wants to stay down it holds (hold.go), or it would be started again at once.
+//
 // One directory is one cluster: cluster.json records how many members it has
 // and where their ports begin, which cannot change later, because the store's
 // votes know each other by address.
 //
 //	DIR/cluster.json lock secrets.json pgpass store.key store.pem store-ca.pem
-//	DIR/n1/          n1.yml agent.log agent.pid data/ state/
+//	DIR/n1/          n1.yml agent.log agent.pid hold.json data/ state/
 //	DIR/witness/     state/ (the vote without a server, for an even number)
 //	DIR/entrypoint/  entrypoint.yml entrypoint.log entrypoint.pid
 //

@@ -190,19 +190,26 @@ func (r *running) kill() {
 	r.cmd.Wait()
 }
 
-// TestCluster builds the program and runs whole clusters with it.
-func TestCluster(t *testing.T) {
+// buildProgram builds the program for the length of a test.
+func buildProgram(t *testing.T) string {
+	t.Helper()
 	top, err := os.MkdirTemp("", "matriarch-up-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(top)
+	t.Cleanup(func() { os.RemoveAll(top) })
 	binary := filepath.Join(top, "matriarch")
 	build := exec.Command("go", "build", "-o", binary, "github.com/matriarch-ha/matriarch/cmd/matriarch")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	return binary
+}
+
+// TestCluster builds the program and runs whole clusters with it.
+func TestCluster(t *testing.T) {
+	binary := buildProgram(t)
 	t.Run("three members, killed, taken over, stopped, back", func(t *testing.T) { threeMembers(t, binary) })
 	t.Run("two members and a witness of an ordinary user", func(t *testing.T) { twoAndWitness(t, binary) })
 }

@@ -23,6 +23,8 @@ const (
 type keeper struct {
 	command
 	say func(format string, values ...any)
+	// held, if set, says who wants the process to stay down, empty for nobody.
+	held func() string
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -46,7 +48,7 @@ func (k *keeper) start(gate func(context.Context) error) {
 
 func (k *keeper) keep(ctx context.Context) {
 	pause := pauseFirst
-	for ctx.Err() == nil {
+	for k.awaitRelease(ctx) {
 		begun := time.Now()
 		p, err := k.adoptOrLaunch()
 		if err != nil {
@@ -69,6 +71,26 @@ func (k *keeper) keep(ctx context.Context) {
 		}
 		pause = min(2*pause, pauseMost)
 	}
+}
+
+// awaitRelease waits while somebody wants the process to stay down; false: ctx
+// has ended.
+func (k *keeper) awaitRelease(ctx context.Context) bool {
+	for said := ""; k.held != nil && ctx.Err() == nil; {
+		who := k.held()
+		if who == "" {
+			break
+		}
+		if who != said {
+			said = who
+			k.say("%s stays down: %s", k.name, who)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pollHold):
+		}
+	}
+	return ctx.Err() == nil
 }
 
 func exitText(p *process) string {

@@ -34,6 +34,7 @@ type plan struct {
 	dir      string
 	members  []member // servers first, then the witness if there is one
 	entry    int      // the entrypoint's read-write port; read-only is the next
+	stats    int      // its statistics and journal
 	entryDir string
 }
 
@@ -48,18 +49,19 @@ func (p plan) passFile() string  { return filepath.Join(p.dir, "pgpass") }
 func votes(members int) int { return members | 1 }
 
 // portCount is how many ports a cluster needs.
-func portCount(members int) int { return 2 + 2*members + 2*votes(members) }
+func portCount(members int) int { return 3 + 2*members + 2*votes(members) }
 
 // newPlan lays the cluster out. Without a base port every kind of port begins
 // where people look for it; with one, all follow each other from there.
 func newPlan(dir string, r record) plan {
-	p := plan{record: r, dir: dir, entry: 5000, entryDir: filepath.Join(dir, "entrypoint")}
+	p := plan{record: r, dir: dir, entry: 5000, stats: 7000, entryDir: filepath.Join(dir, "entrypoint")}
 	pg, rest, store := 5432, 8008, 2379
 	if r.BasePort != 0 {
 		p.entry = r.BasePort
 		pg = r.BasePort + 2
 		rest = pg + r.Members
 		store = rest + r.Members
+		p.stats = store + 2*votes(r.Members) // last, as the others were there before it
 	}
 	for i := range votes(r.Members) {
 		m := member{name: "n" + strconv.Itoa(i+1), pg: pg + i, rest: rest + i}
@@ -80,7 +82,7 @@ type port struct {
 }
 
 func (p plan) entryPorts() []port {
-	return []port{{p.entry, "entrypoint, read-write"}, {p.entry + 1, "entrypoint, read-only"}}
+	return []port{{p.entry, "entrypoint, read-write"}, {p.entry + 1, "entrypoint, read-only"}, {p.stats, "entrypoint, statistics"}}
 }
 
 func (m member) serverPorts() []port {

@@ -29,11 +29,11 @@ func TestPortsNeverCollide(t *testing.T) {
 
 func TestUsualPorts(t *testing.T) {
 	p := newPlan("/x", record{Scope: "demo", Members: 3})
-	got := []int{p.entry, p.entry + 1}
+	got := []int{p.entry, p.entry + 1, p.stats}
 	for _, m := range p.members {
 		got = append(got, m.pg, m.rest, m.client, m.peer)
 	}
-	want := []int{5000, 5001, 5432, 8008, 2379, 2380, 5433, 8009, 2381, 2382, 5434, 8010, 2383, 2384}
+	want := []int{5000, 5001, 7000, 5432, 8008, 2379, 2380, 5433, 8009, 2381, 2382, 5434, 8010, 2383, 2384}
 	if !slices.Equal(got, want) {
 		t.Errorf("ports are %v, want %v", got, want)
 	}

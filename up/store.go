@@ -34,6 +34,7 @@ func (p plan) newStore(m member, program string, changed func()) (*etcdembed.Sup
 		Command: []string{program, "store"},
 		HasData: func() bool { return hasData(m.data()) },
 		Changed: func(etcdembed.State) { changed() },
+		Held:    func() bool { return heldDown(m, true) != "" },
 	})
 }
 

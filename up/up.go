@@ -176,7 +176,7 @@ func (r *runner) start() error {
 		r.stores = append(r.stores, s)
 	}
 	for i, m := range p.servers() {
-		k := &keeper{command: r.agentCommand(m), say: r.screen.say}
+		k := &keeper{command: r.agentCommand(m), say: r.screen.say, held: func() string { return heldDown(m, false) }}
 		r.agents = append(r.agents, k)
 		// The agent takes over the store that runs; were it first, it would start one.
 		k.start(func(ctx context.Context) error {

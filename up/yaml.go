@@ -95,7 +95,10 @@ scope: {{q .Plan.Scope}}
 proxy:
   listen: {{at .Plan.Entry | q}}
   listen_replicas: {{at .Plan.EntryReplicas | q}}
-  stats: false
+  stats: {{at .Plan.Stats | q}}
+
+matriarch:
+  state_dir: {{q .Plan.EntryDir}}
 `
 
 // witnessText is the file of a vote without a server.
@@ -116,7 +119,9 @@ type planWords struct {
 	Scope, PgBin         string
 	Synchronous          bool
 	Votes                []selfWords
+	EntryDir             string
 	Entry, EntryReplicas int
+	Stats                int
 	TLS                  etcdembed.TLS
 }
 
@@ -135,7 +140,7 @@ func (p plan) render(text string, self *member, s secrets) ([]byte, error) {
 		Plan    planWords
 		Self    *selfWords
 		Secrets secrets
-	}{planWords{Scope: p.Scope, PgBin: p.PgBin, Synchronous: p.Synchronous, Entry: p.entry, EntryReplicas: p.entry + 1, TLS: tlsFiles(p.dir)}, nil, s}
+	}{planWords{Scope: p.Scope, PgBin: p.PgBin, Synchronous: p.Synchronous, Entry: p.entry, EntryReplicas: p.entry + 1, Stats: p.stats, EntryDir: p.entryDir, TLS: tlsFiles(p.dir)}, nil, s}
 	for _, m := range p.members {
 		data.Plan.Votes = append(data.Plan.Votes, m.words())
 	}

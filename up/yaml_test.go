@@ -35,7 +35,7 @@ func TestFilesAreRead(t *testing.T) {
 		checkStore(t, p.storeConfig(m), f)
 	}
 	e := read(t, p.entryFile())
-	if e.Proxy == nil || e.Proxy.Listen != "127.0.0.1:9990" || e.Proxy.ListenReplicas != "127.0.0.1:9991" || e.Proxy.Stats != "" {
+	if e.Proxy == nil || e.Proxy.Listen != "127.0.0.1:9990" || e.Proxy.ListenReplicas != "127.0.0.1:9991" || e.Proxy.Stats != "127.0.0.1:10002" {
 		t.Errorf("entrypoint: %+v", e.Proxy)
 	}
 	if err := e.Check(config.ForClient); err != nil {

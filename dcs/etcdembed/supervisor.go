@@ -22,7 +22,10 @@ type Options struct {
 	HasData func() bool
 	// Changed is told every new state; it must not block.
 	Changed func(State)
-	Log     *slog.Logger // nil: none
+	// Held, if set, is asked before every start: while it is true none is made. A
+	// process that runs is not touched.
+	Held func() bool
+	Log  *slog.Logger // nil: none
 }
 
 // Supervisor keeps one store process running for a data directory. It adopts
@@ -164,6 +167,12 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 func (s *Supervisor) keep(ctx context.Context) {
 	pause := backoffFirst
 	for ctx.Err() == nil {
+		if s.opt.Held != nil && s.opt.Held() {
+			if !sleep(ctx, backoffFirst) {
+				return
+			}
+			continue
+		}
 		p, err := s.adoptOrLaunch(ctx)
 		if err != nil {
 			s.set(State{Phase: Failed, Message: err.Error()})

@@ -38,33 +38,44 @@ type Ground struct {
 
 // WhyNot says why s may not lead, and nothing when it may.
 func WhyNot(s Standing, g Ground) string {
-	switch {
-	case !s.Tags.MayLead():
-		return "its tags say nofailover"
-	case !s.Position.Known():
-		return "its WAL position is not known"
+	if why := Reasons(s, g); len(why) > 0 {
+		return why[0]
+	}
+	return ""
+}
+
+// Reasons lists all that keeps s from leading, what weighs most first; none when
+// it may lead. Of a member whose position is not known nothing else can be said
+// that is about its log.
+func Reasons(s Standing, g Ground) []string {
+	var out []string
+	if !s.Tags.MayLead() {
+		out = append(out, "its tags say nofailover")
+	}
+	if !s.Position.Known() {
+		return append(out, "its WAL position is not known")
 	}
 	if why := DivergedFrom(s, g); why != "" {
-		return why
+		out = append(out, why)
 	}
 	if tl := Current(g.History, g.Timelines); g.CheckTimeline && s.Position.Timeline < tl {
-		return fmt.Sprintf("it is on timeline %d and the cluster on %d", s.Position.Timeline, tl)
+		out = append(out, fmt.Sprintf("it is on timeline %d and the cluster on %d", s.Position.Timeline, tl))
 	}
-	if g.Sync.Active() && g.Sync.Quorum > 0 {
-		return "the synchronous set was written in quorum mode, whose votes are not supported yet"
-	}
-	if g.Sync.Active() && !g.Sync.Holds(s.Name) {
-		return "it is not a synchronous standby and may lack acknowledged commits"
+	switch {
+	case g.Sync.Active() && g.Sync.Quorum > 0:
+		out = append(out, "the synchronous set was written in quorum mode, whose votes are not supported yet")
+	case g.Sync.Active() && !g.Sync.Holds(s.Name):
+		out = append(out, "it is not a synchronous standby and may lack acknowledged commits")
 	}
 	if g.Handover.Present() && !has(s, g) {
-		return fmt.Sprintf("%s stopped cleanly at %s and it has only %s", g.Handover.Leader, g.Handover.LSN, s.Position.LSN)
+		out = append(out, fmt.Sprintf("%s stopped cleanly at %s and it has only %s", g.Handover.Leader, g.Handover.LSN, s.Position.LSN))
 	}
 	// After a clean stop nothing was published that lies later, so this only
 	// speaks where another has led since and the handover is an old one.
 	if lag := g.Optime.Sub(s.Position.LSN); lag > g.MaxLag {
-		return fmt.Sprintf("it is %d bytes behind the last known position of the leader, more than the %d allowed", lag, g.MaxLag)
+		out = append(out, fmt.Sprintf("it is %d bytes behind the last known position of the leader, more than the %d allowed", lag, g.MaxLag))
 	}
-	return ""
+	return out
 }
 
 // has reports whether s has the last record of a leader that stopped cleanly.

@@ -22,7 +22,7 @@ type Process struct {
 	stop  chan struct{}
 	once  sync.Once
 	mu    sync.Mutex
-	exit  string
+	exit  *os.ProcessState // of our own child, once it has ended
 }
 
 // ErrGone means that the process has ended.
@@ -56,7 +56,7 @@ func launched(cmd *exec.Cmd) *Process {
 	go func() {
 		_ = cmd.Wait()
 		p.mu.Lock()
-		p.exit = cmd.ProcessState.String()
+		p.exit = cmd.ProcessState
 		p.mu.Unlock()
 		close(p.done)
 	}()
@@ -153,11 +153,49 @@ func (p *Process) Alive() bool {
 // process for good.
 func (p *Process) StartTicks() uint64 { return p.ticks }
 
-// ExitText says how our child ended; empty for an adopted process.
-func (p *Process) ExitText() string {
+// Exit is how a postmaster ended.
+type Exit struct {
+	Known  bool // it was our child, so that the kernel told us
+	Code   int
+	Signal string // such as "SIGKILL"; empty when it exited by itself
+}
+
+// Exit says how our child ended; not Known for an adopted process, or one that
+// lives.
+func (p *Process) Exit() Exit {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.exit
+	if p.exit == nil {
+		return Exit{}
+	}
+	ws, ok := p.exit.Sys().(syscall.WaitStatus)
+	switch {
+	case !ok:
+		return Exit{Known: true, Code: p.exit.ExitCode()}
+	case ws.Signaled():
+		return Exit{Known: true, Signal: signalName(ws.Signal())}
+	}
+	return Exit{Known: true, Code: ws.ExitStatus()}
+}
+
+func signalName(sig syscall.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return name
+	}
+	return fmt.Sprintf("signal %d", int(sig))
+}
+
+// String is the predicate of a sentence about the server.
+func (e Exit) String() string {
+	switch {
+	case !e.Known:
+		return "ended; how is not known, since it was not started by this agent"
+	case e.Signal != "":
+		return "was ended by " + e.Signal
+	case e.Code != 0:
+		return fmt.Sprintf("ended with exit status %d", e.Code)
+	}
+	return "ended in order"
 }
 
 // Wait waits for the end of the process.

@@ -20,6 +20,8 @@ var order = []string{
 	"app",
 	"up",
 	"cli",
+	"drill",
+	"explain",
 	"client",
 	"api",
 	"proxy",

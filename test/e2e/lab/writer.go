@@ -191,18 +191,33 @@ func (w *Writer) Stop() {
 // have; the writer may go on meanwhile.
 func (w *Writer) Lost(t testing.TB, dsn string) []int64 {
 	t.Helper()
-	acked := w.Acks() // first: what is acknowledged while the server is asked may come too late for it
-	have := map[string]bool{}
-	for _, id := range MustSQL(t, dsn, "SELECT id::text FROM written") {
-		have[id] = true
-	}
-	var lost []int64
-	for _, a := range acked {
-		if !have[fmt.Sprint(a.ID)] {
-			lost = append(lost, a.ID)
-		}
+	// Acks first: what is acknowledged while the server is asked may come too
+	// late for it.
+	lost, err := Missing(dsn, w.Acks())
+	if err != nil {
+		t.Fatal(err)
 	}
 	return lost
+}
+
+// Missing returns the acknowledged rows that a server does not have.
+func Missing(dsn string, acked []Ack) ([]int64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.Background())
+	ids := make([]int64, len(acked))
+	for i, a := range acked {
+		ids[i] = a.ID
+	}
+	rows, err := conn.Query(ctx, "SELECT id FROM unnest($1::bigint[]) id EXCEPT SELECT id FROM written", ids)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
 }
 
 // Acks returns what was acknowledged so far, in order.

@@ -1,0 +1,73 @@
+package guard
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/matriarch-ha/matriarch/boot"
+)
+
+// NoteName is the file in the state directory in which a guard leaves what it
+// did, for an agent that was not there to be told.
+const NoteName = "guard-note.json"
+
+// NoteEnv names that file to a guard; without it none is left.
+const NoteEnv = "MATRIARCH_GUARD_NOTE"
+
+// Note is what a guard did to the server.
+type Note struct {
+	// Shutdown: its agent was gone, and the server ended by the fast shutdown that
+	// the guard had asked for at the soft deadline; then nothing was killed.
+	Shutdown bool  `json:"shutdown,omitempty"`
+	Proof    Proof `json:"proof"`
+	// Wall is when, by the wall clock; BootID is the run of the host that Began of
+	// the proof belongs to.
+	Wall   time.Time `json:"wall"`
+	BootID string    `json:"boot_id"`
+}
+
+// Current reports whether the host has not been started again since.
+func (n Note) Current() bool { return n.BootID == bootID() }
+
+// ReadNote reads a note; the error is fs.ErrNotExist when there is none.
+func ReadNote(path string) (n Note, err error) {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &n)
+	}
+	return n, err
+}
+
+func bootID() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // then every note is another boot's
+	return strings.TrimSpace(string(b))
+}
+
+// leave writes the note, best effort and last of all: it touches the disk.
+func (c *child) leave(p Proof, shutdown bool) {
+	if c.note == "" {
+		return
+	}
+	text, err := json.Marshal(Note{Shutdown: shutdown, Proof: p, Wall: c.clock.Wall(), BootID: bootID()})
+	if err != nil {
+		return
+	}
+	// The directory is the server's user's: a link there could lead to a file of
+	// root's.
+	tmp := c.note + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return
+	}
+	_, err = f.Write(text)
+	if closed := f.Close(); err == nil && closed == nil {
+		_ = os.Rename(tmp, c.note)
+	}
+}
+
+// ended tells of a server that ended as an orphaned guard had asked it to.
+func (c *child) ended(at boot.Instant) { c.leave(Proof{Began: at}, true) }

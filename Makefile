@@ -1,19 +1,24 @@
-# Two commands matter: `make up` runs a highly available PostgreSQL cluster on
-# this machine, `make test` runs all the tests. Both install what they need.
+# Three commands matter: `make up` runs a highly available PostgreSQL cluster on
+# this machine, `make lab` one in containers, `make test` runs all the tests. They
+# install what they need.
 
 GO ?= go
 BIN := bin/matriarch
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 .PHONY: up lab build deps test test-slow sim lint fmt clean
 
 up: deps build
 	$(BIN) up $(ARGS)
 
-# The containers lab of docs/lab.md.
+# The containers lab of docs/lab.md. Without an image registry its base images are
+# made first, and the build reaches Go modules as this machine does.
+lab: export GOPROXY ?= $(shell $(GO) env GOPROXY 2>/dev/null)
+lab: export GOSUMDB ?= $(shell $(GO) env GOSUMDB 2>/dev/null)
 lab:
 	scripts/docker.sh
 	deploy/compose/base-images.sh
-	cd deploy/compose && { docker compose version >/dev/null 2>&1 && docker compose up -d || docker-compose up -d; }
+	cd deploy/compose && $(COMPOSE) up -d $(ARGS) && $(COMPOSE) ps
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/matriarch

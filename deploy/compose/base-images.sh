@@ -4,7 +4,7 @@
 # registry. Where a registry answers, the images are pulled; what exists is left
 # alone. So it may run before every build, and costs nothing the second time.
 #
-#   base-images.sh                   what the classic lab needs
+#   base-images.sh                   what the lab needs, for $PG_VERSION's $DEBIAN
 #   base-images.sh debian:trixie-slim haproxy:2.6 …
 #
 # Remove one with `docker rmi NAME` to have it made again.
@@ -156,5 +156,5 @@ golang() {
 }
 
 docker info >/dev/null 2>&1 || die "no Docker engine answers; start one, or see scripts/docker.sh"
-[ $# -gt 0 ] || set -- debian:bookworm-slim golang:1.26-bookworm zookeeper:3.8
+[ $# -gt 0 ] || set -- "debian:${DEBIAN:-bookworm}-slim" golang:1.26-bookworm zookeeper:3.8 haproxy:2.6
 for image; do need "$image"; done

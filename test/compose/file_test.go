@@ -29,3 +29,28 @@ func noKeyTwice(text []byte) error {
 	var file map[string]any
 	return yaml.Unmarshal(text, &file)
 }
+
+// The Compose of today builds all at a time, and two builds of one image disturb
+// each other: one service of a profile builds, these only use.
+func TestOneServiceBuildsAnImage(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "compose", "compose.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Services map[string]struct {
+			Image string
+			Build any
+		}
+	}
+	// To this library a key that overrides a merged one is there twice, too.
+	if err := yaml.UnmarshalWithOptions(text, &file, yaml.AllowDuplicateMapKey()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"pg-slave", "n1", "n2", "n3", "w1", "w2", "t1", "t2", "t3", "witness", "drill"} {
+		s, ok := file.Services[name]
+		if !ok || s.Image == "" || s.Build != nil {
+			t.Errorf("service %s: there %v, image %q, build %v", name, ok, s.Image, s.Build)
+		}
+	}
+}

@@ -133,6 +133,7 @@ func TestDrillReach(t *testing.T) {
 	}}
 	w.run("", "drill", "--yes", "power-off").contains(t, exitFailed, "nothing was touched", "there is no such way")
 	w.run("", "drill", "--yes", "switchover", "--reach", "near").contains(t, exitFailed, "nothing was touched", "there is no such way")
+	w.run("", "drill", "--yes", "switchover").contains(t, exitFailed, "nothing was touched", "no entrypoint is known (there is no such way); or name it with --entrypoint")
 	w.run("", "drill", "--yes", "power-off", "--reach", "far").contains(t, exitFailed, "nothing was touched", "it cannot be done here")
 	w.c.Change(func(v *cluster.View) { v.Members = v.Members[:1] })
 	w.run("", "drill", "--yes", "switchover").contains(t, exitFailed, "fewer than two members")

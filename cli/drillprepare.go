@@ -24,6 +24,7 @@ type preparing struct {
 	opts    exercise
 	members *drill.Members
 	reach   drill.Reach
+	noReach error // why none was found, where a finder said so
 	table   *drill.Postgres
 }
 
@@ -117,6 +118,7 @@ func (p *preparing) findReach(ctx context.Context, before drill.Picture) error {
 	}
 	switch {
 	case p.opts.scenario == drill.Switchover && p.opts.reach == "":
+		p.noReach = why
 		return nil
 	case why != nil:
 		return p.refuse(why.Error())
@@ -200,6 +202,8 @@ func (p *preparing) entrypoint(before drill.Picture) (string, error) {
 		}
 	}
 	switch {
+	case p.noReach != nil && (f == nil || f.Proxy == nil):
+		return "", fmt.Errorf("no entrypoint is known (%w); or name it with --entrypoint 'host=… port=5000 user=… dbname=…'", p.noReach)
 	case f == nil || f.Proxy == nil:
 		return "", errors.New("no entrypoint is known: name it with --entrypoint 'host=… port=5000 user=… dbname=…'")
 	}

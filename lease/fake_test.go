@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -298,6 +299,7 @@ type world struct {
 	store *fakeStore
 	guard *fakeGuard
 	ttl   time.Duration
+	log   *slog.Logger
 	k     *Keeper
 	left  []time.Duration // what Renewed was told
 
@@ -313,7 +315,7 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	if change != nil {
 		change(w)
 	}
-	w.k = New(Options{Store: w.store, Clock: w.clock, Budget: fence.DefaultBudget(), Member: "n1", Guard: w.guard,
+	w.k = New(Options{Store: w.store, Clock: w.clock, Budget: fence.DefaultBudget(), Member: "n1", Guard: w.guard, Logger: w.log,
 		Interval: func() time.Duration { return 5 * time.Second }, TTL: func() time.Duration { return w.ttl },
 		Renewed: func(left time.Duration) { w.left = append(w.left, left) },
 		Told: func(e Event) {

@@ -147,23 +147,23 @@ func (k *Keeper) turn(ctx context.Context, t *turns) time.Duration {
 	switch {
 	case s == nil:
 		if err := k.open(ctx, t); err != nil {
-			k.failed("open a session", err)
+			k.failed(ctx, "open a session", err)
 			return t.failed()
 		}
 	case stale:
 		if err := k.open(ctx, t); err != nil {
-			k.failed("open a session of another length", err)
+			k.failed(ctx, "open a session of another length", err)
 		}
 	case held && !k.guarded(ctx):
 		return t.failed()
 	case held && suspect:
 		if err := k.verify(ctx); err != nil {
-			k.failed("read the leader key again", err)
+			k.failed(ctx, "read the leader key again", err)
 			soon = firstRetry
 		}
 	case unclaimed:
 		if err := k.drop(ctx); err != nil {
-			k.failed("delete a leader key that nobody uses", err)
+			k.failed(ctx, "delete a leader key that nobody uses", err)
 			soon = firstRetry
 		}
 	}
@@ -180,7 +180,7 @@ func (k *Keeper) turn(ctx context.Context, t *turns) time.Duration {
 			t.retry = 0
 			return 0
 		}
-		k.failed("renew the session", err)
+		k.failed(ctx, "renew the session", err)
 		k.mu.Lock()
 		k.unconfirmed("a renewal was not confirmed: " + dcs.Brief(err))
 		k.mu.Unlock()
@@ -199,8 +199,12 @@ func (k *Keeper) after(ctx context.Context, s dcs.Session, t *turns) time.Durati
 	return t.next.Sub(k.o.Clock.Now())
 }
 
-// failed records a failure of the store and logs it when it is a new one.
-func (k *Keeper) failed(what string, err error) {
+// failed records a failure of the store and logs it when it is a new one. A call
+// that the keeper's own end cut short is none.
+func (k *Keeper) failed(ctx context.Context, what string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.lastError == "" {

@@ -177,6 +177,18 @@ func TestFind(t *testing.T) {
 	if r, err := find(t.Context(), e, lab(), "other"); err != nil || r.members["postgresql0"].ID != "d4" {
 		t.Errorf("%+v, %v", r, err)
 	}
+	// A drill in a container of one of the projects means that project.
+	was := hostname
+	t.Cleanup(func() { hostname = was })
+	f.add("0123456789abcdef", "other", "drill", "172.19.0.4")
+	hostname = func() (string, error) { return "0123456789ab", nil }
+	if r, err := find(t.Context(), e, lab(), ""); err != nil || r.project != "other" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	hostname = func() (string, error) { return "0", nil } // no beginning of an ID
+	if _, err := find(t.Context(), e, lab(), ""); err == nil {
+		t.Error("a short host name was taken for the beginning of an ID")
+	}
 	f.containers["e5"].State.Running = false
 	if _, err := find(t.Context(), e, lab(), "other"); err == nil || !strings.Contains(err.Error(), "(pg-master, pg-slave)") {
 		t.Errorf("%v", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,12 @@ func find(ctx context.Context, e *engine, p drill.Picture, project string) (*rea
 			found = append(found, r)
 		}
 	}
+	if own := ownProject(all); len(found) > 1 && own != "" {
+		// Another lab on the same machine has members of the same names.
+		if i := slices.IndexFunc(found, func(r *reach) bool { return r.project == own }); i >= 0 {
+			return found[i], nil
+		}
+	}
 	switch {
 	case len(found) == 1:
 		return found[0], nil
@@ -84,6 +91,23 @@ func find(ctx context.Context, e *engine, p drill.Picture, project string) (*rea
 	slices.Sort(names)
 	return nil, fmt.Errorf("%w (%s): say which with --reach docker:PROJECT", errProjects, strings.Join(names, ", "))
 }
+
+// ownProject is the compose project in one of whose containers this program runs,
+// which has the beginning of the container's ID for its host name; empty if none.
+func ownProject(all []container) string {
+	host, err := hostname()
+	if err != nil || len(host) < 12 {
+		return ""
+	}
+	for _, c := range all {
+		if strings.HasPrefix(c.ID, host) {
+			return c.project()
+		}
+	}
+	return ""
+}
+
+var hostname = os.Hostname // tests run in no container
 
 func isOf(c container, m drill.Member) bool {
 	u, err := url.Parse(m.Base)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/matriarch-ha/matriarch/internal/proc"
 )
 
 // well is what a process of the hand's own says when it has done its work.
@@ -82,7 +84,7 @@ func pausing(r Request, out io.Writer) error {
 		err = errors.New("another drill pauses it already")
 	}
 	if err == nil {
-		err = r.Target.Send(unix.SIGSTOP)
+		err = halt(r.Target)
 	}
 	if done(out, err) != nil {
 		return err
@@ -98,6 +100,27 @@ func pausing(r Request, out io.Writer) error {
 		return nil
 	}
 	return err
+}
+
+// halt stops a process and waits until it stands still: the kernel takes its
+// time with a process of many threads.
+func halt(p proc.Record) error {
+	if err := p.Send(unix.SIGSTOP); err != nil {
+		return err
+	}
+	for until := time.Now().Add(settle); ; time.Sleep(beat / 10) {
+		if standsStill(p) {
+			return nil
+		}
+		if time.Now().After(until) {
+			return errors.Join(fmt.Errorf("process %d does not stand still", p.PID), p.Send(unix.SIGCONT))
+		}
+	}
+}
+
+func standsStill(p proc.Record) bool {
+	s, _ := statusOf(p.PID)
+	return len(s["State"]) > 0 && s["State"][0] == "T"
 }
 
 // goOn is the way back of pause. It ends the pausing process too, which would

@@ -168,7 +168,7 @@ func (d drilling) killed(scenario string) {
 			return ""
 		}
 		text, _ := os.ReadFile(log)
-		return string(text)
+		return "it has said: " + string(text)
 	})
 	_ = cmd.Process.Signal(syscall.SIGKILL)
 	_ = cmd.Wait()
@@ -177,7 +177,7 @@ func (d drilling) killed(scenario string) {
 		if strings.Contains(string(text), "done: ") && strings.Contains(string(text), "the agent of "+lead.Name) && !standsStill(before.pid) {
 			return ""
 		}
-		return string(text)
+		return "it has said: " + string(text)
 	})
 	d.whole(lead, before, scenario == "stop-agent")
 	d.healthy()

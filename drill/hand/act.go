@@ -20,9 +20,9 @@ const (
 	startPatience = 90 * time.Second
 )
 
-// settle is how long a way back waits for what may still be on its way here: a
-// request that was sent just before its drill was killed.
-var settle = 5 * time.Second
+// settle is how long a way back waits for what was asked before it and has not
+// begun yet: lateness, and the time to begin.
+var settle = 10 * time.Second
 
 // mark takes a name that no two can have at once, and that the kernel takes back
 // when its holder ends. It returns nil where another has it.

@@ -7,7 +7,8 @@
 // and is answered by one on standard output. Nothing but the verb is on the
 // command line: an agent's environment, which is needed to start it again, may
 // hold passwords. Since nothing is done before that line came, a drill that is
-// killed while its connection is made has asked for nothing.
+// killed while its connection is made has asked for nothing; and a line that comes
+// late is not taken, since the way back may have been gone by then.
 //
 // A stop and a pause are made by processes of their own, in sessions of their
 // own, which go on when the connection breaks. That of a stop waits until the

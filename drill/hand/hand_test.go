@@ -19,6 +19,8 @@ import (
 	"github.com/matriarch-ha/matriarch/internal/proc"
 )
 
+var settleUsual time.Duration
+
 // TestMain lets this program be a hand, and an agent that listens.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "drill-hand" {
@@ -30,7 +32,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "agent" {
 		agentMain(os.Args[2])
 	}
-	settle = 300 * time.Millisecond
+	settleUsual, settle = settle, 300*time.Millisecond
 	os.Exit(m.Run())
 }
 
@@ -348,5 +350,25 @@ func TestMainAsks(t *testing.T) {
 	}
 	if err := Main(t.Context(), "earthquake", strings.NewReader(""), &bytes.Buffer{}); err == nil {
 		t.Error("any verb is taken")
+	}
+}
+
+// TestLate: what comes when the way back may have been gone is not done.
+func TestLate(t *testing.T) {
+	if lateness >= settleUsual {
+		t.Error("a way back does not wait for all that may still be asked")
+	}
+	before := lateness
+	lateness = 0
+	t.Cleanup(func() { lateness = before })
+	r, _, _ := agent(t)
+	line, err := json.Marshal(Request{Target: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err = Main(t.Context(), Kill, bytes.NewReader(append(line, '\n')), &out)
+	if err != nil || !strings.Contains(out.String(), "too late: nothing was done") || !r.Alive() {
+		t.Errorf("%v, %s, alive %t", err, out.String(), r.Alive())
 	}
 }

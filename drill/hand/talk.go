@@ -65,6 +65,12 @@ type Found struct {
 // longest bounds what a verb may take: a stop waits for a checkpoint.
 const longest = 10 * time.Minute
 
+// lateness is how long after the greeting a request is taken. Who asks has seen
+// the greeting, so a way back that begins when the asker is dead begins later
+// than that: what it has not seen begin within lateness never will, however long
+// a packet was on its way. See settle.
+var lateness = 5 * time.Second
+
 // Main is the whole of the hand.
 func Main(ctx context.Context, verb string, in io.Reader, out io.Writer) error {
 	if verb != hold && verb != ending && !slices.Contains(Verbs(), verb) {
@@ -73,6 +79,7 @@ func Main(ctx context.Context, verb string, in io.Reader, out io.Writer) error {
 	if _, err := fmt.Fprintln(out, Greeting); err != nil {
 		return err
 	}
+	greeted := time.Now()
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, MaxLine)
 	if !lines.Scan() {
@@ -82,16 +89,29 @@ func Main(ctx context.Context, verb string, in io.Reader, out io.Writer) error {
 	if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 		return errors.New("drill-hand: what was asked is no request") // not what: it may hold secrets
 	}
+	var late error
+	if age := time.Since(greeted); age > lateness {
+		late = fmt.Errorf("what was asked came %s after the greeting, which is too late: nothing was done", age.Round(time.Second))
+	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	switch verb {
-	case hold:
+	switch {
+	case (verb == hold || verb == ending) && late != nil:
+		return done(out, late)
+	case verb == hold:
 		return pausing(r, out)
-	case ending:
+	case verb == ending:
 		return done(out, stop(ctx, r))
 	}
 	var a Answer
-	err := do(ctx, verb, r, &a)
+	err := late
+	if err == nil {
+		err = do(ctx, verb, r, &a)
+	}
+	return answer(out, a, err)
+}
+
+func answer(out io.Writer, a Answer, err error) error {
 	if err != nil {
 		a = Answer{Error: err.Error()}
 	}

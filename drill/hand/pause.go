@@ -93,6 +93,7 @@ func pausing(r Request, out io.Writer) error {
 	defer over.Stop()
 	caller, _ := at.Accept() // an error: the time is over
 	err = r.Target.Send(unix.SIGCONT)
+	at.Close() // before the caller is told: a pause may follow at once
 	if caller != nil {
 		caller.Close()
 	}

@@ -117,6 +117,7 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 		storeCommand(env),
 		undoCommand(errOut),
 		cutCommand(env),
+		handCommand(),
 	}
 }
 

@@ -18,20 +18,23 @@ import (
 	"github.com/matriarch-ha/matriarch/config"
 	"github.com/matriarch-ha/matriarch/drill"
 	"github.com/matriarch-ha/matriarch/drill/docker"
+	"github.com/matriarch-ha/matriarch/drill/hand"
 	"github.com/matriarch-ha/matriarch/drill/netcut"
+	"github.com/matriarch-ha/matriarch/drill/remote"
 	"github.com/matriarch-ha/matriarch/up"
 )
 
 // drills is what the command drill is given: the ways to members' processes, and
 // how each is undone.
 func drills() cli.DrillOptions {
-	return cli.DrillOptions{Finders: []drill.Finder{up.FindReach, docker.FindReach}, Undoers: undoers()}
+	return cli.DrillOptions{Finders: []drill.Finder{up.FindReach, docker.FindReach, remote.FindReach}, Undoers: undoers()}
 }
 
 func undoers() drill.Undoers {
 	all := drill.PostgresUndoers()
 	maps.Copy(all, up.Undoers())
 	maps.Copy(all, docker.Undoers())
+	maps.Copy(all, remote.Undoers())
 	return all
 }
 
@@ -51,6 +54,20 @@ func undoCommand(errOut io.Writer) *cobra.Command {
 				close(stop)
 			}()
 			return drill.RunSecond(c.InOrStdin(), c.OutOrStdout(), errOut, stop, undoers())
+		},
+	}
+}
+
+// handCommand is what a drill runs on a member's host. Its work is not given up
+// when the connection breaks.
+func handCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "drill-hand VERB", Hidden: true, Args: cobra.ExactArgs(1),
+		Short: "Do a drill's part on a member's host (run by drill --reach)",
+		RunE: func(c *cobra.Command, args []string) error {
+			// Caught and dropped: ignored, they would be so for what it starts too.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGHUP)
+			return hand.Main(context.WithoutCancel(c.Context()), args[0], c.InOrStdin(), c.OutOrStdout())
 		},
 	}
 }

@@ -61,6 +61,7 @@ func (a *app) drillCommand() *cobra.Command {
 			"3 the cluster is not as it was yet, and the last lines say in what.",
 		Example: a.examples("{} -c /var/lib/matriarch/demo/n1/n1.yml drill switchover",
 			"{} -c n1.yml drill kill-postgres --rto 5s --yes --format json",
+			"{} -c n1.yml drill stop-agent --reach 'ssh root@{host}'",
 			"{} -c n1.yml drill switchover --entrypoint 'host=db.example port=5000 user=app dbname=app'"),
 		Args:      args(cobra.ExactArgs(1)),
 		ValidArgs: drill.Names(),
@@ -75,7 +76,7 @@ func (a *app) drillCommand() *cobra.Command {
 	f.DurationVar(&o.rto, "rto", 10*time.Second, "longest outage that is allowed, as `TIME` such as 10s")
 	f.IntVar(&o.rpo, "rpo", 0, "how many acknowledged `ROWS` may be lost")
 	f.StringVar(&o.entrypoint, "entrypoint", "", "connection string (`DSN`) of the entrypoint, as psql takes it")
-	f.StringVar(&o.reach, "reach", "", "`WAY` to the members' processes: up, up:DIR, docker, docker:PROJECT; found by itself where possible")
+	f.StringVar(&o.reach, "reach", "", "`WAY` to the members' processes: up, up:DIR, docker, docker:PROJECT, or a command such as 'ssh root@{host}'; up and docker are found by themselves where possible")
 	f.StringVar(&o.candidate, "candidate", "", "`NAME` of the member that shall lead after a switchover")
 	f.IntVar(&o.clients, "clients", 4, "number of connections that write")
 	f.DurationVar(&o.every, "every", 20*time.Millisecond, "`TIME` between two writes of one connection")

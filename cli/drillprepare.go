@@ -126,6 +126,7 @@ func (p *preparing) findReach(ctx context.Context, before drill.Picture) error {
 	return p.refuse("no way to the processes of the members is known: "+string(p.opts.scenario)+" needs one.",
 		"It is found by itself for a cluster of `matriarch up` on this machine (give a member's file with -c), and for",
 		"containers of this machine's Docker engine (run the drill as root or in the group docker).",
+		"Members on hosts of their own are reached by a command: --reach 'ssh root@{host}'.",
 		"switchover works everywhere.")
 }
 

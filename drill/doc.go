@@ -16,7 +16,8 @@
 // process (watch.go, second.go) before the thing is done: a drill that is killed
 // is put back by that one. Every Undo may be gone twice, and for what was never
 // done. What is done to members' processes is a Reach's matter: `matriarch up`
-// has one (up/reach.go), containers have one (drill/docker).
+// has one (up/reach.go), containers have one (drill/docker), and hosts that a
+// command such as ssh leads to (drill/remote, and drill/hand at its other end).
 //
 // What was promised to a client is kept apart from what the database says: the
 // Ledger knows for every write whether it was acknowledged, failed, or has an

@@ -1,7 +1,6 @@
 package drill
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -54,7 +53,7 @@ func (s *secondary) run(in io.Reader, out io.Writer, stop <-chan struct{}) error
 	words := make(chan word)
 	go func() {
 		defer close(words)
-		for lines := bufio.NewScanner(in); lines.Scan(); {
+		for lines := scanner(in); lines.Scan(); {
 			var w word
 			if json.Unmarshal(lines.Bytes(), &w) != nil {
 				return

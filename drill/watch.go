@@ -34,6 +34,16 @@ type answer struct {
 // writes down what it is told.
 const answerPatience = 10 * time.Second
 
+// wordLimit bounds a line between the two: a way back may hold all that is
+// needed to start a process again.
+const wordLimit = 4 << 20
+
+func scanner(from io.Reader) *bufio.Scanner {
+	s := bufio.NewScanner(from)
+	s.Buffer(nil, wordLimit)
+	return s
+}
+
 // Second is the second process of a drill, and the Watch of its run. It is the
 // same program in a session of its own. What is to be undone goes to it through
 // a pipe, since a connection string may hold a password; when that pipe closes,
@@ -77,7 +87,7 @@ func newSecond(to io.WriteCloser, from io.Reader) *Second {
 	s := &Second{to: to, answers: make(chan answer)}
 	go func() {
 		defer close(s.answers)
-		for lines := bufio.NewScanner(from); lines.Scan(); {
+		for lines := scanner(from); lines.Scan(); {
 			var a answer
 			if json.Unmarshal(lines.Bytes(), &a) != nil {
 				return

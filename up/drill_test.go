@@ -15,6 +15,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/api"
 	"github.com/matriarch-ha/matriarch/client"
+	"github.com/matriarch-ha/matriarch/internal/proc"
 )
 
 // exercise is one `matriarch drill` on the lab's cluster.
@@ -205,7 +206,7 @@ func (r *running) interrupted(t *testing.T) {
 	if code != 1 || !rep.Interrupted || rep.Verdict != nil || len(rep.Left) > 0 {
 		t.Errorf("exit %d, %+v\n%s", code, rep, x.err.String())
 	}
-	if !agent.alive() {
+	if !agent.Alive() {
 		t.Error("the agent did not go on")
 	}
 	r.asBefore(t)
@@ -217,7 +218,7 @@ func (r *running) killed(t *testing.T) {
 	p := r.plan(t)
 	dark := func(m member) bool {
 		_, err := recordIn(filepath.Join(m.dir, "agent.pid"))
-		return heldDown(m, true) != "" && err != nil && len(serverProcesses(m.data())) == 0 && !storeRuns(m)
+		return heldDown(m, true) != "" && err != nil && len(proc.InServer(m.data())) == 0 && !storeRuns(m)
 	}
 	for until := time.Now().Add(time.Minute); !slices.ContainsFunc(p.servers(), dark); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(until) {
@@ -252,15 +253,15 @@ func (r *running) unhealthy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := agent.send(syscall.SIGSTOP); err != nil {
+	if err := agent.Send(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	defer agent.send(syscall.SIGCONT)
+	defer agent.Send(syscall.SIGCONT)
 	x := r.drill("power-off")
 	code, _ := x.wait(t)
 	if said := x.err.String(); code != 1 || !strings.Contains(said, "nothing was touched") || !strings.Contains(said, replica.name+" does not answer") {
 		t.Errorf("exit %d\n%s", code, said)
 	}
-	agent.send(syscall.SIGCONT)
+	agent.Send(syscall.SIGCONT)
 	r.asBefore(t)
 }

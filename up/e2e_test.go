@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/matriarch-ha/matriarch/internal/proc"
 )
 
 // testBase finds a free range of ports for a cluster, below the system's own.
@@ -85,7 +87,7 @@ func (l *lab) processes() []int {
 		for _, c := range filepath.Base(e) {
 			pid = 10*pid + int(c-'0')
 		}
-		if r, err := recordOf(pid); err != nil || r.PID == os.Getpid() {
+		if r, err := proc.Of(pid); err != nil || r.PID == os.Getpid() {
 			continue
 		}
 		if strings.Contains(string(cmd), l.dir) || strings.HasPrefix(cwd, l.dir) {

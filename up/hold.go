@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/matriarch-ha/matriarch/internal/proc"
 )
 
 // pollHold is how often it is looked whether a hold has ended.
@@ -28,7 +30,7 @@ func (m member) holdFile() string { return filepath.Join(m.dir, "hold.json") }
 // nobody.
 func heldDown(m member, store bool) string {
 	var h hold
-	if readJSON(m.holdFile(), &h) != nil || store && !h.Store || !time.Now().Before(h.Until) || !h.Holder.alive() {
+	if readJSON(m.holdFile(), &h) != nil || store && !h.Store || !time.Now().Before(h.Until) || !h.Holder.Alive() {
 		return ""
 	}
 	return fmt.Sprintf("a drill (process %d) keeps it so, until %s at the latest", h.Holder.PID, h.Until.Format("15:04:05"))
@@ -39,7 +41,7 @@ func holdDown(m member, store bool, within time.Duration) error {
 	if who := heldDown(m, false); who != "" {
 		return fmt.Errorf("%s is held down already: %s", m.name, who)
 	}
-	self, err := recordOf(os.Getpid())
+	self, err := proc.Of(os.Getpid())
 	if err != nil {
 		return err
 	}

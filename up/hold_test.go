@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/matriarch-ha/matriarch/internal/proc"
 )
 
 // TestHold: a hold counts while its holder lives and its time is not over, and
@@ -47,7 +49,7 @@ func TestHoldOfTheDead(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	who, err := recordOf(c.Process.Pid)
+	who, err := proc.Of(c.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +105,7 @@ func TestSignals(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := recordOf(c.Process.Pid)
+	r, err := proc.Of(c.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/matriarch-ha/matriarch/internal/proc"
 )
 
 // command is a process to run.
@@ -34,13 +34,8 @@ type process struct {
 	found bool
 }
 
-// pidRecord tells a process from a later one of the same number, and from one
-// before the machine was started anew.
-type pidRecord struct {
-	PID       int    `json:"pid"`
-	StartTime uint64 `json:"start_time"` // clock ticks since boot
-	BootID    string `json:"boot_id"`
-}
+// pidRecord is what a pid file holds.
+type pidRecord = proc.Record
 
 // logLimit is the size over which a log is put away at a start; one is kept.
 const logLimit = 8 << 20
@@ -64,7 +59,7 @@ func launch(c command) (*process, error) {
 	err = p.open()
 	if err == nil {
 		var r pidRecord
-		if r, err = recordOf(p.pid); err == nil {
+		if r, err = proc.Of(p.pid); err == nil {
 			err = writeJSON(c.pid, r)
 		}
 	}
@@ -90,35 +85,22 @@ func find(path string) (*process, error) {
 		// its ports.
 		return nil, nil
 	}
-	return r.find()
+	return findRecord(r)
 }
 
-func (r pidRecord) find() (*process, error) {
-	if r.PID <= 0 || r.BootID != bootID() {
-		return nil, nil
-	}
-	p := &process{pid: r.PID, ended: make(chan struct{}), found: true}
-	if err := p.open(); errors.Is(err, unix.ESRCH) {
+func findRecord(r pidRecord) (*process, error) {
+	fd, err := r.Pin()
+	if errors.Is(err, os.ErrProcessDone) {
 		return nil, nil
 	} else if err != nil {
-		return nil, fmt.Errorf("look at process %d: %w", r.PID, err)
+		return nil, err
 	}
-	// Only now is the number pinned: compare what it belongs to.
-	if now, err := recordOf(r.PID); err != nil || now != r {
-		p.fd.Close()
-		return nil, nil
-	}
+	p := &process{pid: r.PID, fd: fd, ended: make(chan struct{}), found: true}
 	go func() {
 		defer close(p.ended)
 		p.await()
 	}()
 	return p, nil
-}
-
-// alive reports whether the process still runs; it takes nothing over.
-func (r pidRecord) alive() bool {
-	now, err := recordOf(r.PID)
-	return r.PID > 0 && err == nil && now == r
 }
 
 func (p *process) open() error {
@@ -166,34 +148,4 @@ func openLog(path string) (*os.File, error) {
 		}
 	}
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-}
-
-// recordOf reads what tells a running process from others.
-func recordOf(pid int) (pidRecord, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return pidRecord{}, fmt.Errorf("%w: %w", os.ErrProcessDone, err)
-	}
-	started, err := startTime(string(stat))
-	return pidRecord{PID: pid, StartTime: started, BootID: bootID()}, err
-}
-
-// startTime is the 22nd field of a process's stat file. The program's name, the
-// 2nd, may hold anything, so the last parenthesis is looked for. A zombie has
-// ended as far as we are concerned.
-func startTime(stat string) (uint64, error) {
-	i := strings.LastIndexByte(stat, ')')
-	fields := strings.Fields(stat[i+1:])
-	if i < 0 || len(fields) < 20 {
-		return 0, fmt.Errorf("unexpected contents of a process's stat file: %q", stat)
-	}
-	if fields[0] == "Z" || fields[0] == "X" {
-		return 0, os.ErrProcessDone
-	}
-	return strconv.ParseUint(fields[19], 10, 64)
-}
-
-func bootID() string {
-	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(b))
 }

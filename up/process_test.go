@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/matriarch-ha/matriarch/internal/proc"
 )
 
 func sleeper(t *testing.T, script string) command {
@@ -46,15 +48,15 @@ func TestAProcessIsFoundAgain(t *testing.T) {
 
 func TestALaterProcessOfTheSameNumberIsNobody(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pid")
-	self, err := recordOf(os.Getpid())
+	self, err := proc.Of(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for what, r := range map[string]pidRecord{
-		"started at another time": {self.PID, self.StartTime + 1, self.BootID},
-		"of another boot":         {self.PID, self.StartTime, "another"},
-		"no process":              {0, 0, self.BootID},
-		"everybody":               {-1, 0, self.BootID},
+		"started at another time": {PID: self.PID, StartTime: self.StartTime + 1, BootID: self.BootID},
+		"of another boot":         {PID: self.PID, StartTime: self.StartTime, BootID: "another"},
+		"no process":              {PID: 0, StartTime: 0, BootID: self.BootID},
+		"everybody":               {PID: -1, StartTime: 0, BootID: self.BootID},
 	} {
 		if err := writeJSON(path, r); err != nil {
 			t.Fatal(err)
@@ -146,24 +148,5 @@ func TestPostmasterOfAStranger(t *testing.T) {
 		if pid := postmaster(dir); pid != 0 {
 			t.Errorf("%q: process %d was taken for this directory's server", text, pid)
 		}
-	}
-}
-
-func FuzzStartTime(f *testing.F) {
-	f.Add("1 (init) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 42 1 1")
-	f.Add("7 (a) b) Z 0")
-	f.Add("")
-	f.Add(")")
-	f.Fuzz(func(t *testing.T, stat string) {
-		if _, err := startTime(stat); err == nil && !strings.Contains(stat, ")") {
-			t.Errorf("%q was read", stat)
-		}
-	})
-}
-
-func TestStartTimeSkipsTheName(t *testing.T) {
-	got, err := startTime("7 (a) S 1 (b) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 42 1 1")
-	if err != nil || got != 42 {
-		t.Errorf("%d %v", got, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/matriarch-ha/matriarch/drill"
+	"github.com/matriarch-ha/matriarch/internal/proc"
 )
 
 // FindReach is the drill's way to the processes of a cluster of `matriarch up`
@@ -130,18 +131,18 @@ func (r *reach) steps(s drill.Scenario, m member, within time.Duration) ([]drill
 		return []drill.Step{holding(m, false, within), {Say: "stop " + called, Do: func(ctx context.Context) error { return end(ctx, agent) }}}, nil
 	case drill.KillAgent:
 		return []drill.Step{{Say: "kill " + called + "; `matriarch up` starts it again",
-			Do: func(context.Context) error { return agent.send(unix.SIGKILL) }}}, nil
+			Do: func(context.Context) error { return agent.Send(unix.SIGKILL) }}}, nil
 	case drill.PauseAgent:
 		return []drill.Step{{Say: "make " + called + " stand still", Undo: continuing(m, agent),
-			Do: func(context.Context) error { return agent.send(unix.SIGSTOP) }}}, nil
+			Do: func(context.Context) error { return agent.Send(unix.SIGSTOP) }}}, nil
 	case drill.KillPostgres:
 		pid := postmaster(m.data())
-		server, err := recordOf(pid)
+		server, err := proc.Of(pid)
 		if err != nil {
 			return nil, fmt.Errorf("PostgreSQL of %s: %w", m.name, err)
 		}
 		return []drill.Step{{Say: fmt.Sprintf("kill PostgreSQL of %s (process %d)", m.name, pid),
-			Do: func(context.Context) error { return server.send(unix.SIGKILL) }}}, nil
+			Do: func(context.Context) error { return server.Send(unix.SIGKILL) }}}, nil
 	case drill.PowerOff:
 		return []drill.Step{holding(m, true, within), {Say: "kill all processes of " + m.name + " at once: agent, guard, server and vote",
 			Do: func(ctx context.Context) error { return cutPower(ctx, m) }}}, nil
@@ -174,7 +175,7 @@ func goOn(args map[string]string) error {
 	if err != nil {
 		return err
 	}
-	err = pidRecord{PID: pid, StartTime: started, BootID: args["boot_id"]}.send(unix.SIGCONT)
+	err = pidRecord{PID: pid, StartTime: started, BootID: args["boot_id"]}.Send(unix.SIGCONT)
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
@@ -187,41 +188,19 @@ func recordIn(file string) (pidRecord, error) {
 	if err := readJSON(file, &p); err != nil {
 		return p, err
 	}
-	if !p.alive() {
+	if !p.Alive() {
 		return p, os.ErrProcessDone
 	}
 	return p, nil
 }
 
-// send signals a process, and no later one of the same number.
-func (r pidRecord) send(sig unix.Signal) error {
-	fd, err := unix.PidfdOpen(r.PID, 0)
-	if errors.Is(err, unix.ESRCH) || r.PID <= 0 {
-		return os.ErrProcessDone
-	} else if err != nil {
-		return fmt.Errorf("look at process %d: %w", r.PID, err)
-	}
-	defer unix.Close(fd)
-	if !r.alive() { // only now is the number pinned
-		return os.ErrProcessDone
-	}
-	switch err := unix.PidfdSendSignal(fd, sig, nil, 0); {
-	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("process %d belongs to another user: run the drill as that user, or as root", r.PID)
-	case errors.Is(err, unix.ESRCH):
-		return os.ErrProcessDone
-	default:
-		return err
-	}
-}
-
 // end asks a process to end and waits until it has.
 func end(ctx context.Context, r pidRecord) error {
-	p, err := r.find()
+	p, err := findRecord(r)
 	if p == nil || err != nil {
 		return errors.Join(err, os.ErrProcessDone)
 	}
-	if err := r.send(unix.SIGTERM); err != nil {
+	if err := r.Send(unix.SIGTERM); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopPatience)

@@ -45,7 +45,7 @@ func hasData(dir string) bool {
 }
 
 // storeRuns reports whether the process of a member's vote runs.
-func storeRuns(m member) bool { return storeProcess(m).alive() }
+func storeRuns(m member) bool { return storeProcess(m).Alive() }
 
 func storeProcess(m member) pidRecord {
 	var s etcdembed.State
@@ -58,7 +58,7 @@ func storeProcess(m member) pidRecord {
 // stopLeftStore stops a vote that an agent started while there was no `up`, and
 // whose agent is gone: the supervision leaves it to its agent.
 func stopLeftStore(ctx context.Context, m member) error {
-	p, err := storeProcess(m).find()
+	p, err := findRecord(storeProcess(m))
 	if p == nil || err != nil {
 		return err
 	}

@@ -131,7 +131,7 @@ func (r *runner) wantedPorts() []port {
 // runs reports whether the process of a pid file lives.
 func runs(pidFile string) bool {
 	var p pidRecord
-	return readJSON(pidFile, &p) == nil && p.alive()
+	return readJSON(pidFile, &p) == nil && p.Alive()
 }
 
 func (r *runner) agentCommand(m member) command {

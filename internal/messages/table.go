@@ -287,7 +287,7 @@ var Table = []Row{
 		"Repair what is named; each reason has its line.", "cli.TestMessagesDrill"},
 	{"drill-no-reach", "Drills", "Nothing leads to the members' processes",
 		"no way to the processes of the members is known: power-off needs one.",
-		"Run it where `matriarch up` or the containers run; `--reach` names the way. `switchover` works everywhere.", "cli.TestMessagesDrill"},
+		"Run it where `matriarch up` or the containers run; `--reach` names the way, such as `--reach 'ssh root@{host}'`. `switchover` works everywhere.", "cli.TestMessagesDrill"},
 	{"drill-no-entrypoint", "Drills", "The entrypoint's address is not known",
 		"no entrypoint is known: name it with --entrypoint 'host=… port=5000 user=… dbname=…'",
 		"As it says.", "cli.TestMessagesDrill"},

@@ -137,6 +137,9 @@ func (n *Network) NameHosts(aliases map[string]*Host) {
 
 func (h *Host) port() string { return "p" + h.IP[strings.LastIndexByte(h.IP, '.')+1:] }
 
+// Namespace is the name of the host's network namespace.
+func (h *Host) Namespace() string { return h.ns }
+
 // Dir is the host's directory, which keeps its files when the power goes.
 func (h *Host) Dir() string { return h.net.Dir + "/" + h.Name }
 

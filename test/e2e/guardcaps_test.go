@@ -122,10 +122,15 @@ func startGuardAs(t *testing.T, bin string, uid int, granted bool) int {
 	}
 	t.Cleanup(func() { ours.Close(); cmd.Wait() }) // a guard without deadline ends with its agent
 	word := make([]byte, 512)
-	if n, err := ours.Read(word); err != nil || n == 0 || word[0] != 'r' {
-		t.Fatalf("the guard said %q: %v", word[:max(n, 0)], err)
+	for { // how the kernel's fence stands is said first
+		n, err := ours.Read(word)
+		if err != nil || n == 0 || word[0] != 'r' && word[0] != 'n' {
+			t.Fatalf("the guard said %q: %v", word[:max(n, 0)], err)
+		}
+		if word[0] == 'r' {
+			return cmd.Process.Pid
+		}
 	}
-	return cmd.Process.Pid
 }
 
 // procStatus reads /proc/PID/status.

@@ -12,16 +12,23 @@ import (
 // could see the other. They must not make two databases, nor both lead, and one
 // of them says what is wrong.
 func TestSameName(t *testing.T) {
-	t.Parallel()
+	for name, atOnce := range map[string]bool{"one after the other": false, "at once": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sameName(t, atOnce)
+		})
+	}
+}
+
+func sameName(t *testing.T, atOnce bool) {
 	c := lab.NewCluster(t, lab.Options{Store: lab.Etcd, Members: 2, Timing: [3]int{20, 1, 3}})
 	c.WaitStore(20 * time.Second)
 	one, two := c.Members[0], c.Members[1]
 	two.Edit("name: n2\n", "name: n1\n")
-	// One after the other: two that claim the bootstrap in the same instant both make
-	// a database, and the one that is not accepted waits without a word about its name
-	// (docs/limits.md).
 	one.StartAgent()
-	c.WaitLeader(40*time.Second, nil)
+	if !atOnce {
+		c.WaitLeader(40*time.Second, nil)
+	}
 	two.StartAgent()
 	var lead *lab.Member
 	lab.Until(t, 40*time.Second, "a leader", func() string {
@@ -34,6 +41,12 @@ func TestSameName(t *testing.T) {
 	lab.Until(t, 60*time.Second, "the other saying that its name is taken", func() string {
 		if lead.Agent.Ended() {
 			t.Fatalf("the leader's agent ended\n%s", lead.Agent.Tail(10))
+		}
+		if atOnce {
+			// Two that claim the bootstrap in the same instant both make a database, and
+			// the one that is not accepted may wait without a word about its name
+			// (docs/limits.md). That it does not lead is looked at below.
+			return ""
 		}
 		for _, words := range []string{"name", "already"} {
 			if problem := missing(other.Agent, words); problem != "" {

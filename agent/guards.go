@@ -152,6 +152,7 @@ func (g *guards) state(st lease.State) ha.Guard {
 	if g.guard != nil {
 		out.Kernel = g.guard.Kernel().Active
 		dog = g.guard.State().Watchdog
+		out.Device = dog.Active
 	}
 	if g.watchdog != nil {
 		out.Watchdog = g.watchdog(st.Granted, dog)

@@ -204,6 +204,9 @@ type Guard struct {
 	// Kernel: the kernel closes the server's port at that deadline, also when no
 	// process can run. It is told, and decides nothing.
 	Kernel bool `json:"kernel,omitempty"`
+	// Device: a watchdog device resets the host unless the lease is renewed. It is
+	// told, and decides nothing.
+	Device bool `json:"device,omitempty"`
 	// Watchdog is why the watchdog device, which is required, does not work.
 	Watchdog string `json:"watchdog,omitempty"`
 }

@@ -42,9 +42,12 @@
 // recognised by the refusal of WDIOC_SETOPTIONS, and told by the driver where
 // that is missing) is kept open and fed by a timer while the server is certainly
 // not a writer. When the guard ends then, the host is reset: there is no way out
-// of that, and it is said when the device is armed.
+// of that, and it is said when it is found out.
 //
-// A guard that is killed leaves a running device. That it did is written beside
+// A guard that is killed leaves a running device, which the kernel feeds once more
+// when it closes it: the reset then comes up to the time between two renewals
+// after the instant that was meant. A margin that is larger than that time makes
+// up for it; half of the lease (-1) always is. That it did is written beside
 // the guard's other files (Options.Mark) before the device is opened; the next
 // guard opens it at once, feeds it once, and then does as it is told. A device
 // that the kernel stops when it is closed (one without WDIOF_MAGICCLOSE) is no

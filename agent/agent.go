@@ -165,6 +165,7 @@ type Agent struct {
 	told      told
 	beating   heartbeat
 	readUnder string // the session under which the store was read before a take
+	sibling   sibling
 
 	mu   sync.Mutex
 	snap Snapshot

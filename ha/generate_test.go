@@ -110,7 +110,7 @@ func taskKind(t *rapid.T) ha.ActionKind {
 
 func viewOf(t *rapid.T) cluster.View {
 	return cluster.View{
-		Initialize: cluster.Initialize{Present: yesNo(t), SystemID: mostly(t, systemID, "", "8000"), Version: version(t), Owner: name(t)},
+		Initialize: cluster.Initialize{Present: yesNo(t), SystemID: mostly(t, systemID, "", "8000"), Version: version(t), Owner: name(t), OwnerSession: session(t)},
 		Leader:     cluster.Leader{Name: name(t), Session: session(t), Version: version(t)},
 		Members:    many(t, memberOf),
 		Status:     cluster.Status{Optime: lsnOf(t), Slots: many(t, slot), Retain: many(t, name), Version: version(t)},

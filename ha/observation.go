@@ -37,6 +37,8 @@ type Self struct {
 	// CanBootstrap: the configuration has a bootstrap section and the tags
 	// allow to lead.
 	CanBootstrap bool `json:"can_bootstrap,omitempty"`
+	// Namesake is the address of another agent that was seen to bear this name.
+	Namesake string `json:"namesake,omitempty"`
 }
 
 // Process is the state of the local postmaster.

@@ -17,7 +17,7 @@ import (
 //
 //	world leading|following|leaderless|racing|empty   begin anew
 //	tick 500ms                         time passes
-//	self nofailover=yes …              tags of a; bootstrap=no
+//	self nofailover=yes …              tags of a; bootstrap=no, namesake=URL
 //	set sync=on ttl=30s …              dynamic settings
 //	server role=standby lsn=0/5000000 …  the local server
 //	walsender b sync=sync flush=0/5000000 | walsender b none
@@ -291,7 +291,7 @@ func join(fs ...fields) fields {
 
 func editSelf(w *world, a args) error {
 	s := &w.o.Self
-	return a.each(join(tagFields(&s.Tags), fields{"bootstrap": yes(&s.CanBootstrap)}))
+	return a.each(join(tagFields(&s.Tags), fields{"bootstrap": yes(&s.CanBootstrap), "namesake": text(&s.Namesake)}))
 }
 
 func editSettings(w *world, a args) error {

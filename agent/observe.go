@@ -58,6 +58,7 @@ func (a *Agent) observe(ctx context.Context) ha.Observation {
 		Requests: a.requests.current(),
 		Stopping: a.stop.Err() != nil,
 	}
+	a.proof(f, &o.Server)
 	if a.opt.MaxIdle > 0 {
 		o.Settings.LoopWait = a.opt.MaxIdle
 	}

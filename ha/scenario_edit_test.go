@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/wal"
@@ -299,7 +300,7 @@ func editSettings(w *world, a args) error {
 	return a.each(fields{
 		"ttl": duration(&s.TTL), "loop_wait": duration(&s.LoopWait), "sync": text(&s.SyncMode), "paused": yes(&s.Paused),
 		"lag": number(&s.MaxLagOnFailover), "check_timeline": yes(&s.CheckTimeline), "max_history": number(&s.MaxHistory),
-		"start_timeout": duration(&s.PrimaryStartTimeout), "slots": yes(&s.UseSlots), "slots_ttl": duration(&s.SlotsTTL),
+		"start_timeout": duration(&s.PrimaryStartTimeout), "stall_timeout": duration(&s.PrimaryStallTimeout), "slots": yes(&s.UseSlots), "slots_ttl": duration(&s.SlotsTTL),
 		"rewind": yes(&s.UsePgRewind), "reclone_on_failure": yes(&s.RecloneOnRewindFailure), "reclone_on_divergence": yes(&s.RecloneOnDivergence),
 	})
 }
@@ -329,12 +330,17 @@ func editServer(w *world, a args) error {
 			}
 			return nil
 		},
-		"since": func(v string) error { // how long ago
-			ago, err := time.ParseDuration(v)
-			s.RoleSince = w.o.Now.Add(-ago)
-			return err
-		},
+		"since": w.ago(&s.RoleSince), "proven": w.ago(&s.Proven), "proof_error": text(&s.Unproven),
 	})
+}
+
+// ago reads how long ago an instant was.
+func (w *world) ago(p *boot.Instant) func(string) error {
+	return func(v string) error {
+		ago, err := time.ParseDuration(v)
+		*p = w.o.Now.Add(-ago)
+		return err
+	}
 }
 
 // instantOf reads the time of a day in the worlds' year.

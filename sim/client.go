@@ -92,9 +92,10 @@ func (c *clients) getThrough() {
 			if s.proc != ha.ProcessRunning {
 				return
 			}
-			w.check.register.read(o, s)
+			seen := w.check.register.read(o, s)
 			e.send(m.index, e.node, func() {
 				if e.alive(session) {
+					seen()
 					w.check.register.end(o, w.now)
 				}
 			})

@@ -63,10 +63,15 @@ func (s *Stats) fired(id ha.RuleID) {
 // Run makes the world of a seed and lets it run: first with faults, then
 // without, until everything is well again or should have been.
 func Run(seed uint64, opt Options) Result {
+	w := run(seed, opt)
+	return Result{Seed: seed, Options: opt, Violations: w.check.violations, Faults: w.faults, Trace: w.trace.String(), Stats: w.stats}
+}
+
+func run(seed uint64, opt Options) *world {
 	w := newWorld(seed, opt)
-	faults := Faults(seed, opt.Focus)
-	w.describe(seed, faults)
-	w.schedule(faults)
+	w.faults = Faults(seed, opt.Focus)
+	w.describe(seed, w.faults)
+	w.schedule(w.faults)
 	for _, m := range w.members {
 		m.agent.startAfter(w.upTo(2 * time.Second))
 	}
@@ -80,7 +85,7 @@ func Run(seed uint64, opt Options) Result {
 	w.check.copies()
 	w.check.linear()
 	w.stats.Steps = w.steps
-	return Result{Seed: seed, Options: opt, Violations: w.check.violations, Faults: faults, Trace: w.trace.String(), Stats: w.stats}
+	return w
 }
 
 func (w *world) observeEvery() {

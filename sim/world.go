@@ -27,6 +27,7 @@ type world struct {
 	stats   Stats
 	trace   *trace
 
+	faults   []Fault
 	branches []*branch
 	reigns   int
 	systems  int

@@ -77,6 +77,7 @@ func Run(seed uint64, opt Options) Result {
 		w.settle()
 	}
 	w.check.copies()
+	w.store.checkKeys()
 	w.stats.Steps = w.steps
 	return Result{Seed: seed, Options: opt, Violations: w.check.violations, Faults: faults, Trace: w.trace.String(), Stats: w.stats}
 }

@@ -11,19 +11,22 @@ import (
 	"github.com/matriarch-ha/matriarch/ha"
 )
 
-// store is a linearizable coordination store with sessions, in the terms of
-// cluster.View rather than of keys: the codec is tested elsewhere and would
-// cost most of the time of a world. Its semantics are those of dcs.Store: every
-// write is conditional or not, as the operation says, and happens at one
-// instant; a session's keys vanish with it; timers run by the store's own
-// clock and start anew when its leader changes.
+// store is a linearizable coordination store with sessions. It holds keys (see
+// codec.go), and the view that package layout reads there. Its semantics are
+// those of dcs.Store: every write is conditional or not, as the operation says,
+// and happens at one instant; a session's keys vanish with it; timers run by the
+// store's own clock and start anew when its leader changes.
 type store struct {
 	w    *world
 	node int
 	rate float64 // of its clock
 	down bool
 
-	view     cluster.View
+	keys      []dcs.KV // sorted
+	ownerName string   // value of the initialize_owner key
+	written   string   // the member whose key is being written
+
+	view     cluster.View // what is read in the keys
 	settings cluster.Settings
 	snap     *snapshot // the current view, shared and never changed
 	version  int
@@ -68,6 +71,7 @@ func newStore(w *world, node int) *store {
 // commit makes the changed view the current one and tells the watchers.
 func (s *store) commit(memberAt []string, owner string) {
 	s.view.Revision++
+	s.encode(s.snap, memberAt, owner)
 	s.snap = &snapshot{view: s.view, settings: s.settings, memberAt: memberAt, owner: owner}
 	for _, x := range s.watchers {
 		x.changed()
@@ -232,7 +236,7 @@ func (s *store) putMember(m cluster.Member, id string) error {
 	if !placed {
 		members, at = append(members, m), append(at, id)
 	}
-	s.view.Members = members
+	s.view.Members, s.written = members, m.Name
 	s.commit(at, s.snap.owner)
 	return nil
 }
@@ -309,6 +313,7 @@ func (s *store) claimInitialize(name, id string) error {
 		return dcs.ErrConflict
 	}
 	s.view.Initialize = cluster.Initialize{Present: true, Owner: name, Version: s.next()}
+	s.encode(s.snap, s.snap.memberAt, id)
 	s.snap = &snapshot{view: s.view, settings: s.settings, memberAt: s.snap.memberAt, owner: id}
 	return nil
 }

@@ -24,6 +24,7 @@ type checker struct {
 	reigns    map[int]*server
 	current   *server // the server of the newest reign
 	unpaused  time.Duration
+	syncLost  time.Duration // until when the sync key that went back may mislead
 	handover  handover
 	forced    bool // a person named the one who took the lease last
 }
@@ -86,7 +87,7 @@ func (c *checker) violate(invariant, format string, args ...any) {
 // holds reports whether the store gives the lease to the server's member.
 func (c *checker) holds(s *server) bool {
 	l := c.w.store.view.Leader
-	return l.Name == s.m.name && l.Session != "" // one written by hand is nobody's lease
+	return c.w.store.formerly(s.m) || l.Name == s.m.name && l.Session != "" // one written by hand is nobody's lease
 }
 
 // exempt: a frozen host, and the moment after its thaw until the guard has run,
@@ -94,7 +95,7 @@ func (c *checker) holds(s *server) bool {
 // that the pause has ended has come to the member.
 func (c *checker) exempt(s *server) bool {
 	w := c.w
-	return s.m.host.frozen || w.now < s.m.grace || c.paused(s.m)
+	return s.m.host.frozen || w.now < s.m.grace || w.now < s.m.robbed || c.paused(s.m)
 }
 
 func (c *checker) paused(m *member) bool {
@@ -121,6 +122,7 @@ func (c *checker) reignBegins(s *server) {
 		c.violate("I1", "%s begins to accept writes and the lease is held by %q", s.m.name, w.store.view.Leader.Name)
 	}
 	w.tracef("%s: accepts writes: reign %d on branch %d (timeline %d) from %s", s.m.name, s.reign, s.branch.id, s.branch.timeline, s.end)
+	c.tooSoon(s)
 	w.countReign(s)
 	c.reigns[s.reign] = s
 	if c.holds(s) {
@@ -163,7 +165,7 @@ func (c *checker) losses(s *server) {
 // acked: a client was told that its commit is safe.
 func (c *checker) acked(x *commit) {
 	w := c.w
-	excused := c.exempt(x.s) && (!x.sync && x.via == 0 || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
+	excused := c.exempt(x.s) && (!x.sync && (x.via == 0 || w.now < x.s.m.robbed) || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
 	if x.reign < c.lastReign && !excused {
 		c.violate("I1", "%s (reign %d) acknowledges a commit after the later reign %d of %s acknowledged one (synchronous: %t, through the entrypoint: %t)",
 			x.s.m.name, x.reign, c.lastReign, c.reigns[c.lastReign].m.name, x.sync, x.via != 0)
@@ -176,7 +178,7 @@ func (c *checker) acked(x *commit) {
 	}
 	c.lastReign = max(c.lastReign, x.reign)
 	x.branch.acked, x.branch.ever = max(x.branch.acked, x.lsn), max(x.branch.ever, x.lsn)
-	if w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !c.paused(x.s.m) {
+	if w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !c.paused(x.s.m) && w.now >= c.syncLost {
 		x.branch.protected = max(x.branch.protected, x.lsn)
 		if c.current != nil && c.current.reign > x.reign && !c.current.branch.contains(c.current.end, x.branch, x.lsn) {
 			c.violate("I2", "%s acknowledges a protected commit at %s that the later primary %s does not have", x.s.m.name, x.lsn, c.current.m.name)

@@ -17,6 +17,9 @@ type Options struct {
 	Drop   []int  // faults of the schedule that do not happen
 	// Focus, when not nil, draws faults from these kinds only.
 	Focus []FaultKind
+	// Plain leaves out what came to the simulator later: see model. Seeds that were
+	// found before take the course that they had.
+	Plain bool
 	// StopAtFirst ends the world at its first violation.
 	StopAtFirst bool
 	// ClockRate, when not zero, replaces the bound on how far a clock's rate is
@@ -41,6 +44,8 @@ type Stats struct {
 	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
 	Restarts, Reinits                                       int
 	Turns, Steps                                            int
+	Restores, NewStores, Overtaken, Compactions             int
+	TakeOvers, GuardStops, Released                         int
 	Rules                                                   [maxRules]int
 	Recovery                                                time.Duration // from the end of the faults to a primary
 }
@@ -63,7 +68,7 @@ func (s *Stats) fired(id ha.RuleID) {
 // without, until everything is well again or should have been.
 func Run(seed uint64, opt Options) Result {
 	w := newWorld(seed, opt)
-	faults := Faults(seed, opt.Focus)
+	faults := w.withStoreFaults(seed, Faults(seed, opt.Focus))
 	w.describe(seed, faults)
 	w.schedule(faults)
 	for _, m := range w.members {
@@ -137,7 +142,7 @@ const settleWithin = 180 * time.Second
 // grants is what the design grants beyond ttl + 1 s: the store's timers started
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
-	g := w.cfg.expirySlop + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
+	g := w.cfg.expirySlop + 2*w.model.tick + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
 	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.settings.TTL {
 		g += w.cfg.settings.TTL
 	}
@@ -201,6 +206,13 @@ func (s *Stats) Add(o Stats) {
 	s.Lost += o.Lost
 	s.Turns += o.Turns
 	s.Steps += o.Steps
+	s.Restores += o.Restores
+	s.NewStores += o.NewStores
+	s.Overtaken += o.Overtaken
+	s.Compactions += o.Compactions
+	s.TakeOvers += o.TakeOvers
+	s.GuardStops += o.GuardStops
+	s.Released += o.Released
 	s.Recovery += o.Recovery
 	for i := range s.Rules {
 		s.Rules[i] += o.Rules[i]
@@ -216,6 +228,9 @@ func (r Result) Command() string {
 	}
 	if len(r.Options.Focus) > 0 {
 		fmt.Fprintf(&b, " -focus=%s", joined(r.Options.Focus))
+	}
+	if r.Options.Plain {
+		b.WriteString(" -plain")
 	}
 	if r.Options.Mutant != "" {
 		fmt.Fprintf(&b, " -mutant=%s", r.Options.Mutant)

@@ -75,7 +75,7 @@ func (a *agent) start() {
 	m := a.m
 	*a = agent{m: m, alive: true, epoch: a.epoch + 1, task: task{id: a.task.id}}
 	m.w.tracef("%s: agent starts", m.name)
-	a.keeper.a = a
+	a.keeper.a, m.began = a, m.w.now
 	a.peers = nil
 	a.startGuard()
 	a.keeper.start()

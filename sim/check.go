@@ -193,6 +193,9 @@ func (c *checker) promoted(s *server) {
 		c.violate("I5", "%s promotes to timeline %d, which another branch bears already (left its parent at %s, this one at %s)",
 			s.m.name, s.branch.timeline, o.from, s.branch.from)
 	}
+	if !c.borne(s) {
+		return
+	}
 	c.numbers[key] = s.branch
 	if s.branch.timeline < c.highest[s.sysID] && !c.exempt(s) { // a thawed host may finish a promotion
 		c.violate("I5", "%s promotes to timeline %d although the cluster was on %d already", s.m.name, s.branch.timeline, c.highest[s.sysID])

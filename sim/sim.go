@@ -146,6 +146,9 @@ func (w *world) grants() time.Duration {
 	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.settings.TTL {
 		g += w.cfg.settings.TTL
 	}
+	if w.storeIsNews() {
+		g += w.cfg.settings.TTL
+	}
 	return g
 }
 

@@ -163,27 +163,24 @@ func (s *store) backup(variant int) *backup {
 type former struct {
 	m            *member
 	until, since time.Duration
-	same         bool  // the store's identity stayed the same
-	rev          int64 // that it went back to
+	same         bool // the store's identity stayed the same
 }
 
 // restore puts a backup back. The revision goes back, and in most variants the
 // store's identity is another one, as its clients tell (see package dcs/etcd).
 // Sessions of the backup's time live again for their full length, or none does.
 // Versions go back too, so that one may come again with another value.
+// A second restore while the first one's lease may last is not modelled.
 func (s *store) restore(b *backup) {
-	if b == nil || s.down {
+	w := s.w
+	if b == nil || s.down || s.life > b.store.life || s.former.since > 0 && w.now < s.former.since+2*w.cfg.settings.TTL {
 		return
 	}
-	w := s.w
 	w.stats.Restores++
 	s.life++
-	f := former{since: w.now, same: b.variant == 2, rev: b.store.view.Revision}
+	f := former{since: w.now, same: b.variant == 2}
 	if x := s.sessions[s.view.Leader.Session]; x != nil {
 		f.m, f.until = w.members[x.member], x.ends
-	}
-	if s.former.until > f.until { // twice within a ttl
-		f.m, f.until = s.former.m, s.former.until
 	}
 	s.former = f
 	w.tracef("store: the backup is restored: from revision %d back to %d, variant %d", s.view.Revision, b.store.view.Revision, b.variant)
@@ -218,6 +215,25 @@ func (s *store) restore(b *backup) {
 // formerly: the member held the lease in the store as it was before a backup was
 // restored, and that lease lasts.
 func (s *store) formerly(m *member) bool { return s.former.m == m && s.w.now < s.former.until }
+
+// borne: the number of a promotion is in the register, or the register went back
+// and it never was in the one that there is now.
+func (c *checker) borne(s *server) bool {
+	_, claimed := c.w.store.view.Timelines.Claim(s.branch.timeline)
+	return claimed || c.w.store.former.since == 0
+}
+
+// storeIsNews: a member has yet to see that the store went back, or has seen it
+// less than a ttl ago, and so may not lead yet.
+func (w *world) storeIsNews() bool {
+	for _, m := range w.members {
+		a := m.agent
+		if a.storeLife < w.store.life && w.store.former.since > 0 || !a.newSince.IsZero() && a.now().Sub(a.newSince) < w.cfg.settings.TTL {
+			return true
+		}
+	}
+	return false
+}
 
 // restored takes back what the store's data stood for: what was promised by
 // keys that are gone binds nobody. It is as narrow as the data that went: where
@@ -254,7 +270,7 @@ func (c *checker) tooSoon(s *server) {
 	if f.since == 0 || c.w.now >= f.since+c.w.cfg.settings.TTL*99/100 || s.m == f.m || c.exempt(s) {
 		return
 	}
-	if f.same && s.m.storeSeen.rev <= f.rev {
+	if f.same && s.m.began > f.since && s.m.agent.newSince.IsZero() {
 		return
 	}
 	c.violate("L6", "%s becomes writable %s after the store went back", s.m.name, seconds(c.w.now-f.since))

@@ -44,6 +44,7 @@ type agent struct {
 
 	// The turn.
 	turning, again bool
+	adopting       bool // it is not settled yet whether the server is taken over
 	wakeAt         uint64
 	cut            int           // the fault strikes after this many further actions
 	cutPause       time.Duration // it stops the agent for that long; zero kills it
@@ -75,12 +76,13 @@ func (a *agent) start() {
 	m := a.m
 	*a = agent{m: m, alive: true, epoch: a.epoch + 1, task: task{id: a.task.id}}
 	m.w.tracef("%s: agent starts", m.name)
-	a.keeper.a, m.began = a, m.w.now
+	a.keeper.a = a
 	a.peers = nil
-	a.startGuard()
-	a.keeper.start()
-	a.reload(0)
-	a.wake()
+	if m.guard.alive && m.guard.watch.Alone {
+		a.claim()
+		return
+	}
+	a.comeUp()
 }
 
 // startGuard takes over the guard that runs, or starts one.
@@ -131,6 +133,7 @@ func (a *agent) die() {
 		a.watch.dead = true
 	}
 	a.task.agentGone()
+	a.m.guard.lost()
 }
 
 // kill ends the agent; its service manager starts another.
@@ -178,7 +181,7 @@ func (a *agent) resume() {
 
 // wake asks for a turn now.
 func (a *agent) wake() {
-	if !a.alive {
+	if !a.alive || a.adopting {
 		return
 	}
 	if a.turning {

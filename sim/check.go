@@ -25,6 +25,7 @@ type checker struct {
 	current   *server // the server of the newest reign
 	unpaused  time.Duration
 	syncLost  time.Duration // until when the sync key that went back may mislead
+	syncWent  bool
 	handover  handover
 	forced    bool // a person named the one who took the lease last
 }

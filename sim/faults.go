@@ -377,6 +377,7 @@ func (w *world) cease() {
 		m.agent.resume()
 	}
 	w.store.recover()
+	w.ceaseStore()
 	w.store.pause(false)
 	w.store.handwritten = ""
 	if l := &w.store.view.Leader; l.Held() && l.Session == "" {

@@ -182,7 +182,7 @@ func (k *keeper) arm(done func(ok bool)) {
 		}
 	}
 	epoch := k.a.epoch
-	g.arm(k.session, hard, func() { k.a.in(epoch, func() { finish(true) }) })
+	g.arm(trusted{k.session, k.life, k.granted}, k.deadlines, func() { k.a.in(epoch, func() { finish(true) }) })
 	if !answered {
 		k.a.later(time.Second, func() { finish(false) })
 	}

@@ -24,7 +24,6 @@ type member struct {
 	wishes      int                      // counts the requests made of it
 	skew        time.Duration            // of its wall clock
 	storeSeen   storeSeen                // on disk
-	began       time.Duration            // when its agent started last
 	noise       int                      // faults that let its watch deliver things again
 	robbed      time.Duration            // a person ended its session: excused until then
 	loss        int                      // faults that lose some of its messages

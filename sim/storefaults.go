@@ -164,6 +164,7 @@ type former struct {
 	m            *member
 	until, since time.Duration
 	same         bool // the store's identity stayed the same
+	blind        []*member
 }
 
 // restore puts a backup back. The revision goes back, and in most variants the
@@ -181,6 +182,12 @@ func (s *store) restore(b *backup) {
 	f := former{since: w.now, same: b.variant == 2}
 	if x := s.sessions[s.view.Leader.Session]; x != nil {
 		f.m, f.until = w.members[x.member], x.ends
+	}
+	for _, m := range w.members {
+		// What is on disk is all that is left to an agent that starts next.
+		if m.storeSeen.rev <= b.store.view.Revision {
+			f.blind = append(f.blind, m)
+		}
 	}
 	s.former = f
 	w.tracef("store: the backup is restored: from revision %d back to %d, variant %d", s.view.Revision, b.store.view.Revision, b.variant)
@@ -216,6 +223,17 @@ func (s *store) restore(b *backup) {
 // restored, and that lease lasts.
 func (s *store) formerly(m *member) bool { return s.former.m == m && s.w.now < s.former.until }
 
+// ceaseStore: nobody whom a sync key names that went back may be able to lead any
+// more. Then a person decides.
+func (w *world) ceaseStore() {
+	if w.check.syncWent && w.store.view.Sync.Active() && !w.led() {
+		w.tracef("a person removes the sync key, which went back with the store")
+		w.store.view.Sync = cluster.SyncState{}
+		w.store.changed()
+		w.check.syncWent = false
+	}
+}
+
 // borne: the number of a promotion is in the register, or the register went back
 // and it never was in the one that there is now.
 func (c *checker) borne(s *server) bool {
@@ -241,7 +259,7 @@ func (w *world) storeIsNews() bool {
 // timelines is the same, numbers do.
 func (c *checker) restored(was, now *cluster.View) {
 	if was.Sync.Leader != now.Sync.Leader || !slices.Equal(was.Sync.Standbys, now.Sync.Standbys) {
-		c.syncLost = c.w.store.former.until
+		c.syncLost, c.syncWent = c.w.store.former.until, true
 		for _, b := range c.w.branches {
 			b.protected = 0
 		}
@@ -270,7 +288,7 @@ func (c *checker) tooSoon(s *server) {
 	if f.since == 0 || c.w.now >= f.since+c.w.cfg.settings.TTL*99/100 || s.m == f.m || c.exempt(s) {
 		return
 	}
-	if f.same && s.m.began > f.since && s.m.agent.newSince.IsZero() {
+	if f.same && slices.Contains(f.blind, s.m) && s.m.agent.newSince.IsZero() {
 		return
 	}
 	c.violate("L6", "%s becomes writable %s after the store went back", s.m.name, seconds(c.w.now-f.since))

@@ -322,7 +322,7 @@ func (t *turn) takeOver() bool {
 		t.wake(soon)
 		return t.answer(SituationLeading, sentence("won the lease at %s: registering first which branch of that timeline it continues", endOf(t.o.Server.Position)), id...)
 	}
-	next := max(t.o.Server.Position.Timeline, t.view.Timelines.Highest(), t.view.History.Timeline()) + 1
+	next := max(t.o.Server.Position.Timeline, t.view.Timelines.Highest(), t.view.History.Timeline(), t.heardOf()) + 1
 	var acts []Action
 	if t.o.Server.Receiver || t.o.Server.Upstream != "" {
 		acts = append(acts, Action{Kind: StopReceiver})
@@ -336,6 +336,30 @@ func (t *turn) takeOver() bool {
 			Claim: cluster.TimelineClaim{Timeline: next, Winner: t.o.Self.Name}},
 		Action{Kind: Promote, Session: t.o.Lease.Session, Timeline: next})
 	return t.answer(SituationLeading, sentence("won the lease at %s: promoting to timeline %d", endOf(t.o.Server.Position), next), acts...)
+}
+
+// heardOf is the highest timeline that any member is known to be on. The register
+// of claims can have gone back with a store that was restored from a backup: a
+// number that lives in somebody's data is not given to a second branch, since
+// PostgreSQL would let the two stream from each other.
+func (t *turn) heardOf() wal.Timeline {
+	const beyond = 1 << 30 // no cluster comes there: a number like that is rubbish
+	var most wal.Timeline
+	hear := func(tl wal.Timeline) {
+		if tl < beyond {
+			most = max(most, tl)
+		}
+	}
+	for _, m := range t.view.Members {
+		hear(m.Timeline)
+	}
+	for _, m := range t.m.Members {
+		hear(m.Timeline)
+	}
+	for _, p := range t.o.Peers {
+		hear(p.Position.Timeline)
+	}
+	return most
 }
 
 // forced: a person named this member in a failover (not a switchover), knowing

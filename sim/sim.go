@@ -17,6 +17,9 @@ type Options struct {
 	Drop   []int  // faults of the schedule that do not happen
 	// Focus, when not nil, draws faults from these kinds only.
 	Focus []FaultKind
+	// Plain leaves out what came to the simulator later: see model. Seeds that were
+	// found before take the course that they had.
+	Plain bool
 	// StopAtFirst ends the world at its first violation.
 	StopAtFirst bool
 	// ClockRate, when not zero, replaces the bound on how far a clock's rate is
@@ -42,6 +45,8 @@ type Stats struct {
 	Restarts, Reinits                                       int
 	Reset                                                   int // takeovers with an allowed loss that a client could see
 	Turns, Steps                                            int
+	Restores, NewStores, Overtaken, Compactions             int
+	TakeOvers, GuardStops, Released                         int
 	Rules                                                   [maxRules]int
 	Recovery                                                time.Duration // from the end of the faults to a primary
 }
@@ -69,7 +74,7 @@ func Run(seed uint64, opt Options) Result {
 
 func run(seed uint64, opt Options) *world {
 	w := newWorld(seed, opt)
-	w.faults = Faults(seed, opt.Focus)
+	w.faults = w.withStoreFaults(seed, Faults(seed, opt.Focus))
 	w.describe(seed, w.faults)
 	w.schedule(w.faults)
 	for _, m := range w.members {
@@ -84,6 +89,7 @@ func run(seed uint64, opt Options) *world {
 	}
 	w.check.copies()
 	w.check.linear()
+	w.store.checkKeys()
 	w.stats.Steps = w.steps
 	return w
 }
@@ -143,8 +149,11 @@ const settleWithin = 180 * time.Second
 // grants is what the design grants beyond ttl + 1 s: the store's timers started
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
-	g := w.cfg.expirySlop + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
+	g := w.cfg.expirySlop + 2*w.model.tick + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
 	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.settings.TTL {
+		g += w.cfg.settings.TTL
+	}
+	if w.storeIsNews() {
 		g += w.cfg.settings.TTL
 	}
 	return g
@@ -208,6 +217,13 @@ func (s *Stats) Add(o Stats) {
 	s.Reset += o.Reset
 	s.Turns += o.Turns
 	s.Steps += o.Steps
+	s.Restores += o.Restores
+	s.NewStores += o.NewStores
+	s.Overtaken += o.Overtaken
+	s.Compactions += o.Compactions
+	s.TakeOvers += o.TakeOvers
+	s.GuardStops += o.GuardStops
+	s.Released += o.Released
 	s.Recovery += o.Recovery
 	for i := range s.Rules {
 		s.Rules[i] += o.Rules[i]
@@ -223,6 +239,9 @@ func (r Result) Command() string {
 	}
 	if len(r.Options.Focus) > 0 {
 		fmt.Fprintf(&b, " -focus=%s", joined(r.Options.Focus))
+	}
+	if r.Options.Plain {
+		b.WriteString(" -plain")
 	}
 	if r.Options.Mutant != "" {
 		fmt.Fprintf(&b, " -mutant=%s", r.Options.Mutant)

@@ -12,11 +12,12 @@ import (
 // world is everything there is, moved by one goroutine. Its time is true time,
 // which nobody in it can read.
 type world struct {
-	opt Options
-	cfg worldConfig
-	rng *rand.Rand
-	now time.Duration
-	q   queue
+	opt   Options
+	cfg   worldConfig
+	model model
+	rng   *rand.Rand
+	now   time.Duration
+	q     queue
 
 	net     *network
 	store   *store
@@ -105,6 +106,7 @@ func drawConfig(r *rand.Rand) worldConfig {
 func newWorld(seed uint64, opt Options) *world {
 	w := &world{opt: opt, rng: rand.New(rand.NewPCG(seed, 0x6d61747269617263))}
 	w.cfg = drawConfig(rand.New(rand.NewPCG(seed, 1)))
+	w.model = drawModel(seed, opt)
 	w.trace = &trace{on: opt.Trace}
 	w.net = newNetwork(w, w.cfg.members+2)
 	w.store = newStore(w, w.cfg.members)

@@ -52,7 +52,7 @@ func (a *agent) claimed(until time.Duration) {
 	w := g.watch
 	w.Armed, w.Hard = g.deadline != 0, g.deadline
 	switch {
-	case w.MayClaim(a.now()) && g.lease.session != g.released:
+	case w.MayClaim(a.now()) && a.m.server.writable() && g.lease.session != g.released:
 		g.watch.Alone, g.watch.Claimed = false, true
 		g.plan()
 		if a.m.w.opt.Mutant == AdoptBlind {
@@ -62,6 +62,12 @@ func (a *agent) claimed(until time.Duration) {
 		a.prove(g.lease)
 	case g.alive && (w.Asked || w.Fencing) && a.m.w.now < until:
 		a.later(100*time.Millisecond, func() { a.claimed(until) })
+	case w.MayClaim(a.now()):
+		// No server to go on with, and what the former agent knew is gone with it: a
+		// session that lived on would keep the keys of what it had begun, such as the
+		// claim of a bootstrap.
+		g.watch.Alone, g.watch.Claimed = false, true
+		a.disown(errors.New("no primary runs"))
 	default:
 		g.watch.Alone = false
 		a.comeUp()

@@ -116,7 +116,7 @@ func (a *agent) heir(of trusted, version cluster.Version, d fence.Deadlines) {
 		return
 	}
 	k.session, k.life, k.granted, k.deadlines = of.session, of.life, of.granted, d
-	k.held, k.version, k.seenRev, k.armed = true, version, 0, 0
+	k.held, k.version, k.sight, k.armed = true, version, fence.Sight{}, 0
 	a.guardOK = true
 	k.arm(func(ok bool) {
 		if !ok || !k.held || !k.deadlines.Live(a.now()) {

@@ -27,6 +27,7 @@ func (a *agent) claim() {
 				return
 			}
 			answered = true
+			g.notice()
 			a.claimed(a.m.w.now + stoppingWait)
 		})
 	})
@@ -53,7 +54,8 @@ func (a *agent) claimed(until time.Duration) {
 	w.Armed, w.Hard = g.deadline != 0, g.deadline
 	switch {
 	case w.MayClaim(a.now()) && a.m.server.writable() && g.lease.session != g.released:
-		g.watch.Alone, g.watch.Claimed = false, true
+		g.hasAgent()
+		g.watch.Claimed = true
 		g.plan()
 		if a.m.w.opt.Mutant == AdoptBlind {
 			a.heir(g.lease, "", fence.Compute(a.now(), g.lease.granted, a.keeper.budget()))
@@ -66,10 +68,11 @@ func (a *agent) claimed(until time.Duration) {
 		// No server to go on with, and what the former agent knew is gone with it: a
 		// session that lived on would keep the keys of what it had begun, such as the
 		// claim of a bootstrap.
-		g.watch.Alone, g.watch.Claimed = false, true
+		g.hasAgent()
+		g.watch.Claimed = true
 		a.disown(errors.New("no primary runs"))
 	default:
-		g.watch.Alone = false
+		g.hasAgent()
 		a.comeUp()
 	}
 }

@@ -150,7 +150,7 @@ func (w *world) grants() time.Duration {
 		g += w.cfg.settings.TTL
 	}
 	if w.storeIsNews() {
-		g += w.cfg.settings.TTL
+		g += 2 * w.cfg.settings.TTL
 	}
 	return g
 }

@@ -261,11 +261,12 @@ func (c *checker) borne(s *server) bool {
 }
 
 // storeIsNews: a member has yet to see that the store went back, or has seen it
-// less than a ttl ago, and so may not lead yet.
+// less than a ttl ago, and so may not lead yet, or less than two, and lets others
+// go first.
 func (w *world) storeIsNews() bool {
 	for _, m := range w.members {
 		a := m.agent
-		if a.storeLife < w.store.life && w.store.former.since > 0 || !a.newSince.IsZero() && a.now().Sub(a.newSince) < w.cfg.settings.TTL {
+		if a.storeLife < w.store.life && w.store.former.since > 0 || !a.newSince.IsZero() && a.now().Sub(a.newSince) < 2*w.cfg.settings.TTL {
 			return true
 		}
 	}

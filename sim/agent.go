@@ -78,7 +78,7 @@ func (a *agent) start() {
 	m.w.tracef("%s: agent starts", m.name)
 	a.keeper.a = a
 	a.peers = nil
-	if m.guard.alive && m.guard.watch.Alone {
+	if m.guard.alive && m.guard.left {
 		a.claim()
 		return
 	}

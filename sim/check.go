@@ -25,6 +25,7 @@ type checker struct {
 	unpaused  time.Duration
 	syncLost  time.Duration // until when the sync key that went back may mislead
 	syncWent  bool
+	wentBack  bool // the sync key or the register of timelines did, with the store
 	handover  handover
 	forced    bool // a person named the one who took the lease last
 	register  register

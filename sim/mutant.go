@@ -30,6 +30,8 @@ const (
 	EntryForever   Mutant = "entrypoint-forever"    // sessions outlive the leader's word while nobody else leads
 	EntryFromReply Mutant = "entrypoint-from-reply" // the leader's word is counted from its arrival
 	IgnoreStore    Mutant = "ignore-new-store"      // L6: a store that went back is as good as before
+	KeepSessions   Mutant = "keep-sessions"         // L5, L6: a session goes on in a store that went back
+	ForgetStore    Mutant = "forget-store"          // L6: an agent that starts does not know which store it had
 	AskedLength    Mutant = "asked-not-granted"     // L1: the length that was asked for counts
 	NoSlack        Mutant = "no-slack"              // L3: the store's own coarseness is not allowed for
 	AdoptBlind     Mutant = "adopt-blind"           // the session of the agent before counts without proof
@@ -41,7 +43,7 @@ const (
 func Mutants() []Mutant {
 	return []Mutant{NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
 		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys,
-		IgnoreStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt}
+		IgnoreStore, KeepSessions, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt}
 }
 
 // blind changes what the rules are told, so that they decide as if the line of

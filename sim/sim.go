@@ -46,7 +46,7 @@ type Stats struct {
 	Reset                                                   int // takeovers with an allowed loss that a client could see
 	Turns, Steps                                            int
 	Restores, NewStores, Overtaken, Compactions             int
-	TakeOvers, GuardStops, Released                         int
+	TakeOvers, GuardStops, Released, Stranded               int
 	Rules                                                   [maxRules]int
 	Recovery                                                time.Duration // from the end of the faults to a primary
 }
@@ -108,6 +108,9 @@ func (w *world) settle() {
 	w.ceased = w.now
 	bound := w.cfg.settings.TTL + time.Second + w.grants()
 	w.until(w.ceased+bound, w.led)
+	if w.stranded() {
+		return
+	}
 	if !w.led() {
 		w.check.violate("I6", "no primary %s after all faults ceased (%s granted beyond ttl + 1 s)", seconds(w.now-w.ceased), seconds(w.grants()))
 	}
@@ -154,7 +157,7 @@ func (w *world) grants() time.Duration {
 		g += w.cfg.settings.TTL
 	}
 	if w.storeIsNews() {
-		g += w.cfg.settings.TTL
+		g += 2 * w.cfg.settings.TTL
 	}
 	return g
 }
@@ -224,6 +227,7 @@ func (s *Stats) Add(o Stats) {
 	s.TakeOvers += o.TakeOvers
 	s.GuardStops += o.GuardStops
 	s.Released += o.Released
+	s.Stranded += o.Stranded
 	s.Recovery += o.Recovery
 	for i := range s.Rules {
 		s.Rules[i] += o.Rules[i]

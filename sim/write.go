@@ -125,7 +125,11 @@ func (a *agent) statusWrite() func(*store, *cluster.View) error {
 	for _, s := range srv.slots {
 		st.Retain = append(st.Retain, s.Name)
 	}
+	seen := a.snap.view.Status.Version
 	return func(s *store, v *cluster.View) error {
+		if err := unchanged(v.Status.Version, seen); err != nil {
+			return err
+		}
 		st.Version = s.next()
 		v.Status = st
 		return nil

@@ -81,7 +81,7 @@ func (g *guard) disarm(ack func()) {
 }
 
 func (g *guard) plan() {
-	if g.m.w.opt.Mutant == NoGuard {
+	if m := g.m.w.opt.Mutant; m == NoGuard || m == Unfenced {
 		return
 	}
 	g.timer++
@@ -144,7 +144,7 @@ func (g *guard) release() {
 
 // serverStarts: a start past the deadline is undone.
 func (g *guard) serverStarts() {
-	if g.alive && g.deadline != 0 && g.m.w.opt.Mutant != NoGuard && g.m.host.now() >= g.deadline {
+	if g.alive && g.deadline != 0 && g.m.w.opt.Mutant != NoGuard && g.m.w.opt.Mutant != Unfenced && g.m.host.now() >= g.deadline {
 		timer := g.timer
 		g.do(func() { g.expire(timer) })
 	}

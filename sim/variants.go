@@ -26,7 +26,6 @@ const (
 	ReleaseUp     Mutant = "release-before-stop"   // the lease is given up while the server still writes
 	DropRequests  Mutant = "drop-requests"         // what a person asks for is answered before it is done
 	ForgetRequest Mutant = "clear-switchovers"     // a switchover is cleared and nobody is told why
-	StaleReads    Mutant = "entrypoint-any-role"   // the entrypoint lets sessions through to a former primary
 
 	EntryForever   Mutant = "entrypoint-forever"    // sessions outlive the leader's word while nobody else leads
 	EntryFromReply Mutant = "entrypoint-from-reply" // the leader's word is counted from its arrival
@@ -61,11 +60,13 @@ func (m Mutant) misremember(o *ha.Observation, mem *ha.Memory) {
 	leading := o.Lease.Held && o.Server.Role == ha.ServerPrimary
 	switch m {
 	case ReleaseClaim:
-		if i := &o.Store.View.Initialize; i.Present && i.Owner != o.Self.Name {
+		// Its owner has not published itself yet: it must be gone.
+		_, there := o.Store.View.Member(o.Store.View.Initialize.Owner)
+		if i := &o.Store.View.Initialize; i.Present && i.Owner != o.Self.Name && !there {
 			i.Owner, mem.OwnerSeen, mem.OwnerVersion = "", true, i.Version
 		}
 	case NumbersOnly:
-		if !leading && o.Server.Role == ha.ServerStandby {
+		if !leading && !o.Store.View.Leader.Held() && o.Server.Role == ha.ServerStandby {
 			m.numbersOnly(o)
 		}
 	case NoVote:
@@ -74,6 +75,7 @@ func (m Mutant) misremember(o *ha.Observation, mem *ha.Memory) {
 	case Unlocked:
 		if !o.Store.View.Leader.Held() && !o.Lease.Held && o.Lease.Session != "" && mem.Promised {
 			o.Lease.Held = true
+			o.Store.View.Leader = cluster.Leader{Name: o.Self.Name, Session: o.Lease.Session}
 			o.Lease.Deadlines = fence.Deadlines{Sent: o.Now, Soft: o.Now.Add(time.Hour), Hard: o.Now.Add(time.Hour)}
 		}
 	}

@@ -256,7 +256,7 @@ func (k *Keeper) open(ctx context.Context, t *turns) error {
 // end earlier, and two renewals have to fit in all the same.
 func (k *Keeper) interval(granted time.Duration) time.Duration {
 	b := k.budget(granted, 0)
-	d := min(k.o.Interval(), granted/3)
+	d := fence.Interval(k.o.Interval(), granted)
 	if b.Device {
 		life := fence.Compute(0, granted, b)
 		d = min(d, life.Soft.Sub(life.Sent)/2)
@@ -314,8 +314,7 @@ func (k *Keeper) renew(ctx context.Context, s dcs.Session, t *turns) error {
 func (k *Keeper) attempt() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	left := k.deadlines.Soft.Sub(k.o.Clock.Now()) / 3
-	return max(min(left, k.granted/3), shortestAttempt)
+	return fence.Attempt(k.deadlines.Soft.Sub(k.o.Clock.Now()), k.granted, shortestAttempt)
 }
 
 // confirm takes the store's word for session s; k.mu is held.

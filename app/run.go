@@ -211,6 +211,9 @@ func (m *member) makeAgent(context.Context) error {
 		StartGuard: m.startGuard,
 		Kill:       func(ctx context.Context) error { _, err := guard.Kill(ctx, f.Postgres.DataDir, m.clock); return err },
 		Peers:      m.peers, Journal: m.journal, Clock: m.clock, Logger: m.log,
+		Writable: func(ctx context.Context, host, port string) (bool, error) {
+			return m.server.Writable(ctx, postgres.Source{Name: host, Host: host, Port: port})
+		},
 		Recorder: m.stats, Heartbeat: m.logs.Heartbeat,
 	}
 	if m.access != nil {

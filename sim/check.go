@@ -45,7 +45,7 @@ type handover struct {
 // released: a lease was given up after the position was recorded.
 func (c *checker) released(s *server) {
 	if h := c.w.store.view.Handover; h.Leader == s.m.name && (s.shutDown || s.proc == ha.ProcessStopped && s.clean) && h.LSN == s.end {
-		c.handover = handover{s.branch, s.end, c.w.store.handoverAt + c.w.cfg.settings.TTL*99/100}
+		c.handover = handover{s.branch, s.end, c.w.store.handoverAt + c.w.cfg.shortest*99/100}
 	}
 }
 
@@ -94,15 +94,15 @@ func (c *checker) holds(s *server) bool {
 // that the pause has ended has come to the member.
 func (c *checker) exempt(s *server) bool {
 	w := c.w
-	return s.m.host.frozen || w.now < s.m.grace || c.paused(s.m)
+	return s.m.host.frozen || w.now < s.m.grace || s.m.orphaned() || c.paused(s.m)
 }
 
 func (c *checker) paused(m *member) bool {
-	return c.pausedNow() || m.leftRunning || m.agent.snap != nil && m.agent.snap.settings.Paused
+	return c.pausedNow() || m.leftRunning || m.host.stuck && m.agent.keeper.unguarded || m.agent.snap != nil && m.agent.snap.settings.Paused
 }
 
 func (c *checker) pausedNow() bool {
-	return c.w.store.settings.Paused || c.w.now < c.unpaused+c.w.cfg.settings.TTL+5*time.Second
+	return c.w.store.settings.Paused || c.w.now < c.unpaused+c.w.cfg.longest+5*time.Second
 }
 
 // leaderChanged: I1 at the moment when the lease leaves a member.
@@ -149,7 +149,7 @@ func (c *checker) losses(s *server) {
 		}
 		if b.acked > 0 && !s.branch.contains(s.end, b, b.acked) {
 			shared := s.branch.shares(s.end, b, b.acked)
-			limit := wal.LSN(c.w.store.settings.MaxLagOnFailover)
+			limit := wal.LSN(c.w.cfg.lag)
 			if p := c.published[b]; p > shared+limit && !forced {
 				c.violate("I3", "%s becomes primary with branch %d up to %s only, %d bytes before the published %s; allowed are %d",
 					s.m.name, b.id, shared, p-shared, p, limit)
@@ -163,7 +163,8 @@ func (c *checker) losses(s *server) {
 // acked: a client was told that its commit is safe.
 func (c *checker) acked(x *commit) {
 	w := c.w
-	excused := c.exempt(x.s) && (!x.sync && x.via == 0 || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
+	told := !x.sync && x.via == 0 && !w.cfg.wide.kernelFence // where the fence stands, nobody is told anything
+	excused := c.exempt(x.s) && (told || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
 	if x.reign < c.lastReign && !excused {
 		c.violate("I1", "%s (reign %d) acknowledges a commit after the later reign %d of %s acknowledged one (synchronous: %t, through the entrypoint: %t)",
 			x.s.m.name, x.reign, c.lastReign, c.reigns[c.lastReign].m.name, x.sync, x.via != 0)
@@ -176,7 +177,7 @@ func (c *checker) acked(x *commit) {
 	}
 	c.lastReign = max(c.lastReign, x.reign)
 	x.branch.acked, x.branch.ever = max(x.branch.acked, x.lsn), max(x.branch.ever, x.lsn)
-	if w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !c.paused(x.s.m) {
+	if !x.warned && w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !c.paused(x.s.m) {
 		x.branch.protected = max(x.branch.protected, x.lsn)
 		if c.current != nil && c.current.reign > x.reign && !c.current.branch.contains(c.current.end, x.branch, x.lsn) {
 			c.violate("I2", "%s acknowledges a protected commit at %s that the later primary %s does not have", x.s.m.name, x.lsn, c.current.m.name)

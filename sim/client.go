@@ -16,6 +16,7 @@ type commit struct {
 	sync   bool // the server waited for a standby
 	via    int  // session of the entrypoint it came through, 0 for none
 	born   time.Duration
+	warned bool // its wait was cancelled: the client knows that it may be lost
 }
 
 // clients write all the time: one through the entrypoint, one directly to
@@ -56,7 +57,7 @@ func (c *clients) direct() {
 // here and where the server must wait for it.
 func (c *clients) write(s *server, via int) {
 	w := c.w
-	if !s.writable() || !w.net.both(c.node, s.m.index) {
+	if !s.writable() || s.paused || !w.net.both(c.node, s.m.index) {
 		return
 	}
 	size := wal.LSN(100 + w.rng.IntN(400))
@@ -68,6 +69,9 @@ func (c *clients) write(s *server, via int) {
 		if !s.writable() {
 			return
 		}
+		if s.noSpace() {
+			return
+		}
 		s.append(size)
 		x := &commit{s: s, branch: s.branch, lsn: s.end, reign: s.reign, sync: len(s.syncNames) > 0, via: via, born: born}
 		if s.flushed(x) {
@@ -75,6 +79,7 @@ func (c *clients) write(s *server, via int) {
 			return
 		}
 		s.waiters = append(s.waiters, x)
+		s.mayCancel(x)
 	})
 }
 
@@ -88,9 +93,27 @@ func (s *server) flushed(x *commit) bool {
 	return true
 }
 
+// mayCancel: some clients grow tired. PostgreSQL then answers that the commit is
+// done, with a warning that it may not have been replicated.
+func (s *server) mayCancel(x *commit) {
+	w := s.m.w
+	if n := w.cfg.wide.cancels; n == 0 || x.via != 0 || // the entrypoint forwards no such cancel
+		w.more.IntN(n) > 0 {
+		return
+	}
+	s.later(w.moreUpTo(2*time.Second), s.life, func() {
+		if i := slices.Index(s.waiters, x); i >= 0 && s.writable() {
+			s.waiters = slices.Delete(s.waiters, i, i+1)
+			x.warned, x.sync = true, false
+			w.stats.Seen.Cancelled++
+			w.clients.reply(x)
+		}
+	})
+}
+
 // acknowledge replies to those whose wait is over.
 func (s *server) acknowledge() {
-	if len(s.waiters) == 0 || !s.writable() {
+	if len(s.waiters) == 0 || !s.writable() || s.still() {
 		return
 	}
 	var left []*commit
@@ -108,6 +131,10 @@ func (s *server) acknowledge() {
 // reply is the moment of the acknowledgement, if it reaches the client.
 func (c *clients) reply(x *commit) {
 	w := c.w
+	if x.s.m.closed() {
+		w.stats.Seen.Closed++
+		return
+	}
 	if !w.net.open(x.s.m.index, c.node) || x.via != 0 && !w.entry.alive(x.via) {
 		return
 	}

@@ -29,6 +29,7 @@ func (g *guard) start() {
 func (g *guard) die() {
 	g.alive, g.inbox, g.deadline = false, nil, 0
 	g.timer++
+	g.m.minds()
 }
 
 // do runs what the guard would do now, or when it runs again.
@@ -44,10 +45,14 @@ func (g *guard) do(fn func()) {
 	}
 }
 
-func (g *guard) pause() { g.paused = true }
+func (g *guard) pause() {
+	g.paused = true
+	g.m.minds()
+}
 
 func (g *guard) resume() {
 	g.paused = false
+	g.m.minds()
 	inbox := g.inbox
 	g.inbox = nil
 	for _, fn := range inbox {
@@ -65,6 +70,7 @@ func (g *guard) arm(session string, deadline boot.Instant, ack func()) {
 		g.session = session
 		if deadline > g.deadline {
 			g.deadline = deadline
+			g.m.raiseFence()
 			g.plan()
 		}
 		ack()
@@ -75,6 +81,7 @@ func (g *guard) arm(session string, deadline boot.Instant, ack func()) {
 func (g *guard) disarm(ack func()) {
 	g.do(func() {
 		g.deadline = 0
+		g.m.liftFence()
 		g.timer++
 		ack()
 	})
@@ -108,7 +115,8 @@ func (g *guard) expire(timer uint64) {
 			}
 			g.m.w.stats.Fences++
 			g.m.w.tracef("%s: guard: the deadline has passed: kills the server", g.m.name)
-			g.m.server.die()
+			g.m.server.kill()
+			g.m.liftFence()
 			g.release()
 		})
 	})

@@ -46,7 +46,7 @@ func (k *keeper) work() {
 	k.expire()
 	switch {
 	case k.busy:
-	case k.session == "":
+	case k.session == "" || !k.held && !k.taking && k.granted != k.a.ttl():
 		k.open()
 		return
 	case k.held && !k.unguarded && k.armed != k.deadlines.Hard:
@@ -63,11 +63,11 @@ func (k *keeper) every() time.Duration {
 }
 
 func (k *keeper) open() {
-	w, id := k.a.m.w, ""
+	w, id, ttl := k.a.m.w, "", k.a.ttl()
 	k.busy = true
 	sent := k.a.now()
 	k.a.call(func(s *store) error {
-		id = s.open(k.a.m.index, w.cfg.settings.TTL).id
+		id = s.open(k.a.m.index, ttl).id
 		return nil
 	}, func(err error, _ int64) {
 		k.busy = false
@@ -76,7 +76,7 @@ func (k *keeper) open() {
 			k.tick(time.Second)
 			return
 		}
-		k.session, k.granted = id, w.cfg.settings.TTL
+		k.session, k.granted = id, ttl
 		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, w.cfg.budget), false
 		k.a.wake()
 		k.tick(k.every())

@@ -26,12 +26,13 @@ const (
 	StartBlind    Mutant = "restart-without-lease" // a primary is started because it was one
 	IgnoreRewind  Mutant = "ignore-rewind-mark"    // a half rewound directory is started
 	CloneDestroys Mutant = "clone-destroys"        // the replaced directory is deleted
+	NoFence       Mutant = "no-kernel-fence"       // the kernel is never told of the deadline
 )
 
 // Mutants lists all of them.
 func Mutants() []Mutant {
 	return []Mutant{NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
-		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys}
+		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys, NoFence}
 }
 
 // blind changes what the rules are told, so that they decide as if the line of

@@ -40,9 +40,13 @@ type Stats struct {
 	Reigns, Failovers, Switchovers, Fences, Rewinds, Clones int
 	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
 	Restarts, Reinits                                       int
+	Seen                                                    Seen
 	Turns, Steps                                            int
 	Rules                                                   [maxRules]int
-	Recovery                                                time.Duration // from the end of the faults to a primary
+	// Acted counts the actions that were begun, Interrupted those that the agent
+	// died or was stopped at: right before, in the middle, or right after.
+	Acted, Interrupted PerAction
+	Recovery           time.Duration // from the end of the faults to a primary
 }
 
 const maxRules = 32
@@ -67,7 +71,7 @@ func Run(seed uint64, opt Options) Result {
 	w.describe(seed, faults)
 	w.schedule(faults)
 	for _, m := range w.members {
-		m.agent.startAfter(w.upTo(2 * time.Second))
+		m.agent.startAfter(w.upTo(2*time.Second) + w.joinsAfter(m))
 	}
 	w.entry.start()
 	w.clients.start()
@@ -93,7 +97,7 @@ func (w *world) settle() {
 	w.cease()
 	w.until(w.ceased+time.Minute, w.allUp)
 	w.ceased = w.now
-	bound := w.cfg.settings.TTL + time.Second + w.grants()
+	bound := w.cfg.longest + time.Second + w.grants()
 	w.until(w.ceased+bound, w.led)
 	if !w.led() {
 		w.check.violate("I6", "no primary %s after all faults ceased (%s granted beyond ttl + 1 s)", seconds(w.now-w.ceased), seconds(w.grants()))
@@ -108,6 +112,7 @@ func (w *world) settle() {
 			return false
 		}
 		next = w.now + 200*time.Millisecond
+		w.mend()
 		return w.unsettled() == ""
 	}
 	w.until(w.ceased+settleWithin, settled)
@@ -123,7 +128,7 @@ func (w *world) settle() {
 // allUp: whoever was told to stop, or died, is back.
 func (w *world) allUp() bool {
 	for _, m := range w.members {
-		if !m.agent.alive || m.agent.stopping {
+		if !m.gone && (!m.agent.alive || m.agent.stopping) {
 			return false
 		}
 	}
@@ -137,8 +142,8 @@ const settleWithin = 180 * time.Second
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
 	g := w.cfg.expirySlop + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
-	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.settings.TTL {
-		g += w.cfg.settings.TTL
+	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.longest {
+		g += w.cfg.longest
 	}
 	return g
 }
@@ -162,7 +167,7 @@ func (w *world) unsettled() string {
 	}
 	lead := w.member(w.store.view.Leader.Name)
 	for _, m := range w.members {
-		if m == lead {
+		if m == lead || m.gone {
 			continue
 		}
 		s := m.server
@@ -175,7 +180,7 @@ func (w *world) unsettled() string {
 
 func (w *world) unanswered() string {
 	for _, m := range w.members {
-		if why := m.unanswered(); why != "" {
+		if why := m.unanswered(); why != "" && !m.gone {
 			return why
 		}
 	}
@@ -201,6 +206,9 @@ func (s *Stats) Add(o Stats) {
 	s.Turns += o.Turns
 	s.Steps += o.Steps
 	s.Recovery += o.Recovery
+	s.Seen.add(&o.Seen)
+	s.Acted.add(&o.Acted)
+	s.Interrupted.add(&o.Interrupted)
 	for i := range s.Rules {
 		s.Rules[i] += o.Rules[i]
 	}

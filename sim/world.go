@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
@@ -15,8 +16,11 @@ type world struct {
 	opt Options
 	cfg worldConfig
 	rng *rand.Rand
-	now time.Duration
-	q   queue
+	// more is the source of what only wide worlds and newer faults draw, so that the
+	// rest takes its course.
+	more *rand.Rand
+	now  time.Duration
+	q    queue
 
 	net     *network
 	store   *store
@@ -29,6 +33,7 @@ type world struct {
 
 	branches []*branch
 	reigns   int
+	mended   time.Duration // when people last looked what they must mend
 	systems  int
 	ceased   time.Duration // when faults ceased, 0 before
 	lastLed  *member
@@ -58,6 +63,11 @@ type worldConfig struct {
 	helper          time.Duration // how late the guard's helper is
 	copying         time.Duration // a base backup or a rewind
 	archive         time.Duration // how long the archiver may hold the end of a clean stop
+	wide            wide
+
+	// What was ever in force.
+	shortest, longest time.Duration // ttl
+	lag               uint64        // the largest maximum_lag_on_failover
 }
 
 const checkEvery = time.Second
@@ -101,9 +111,21 @@ func drawConfig(r *rand.Rand) worldConfig {
 	}
 }
 
+// configOf draws a seed's settings. A schedule that is drawn from some kinds of
+// faults only is made wide by naming Wide among them.
+func configOf(seed uint64, focus []FaultKind) worldConfig {
+	c := drawConfig(rand.New(rand.NewPCG(seed, 1)))
+	r := rand.New(rand.NewPCG(seed, 5))
+	if focus == nil && r.IntN(3) == 0 || slices.Contains(focus, Wide) {
+		widen(&c, r)
+	}
+	c.shortest, c.longest, c.lag = c.settings.TTL, c.settings.TTL, c.settings.MaxLagOnFailover
+	return c
+}
+
 func newWorld(seed uint64, opt Options) *world {
 	w := &world{opt: opt, rng: rand.New(rand.NewPCG(seed, 0x6d61747269617263))}
-	w.cfg = drawConfig(rand.New(rand.NewPCG(seed, 1)))
+	w.cfg = configOf(seed, opt.Focus)
 	w.trace = &trace{on: opt.Trace}
 	w.net = newNetwork(w, w.cfg.members+2)
 	w.store = newStore(w, w.cfg.members)
@@ -111,11 +133,15 @@ func newWorld(seed uint64, opt Options) *world {
 	tags := rand.New(rand.NewPCG(seed, 2))
 	for i := range w.cfg.members {
 		m := newMember(w, i)
-		m.tags = drawTags(tags, i)
+		if m.tags = drawTags(tags, i); w.cfg.wide.on {
+			m.tags = wideTags(tags, i)
+		}
 		w.members = append(w.members, m)
 	}
 	w.clients = &clients{w: w, node: w.cfg.members + 1}
 	w.entry = &entrypoint{w: w, node: w.cfg.members + 1}
+	w.more = rand.New(rand.NewPCG(seed, 6))
+	w.adopt()
 	return w
 }
 

@@ -25,7 +25,10 @@ func (w *world) cease() {
 	for _, m := range w.members {
 		m.stutters, m.aims = nil, nil
 		m.fails, m.slowStop, m.host.full = fails{}, 0, false
-		m.skew = skewOf(m.index)
+		if m.skew != skewOf(m.index) {
+			m.skew = skewOf(m.index)
+			m.scheduled = cluster.ScheduledRestart{} // it was meant for another hour
+		}
 		m.host.unstick()
 		m.server.goOn()
 		m.ownDisk()

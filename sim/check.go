@@ -269,7 +269,7 @@ func (c *checker) every() {
 // undisturbed: nothing keeps the member's agent from knowing and acting.
 func (c *checker) undisturbed(m *member) bool {
 	a := m.agent
-	return a.alive && !a.paused && a.starved == 0 && !m.host.frozen && m.host.slowDisk == 0 &&
+	return a.alive && !a.paused && a.starved == 0 && !m.host.frozen && !m.server.hindered() && m.host.slowDisk == 0 &&
 		c.w.net.both(m.index, c.w.store.node) && !c.w.store.down && !c.pausedNow() && m.loseReplies == 0
 }
 

@@ -45,6 +45,11 @@ func (h *host) unstick() {
 // still: no process of the server runs an instruction now.
 func (s *server) still() bool { return s.m.host.frozen || s.m.host.stuck || s.paused }
 
+// hindered: the server can be neither asked nor stopped as usual.
+func (s *server) hindered() bool {
+	return s.still() || s.deaf || s.m.slowStop > 0 || s.m.host.full
+}
+
 // pause stops processes of the server by SIGSTOP: all of them, or the postmaster
 // alone, which then neither ends nor reads its configuration.
 func (s *server) pause(all bool) {

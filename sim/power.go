@@ -170,10 +170,31 @@ func (w *world) adopt() {
 	}
 }
 
-// joinsAfter is how much later than the others a member is there first.
-func (w *world) joinsAfter(m *member) time.Duration {
-	if m.index > 0 && m.index == len(w.members)-1 {
-		return w.cfg.wide.late
+// join starts a member's agent for the first time: the last one later, perhaps;
+// and where a cluster is adopted, those without data when its database is known,
+// as the documents demand: the first of them would make another.
+func (w *world) join(m *member, d time.Duration) {
+	if w.cfg.wide.adopted && m.server.dir == ha.DirEmpty && w.store.view.Initialize.SystemID == "" {
+		w.after(time.Second, func() { w.join(m, d) })
+		return
 	}
-	return 0
+	if m.index > 0 && m.index == len(w.members)-1 {
+		d = max(d, w.cfg.wide.late-w.now)
+	}
+	m.agent.startAfter(d)
+}
+
+// cutPower takes a host away in a while, and gives it back.
+func (w *world) cutPower(m *member, in, lasts time.Duration) {
+	w.after(in, func() {
+		if w.ceased > 0 {
+			return
+		}
+		m.host.powerOff()
+		w.after(lasts, func() {
+			if w.ceased == 0 {
+				m.host.powerOn()
+			}
+		})
+	})
 }

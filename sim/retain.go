@@ -112,7 +112,7 @@ func (w *world) mend() {
 	for _, m := range w.members {
 		s, a := m.server, m.agent
 		diverged := !w.store.settings.RecloneOnDivergence && s.dir == ha.DirPresent && s.proc == ha.ProcessStopped &&
-			w.now > w.ceased+20*time.Second && !lead.server.branch.contains(lead.server.end, s.branch, s.end)
+			w.now > w.ceased+20*time.Second && a.task.kind == ""
 		if m == lead || s.rx != nil || !a.alive || !s.removed && !diverged || a.requests.Reinit.ID != 0 || a.mem.Reinit.UnderWay() {
 			continue
 		}

@@ -71,7 +71,7 @@ func Run(seed uint64, opt Options) Result {
 	w.describe(seed, faults)
 	w.schedule(faults)
 	for _, m := range w.members {
-		m.agent.startAfter(w.upTo(2*time.Second) + w.joinsAfter(m))
+		w.join(m, w.upTo(2*time.Second))
 	}
 	w.entry.start()
 	w.clients.start()

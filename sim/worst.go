@@ -33,14 +33,11 @@ func (w *world) worst(f Fault, m *member, heal func(func())) {
 	case 1: // a switchover, and the leader dies
 		lead := w.leader()
 		w.request(fault(AskSwitchover, 3), heal)
-		w.after(w.moreUpTo(600*time.Millisecond), func() {
-			if w.more.IntN(2) == 0 {
-				lead.server.kill()
-				return
-			}
-			lead.host.powerOff()
-			heal(lead.host.powerOn)
-		})
+		if w.more.IntN(2) == 0 {
+			w.after(w.moreUpTo(600*time.Millisecond), lead.server.kill)
+		} else {
+			w.cutPower(lead, w.moreUpTo(600*time.Millisecond), f.Lasts)
+		}
 	case 2: // a restart, or a new copy, of the one that is being promoted
 		w.when(func() bool { return w.promoting() != nil }, func() {
 			kind := AskRestart
@@ -55,11 +52,8 @@ func (w *world) worst(f Fault, m *member, heal func(func())) {
 		}
 		s.pause(true)
 		lead := w.leader()
-		w.after(w.moreUpTo(2*time.Second), lead.host.powerOff)
-		heal(func() {
-			s.pause(false)
-			lead.host.powerOn()
-		})
+		w.cutPower(lead, w.moreUpTo(2*time.Second), f.Lasts)
+		heal(func() { s.pause(false) })
 	case 4: // a failover to somebody, right when the lease ends
 		lapses := s.lapses
 		w.when(func() bool { return s.lapses > lapses }, func() {

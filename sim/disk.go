@@ -89,7 +89,6 @@ func (s *server) kill() {
 	}
 	s.doomed = true
 	s.m.w.stats.Seen.Doomed++
-	s.life++
 	s.reign, s.waiters, s.promote = 0, nil, false
 	s.dropReceiver()
 	for _, c := range s.tx {

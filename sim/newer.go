@@ -136,8 +136,12 @@ func (w *world) strikeNewer(f Fault, m *member, heal func(func())) {
 	case AskConfig:
 		w.reconfigure(f)
 	case AskTags:
-		if i := m.index; i > 1 {
-			m.tags = wideTags(w.more, i)
+		if i, v := m.index, w.store.view.Sync; i > 1 {
+			old := m.tags
+			if m.tags = wideTags(w.more, i); v.Active() && v.Holds(m.name) {
+				// A person does not forbid the only one to lead that may.
+				m.tags.NoFailover, m.tags.FailoverPriority = old.NoFailover, old.FailoverPriority
+			}
 			a.in(a.epoch, a.wake)
 		}
 	case AskWorst:

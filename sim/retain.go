@@ -119,7 +119,7 @@ func (w *world) mend() {
 		m.wishes++
 		w.stats.Seen.Recloned++
 		w.tracef("a person has %s copied anew", m.name)
-		a.requests.Reinit = ha.ReinitRequest{ID: m.wishes}
+		a.requests.Reinit = ha.ReinitRequest{ID: m.wishes, FromLeader: m.wishes%2 == 0}
 		a.wake()
 	}
 }

@@ -64,7 +64,7 @@ func (a *agent) interrupted() {
 	if !a.alive || a.paused {
 		return
 	}
-	if a.doing != "" && a.doing != ha.Exit || a.after != nil {
+	if a.doing != "" {
 		s.Interrupted.count(a.doing)
 	}
 	if a.task.kind != "" && a.task.kind != a.doing {

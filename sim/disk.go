@@ -56,7 +56,7 @@ func (s *server) pause(all bool) {
 	if s.proc == "stopped" {
 		return
 	}
-	s.paused, s.deaf = all, true
+	s.paused, s.deaf = s.paused || all, true
 	s.m.w.stats.Seen.ServerPauses++
 }
 

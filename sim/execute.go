@@ -159,6 +159,11 @@ func (a *agent) fence(done func(bool)) {
 	a.later(a.m.w.upTo(a.m.w.cfg.kill), func() {
 		a.m.server.kill()
 		// Without room for standby.signal the kill is proven and the action failed.
+		// The server provably writes no more: what is left of the lease goes at once.
+		if a.keeper.held {
+			a.keeper.release(func(bool) { done(!a.m.host.full) })
+			return
+		}
 		done(!a.m.host.full)
 	})
 }
@@ -268,6 +273,7 @@ func (a *agent) exit(x ha.Action) {
 	if m.server.proc == ha.ProcessStopped {
 		m.guard.die()
 	}
+	a.doing = "" // this is no interruption
 	a.die()
 	a.startAfter(m.w.cfg.restart)
 }

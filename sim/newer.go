@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/matriarch-ha/matriarch/ha"
 )
 
 // More faults and requests, drawn by newer.
@@ -84,10 +86,22 @@ func newer(seed uint64, cfg worldConfig, focus []FaultKind) []Fault {
 				f.A = r.IntN(cfg.members)
 			}
 			f.At = time.Duration(r.Int64N(int64(f.At) + 1)) // it waits for its action
+			if founding(f.Action) {
+				f.At = 0
+			}
 		}
 		out = append(out, f)
 	}
 	return out
+}
+
+// founding: an action that is done when a cluster begins, if ever.
+func founding(k ha.ActionKind) bool {
+	switch k {
+	case ha.ClaimInitialize, ha.ReleaseInitialize, ha.WriteInitialize, ha.WriteConfig, ha.AcceptBootstrap, ha.DiscardBootstrap, ha.Bootstrap:
+		return true
+	}
+	return false
 }
 
 // strikeNewer makes one of them happen.

@@ -269,8 +269,14 @@ func (a *agent) promote(x ha.Action, end func(error)) {
 			end(errf("the server is gone"))
 			return
 		case fails && w.more.IntN(2) == 0 || s.deaf:
+			// The order cannot be taken back, so a server that does not follow it is ended.
 			w.stats.Seen.Refused++
-			a.later(2*time.Second, func() { end(errf("the server does not promote")) })
+			a.later(2*time.Second, func() {
+				if s.life == life {
+					s.kill()
+				}
+				end(errf("the server does not promote"))
+			})
 			return
 		}
 		if fails || a.m.host.full { // no history file can be written

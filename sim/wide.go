@@ -55,6 +55,11 @@ func widen(c *worldConfig, r *rand.Rand) {
 	x.adopted = r.IntN(6) == 0
 }
 
+// loses: the network of a wide world loses some messages.
+func (w *world) loses() bool {
+	return w.cfg.wide.loss > 0 && w.ceased == 0 && w.more.IntN(1000) < w.cfg.wide.loss
+}
+
 // wideTags gives members any of the tags; the first two may always lead.
 func wideTags(r *rand.Rand, i int) cluster.Tags {
 	var t cluster.Tags

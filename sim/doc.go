@@ -5,20 +5,19 @@
 // fails is run again with the story written down, and Shrink leaves out the
 // faults that it does not need.
 //
-// What is modelled: hosts with power, boot clocks of unlike rate, freezing, slow
-// disks; agents (turns, actions one by one, tasks beside them, the lease keeper
+// What is modelled: hosts with power, boot clocks of unlike rate, wall clocks that
+// jump, freezing, disks that are slow, full or stuck, the kernel-timed fence; agents (turns, actions one by one, tasks beside them, the lease keeper
 // on its own schedule, peers' questions) that are killed, stopped, starved,
 // also between two actions; guards; PostgreSQL servers with branches of WAL,
 // their own choice of timeline numbers, streaming, replay, crash recovery,
-// promotion, clean stops, pg_rewind that believes numbers, base backups,
-// synchronous_standby_names; a linearizable store with sessions, watches, lost
+// promotion, clean stops, pg_rewind that believes numbers, base backups, slots and
+// WAL that is removed, synchronous_standby_names, processes that are stopped; a linearizable store with sessions, watches, lost
 // answers and outages after which its timers start anew; a network cut per
 // direction; clients through an entrypoint and beside it; requests of people.
 //
 // What is not: the codec of the keys and the calls of a real store (the store
 // here holds a cluster.View, with the semantics of package dcs: so that a world
-// takes milliseconds), the kernel-timed fence, the loss of agent and guard of
-// one host within one lease, data older than the store, a restored store,
+// takes milliseconds), a restored store,
 // failsafe mode, quorum commit, standby clusters, failover slots.
 //
 // How data passes:

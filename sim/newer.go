@@ -104,12 +104,26 @@ func founding(k ha.ActionKind) bool {
 	return false
 }
 
+// rare: an action that one member may wait for in vain.
+func rare(k ha.ActionKind) bool {
+	switch k {
+	case ha.CancelTask, ha.RemoveLeader, ha.AcceptRewind, ha.DropScheduled, ha.Reply, ha.Exit, ha.Rewind:
+		return true
+	}
+	return founding(k)
+}
+
 // strikeNewer makes one of them happen.
 func (w *world) strikeNewer(f Fault, m *member, heal func(func())) {
 	a := m.agent
 	switch f.Kind {
 	case AgentStruck:
 		m.aims = append(m.aims, aim{f.Action, f.N, f.Lasts})
+		for _, o := range w.members {
+			if o != m && rare(f.Action) {
+				o.aims = append(o.aims, aim{f.Action, f.N, f.Lasts})
+			}
+		}
 	case Orphan:
 		w.orphan(f, m, heal)
 	case ServerPause:

@@ -32,6 +32,7 @@ func (w *world) cease() {
 		m.host.unstick()
 		m.server.goOn()
 		m.ownDisk()
+		m.loss, m.noise = 0, 0
 		m.loseReplies, m.host.slowDisk, m.agent.starved, m.agent.cut = 0, 0, 0, 0
 		if m.host.frozen {
 			m.grace = w.now + w.cfg.kill + 100*time.Millisecond
@@ -42,6 +43,7 @@ func (w *world) cease() {
 		m.agent.resume()
 	}
 	w.store.recover()
+	w.ceaseStore()
 	w.store.pause(false)
 	w.store.handwritten = ""
 	if l := &w.store.view.Leader; l.Held() && l.Session == "" {

@@ -18,10 +18,10 @@ func use(n *int) bool {
 
 var errFull = errf("No space left on device")
 
-// stick: nothing that touches the disk goes on. The agent's turns look at the
-// data directory, so they wait too; the lease keeper and the guard do not.
-func (h *host) stick() {
-	h.stuck = true
+// stick: nothing that touches the disk goes on, the agent's turns neither when it
+// happens to look at the data directory. The lease keeper and the guard go on.
+func (h *host) stick(agentToo bool) {
+	h.stuck, h.hung = true, agentToo
 	h.m.minds()
 }
 
@@ -29,7 +29,7 @@ func (h *host) unstick() {
 	if !h.stuck {
 		return
 	}
-	h.stuck = false
+	h.stuck, h.hung = false, false
 	if k := &h.m.agent.keeper; k.unguarded {
 		h.m.grace = max(h.m.grace, h.m.w.now+4*time.Second) // no turn has armed the guard since the pause
 		h.m.pauseGrace = h.m.grace

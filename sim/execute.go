@@ -9,7 +9,7 @@ import (
 
 // turn is one observation, one decision, and the carrying out of its actions.
 func (a *agent) turn() {
-	if a.m.host.stuck { // it looks at the data directory
+	if a.m.host.hung { // it looks at the data directory
 		a.plan(500 * time.Millisecond)
 		return
 	}
@@ -128,7 +128,13 @@ func (a *agent) do(x ha.Action, done func(bool)) {
 		a.task.cancel()
 		done(true)
 	case ha.TakeLeader:
-		a.keeper.take(x.Session, done)
+		a.lookAgain(func(ok bool) {
+			if !ok {
+				done(false)
+				return
+			}
+			a.keeper.take(x.Session, done)
+		})
 	case ha.ReleaseLeader:
 		a.release(x, done)
 	case ha.AskPeers:

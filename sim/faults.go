@@ -97,8 +97,8 @@ func (f Fault) String() string {
 
 // Faults draws a seed's schedule, the same whatever happens in the world. A
 // focus draws only from the kinds it names.
-func Faults(seed uint64, focus []FaultKind) []Fault {
-	cfg := configOf(seed, focus)
+func Faults(seed uint64, opt Options) []Fault {
+	cfg, focus := configOf(seed, opt), opt.Focus
 	r := rand.New(rand.NewPCG(seed, 3))
 	var swarm []int
 	for i, k := range kinds {
@@ -131,7 +131,7 @@ func Faults(seed uint64, focus []FaultKind) []Fault {
 		out = append(out, f)
 	}
 	out = append(out, handwritten(seed, cfg, focus)...)
-	out = append(out, newer(seed, cfg, focus)...)
+	out = append(out, newer(seed, cfg, opt)...)
 	slices.SortStableFunc(out, func(a, b Fault) int { return int(a.At - b.At) })
 	return out
 }

@@ -19,6 +19,7 @@ type host struct {
 	slowDisk time.Duration
 	full     bool
 	stuck    bool // what touches the disk waits
+	hung     bool // the agent's turns too
 }
 
 func newHost(m *member) *host {

@@ -16,7 +16,9 @@ import (
 type keeper struct {
 	a         *agent
 	session   string
+	life      int // of the store in which it was opened
 	granted   time.Duration
+	asked     time.Duration // the length that was asked for
 	deadlines fence.Deadlines
 	held      bool
 	version   cluster.Version
@@ -46,7 +48,7 @@ func (k *keeper) work() {
 	k.expire()
 	switch {
 	case k.busy:
-	case k.session == "" || !k.held && !k.taking && k.granted != k.a.ttl():
+	case k.session == "" || !k.held && !k.taking && k.asked != k.a.ttl():
 		k.open()
 		return
 	case k.held && !k.unguarded && k.armed != k.deadlines.Hard:
@@ -63,11 +65,13 @@ func (k *keeper) every() time.Duration {
 }
 
 func (k *keeper) open() {
-	w, id, ttl := k.a.m.w, "", k.a.ttl()
+	w := k.a.m.w
+	id, granted, life, ttl := "", time.Duration(0), 0, k.a.ttl()
 	k.busy = true
 	sent := k.a.now()
 	k.a.call(func(s *store) error {
-		id = s.open(k.a.m.index, ttl).id
+		x := s.open(k.a.m.index, ttl)
+		id, granted, life = x.id, x.ttl, s.life
 		return nil
 	}, func(err error, _ int64) {
 		k.busy = false
@@ -76,11 +80,24 @@ func (k *keeper) open() {
 			k.tick(time.Second)
 			return
 		}
-		k.session, k.granted = id, ttl
-		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, w.cfg.budget), false
+		if w.opt.Mutant == AskedLength {
+			granted = ttl
+		}
+		k.session, k.granted, k.asked, k.life = id, granted, ttl, life
+		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, k.budget()), false
 		k.a.wake()
 		k.tick(k.every())
 	})
+}
+
+// budget is what a lease is shorter by.
+func (k *keeper) budget() fence.Budget {
+	w := k.a.m.w
+	b := w.cfg.budget
+	if b.StoreSlack = w.model.tick; w.opt.Mutant == NoSlack {
+		b.StoreSlack = 0
+	}
+	return b
 }
 
 // from is the instant a lease counts from.
@@ -109,7 +126,7 @@ func (k *keeper) renew() {
 		case err != nil:
 			k.tick(500 * time.Millisecond)
 		default:
-			k.deadlines = k.deadlines.Later(fence.Compute(k.from(sent), k.granted, k.a.m.w.cfg.budget))
+			k.deadlines = k.deadlines.Later(fence.Compute(k.from(sent), k.granted, k.budget()))
 			if k.held && !k.unguarded {
 				k.arm(nil)
 			}
@@ -166,7 +183,7 @@ func (k *keeper) arm(done func(ok bool)) {
 		}
 	}
 	epoch := k.a.epoch
-	g.arm(k.session, hard, func() { k.a.in(epoch, func() { finish(true) }) })
+	g.arm(trusted{k.session, k.life, k.granted}, k.deadlines, func() { k.a.in(epoch, func() { finish(true) }) })
 	if !answered {
 		k.a.later(time.Second, func() { finish(false) })
 	}

@@ -27,18 +27,30 @@ const (
 	IgnoreRewind  Mutant = "ignore-rewind-mark"    // a half rewound directory is started
 	CloneDestroys Mutant = "clone-destroys"        // the replaced directory is deleted
 	NoFence       Mutant = "no-kernel-fence"       // the kernel is never told of the deadline
+
+	EntryForever   Mutant = "entrypoint-forever"    // sessions outlive the leader's word while nobody else leads
+	EntryFromReply Mutant = "entrypoint-from-reply" // the leader's word is counted from its arrival
+	IgnoreStore    Mutant = "ignore-new-store"      // L6: a store that went back is as good as before
+	AskedLength    Mutant = "asked-not-granted"     // L1: the length that was asked for counts
+	NoSlack        Mutant = "no-slack"              // L3: the store's own coarseness is not allowed for
+	AdoptBlind     Mutant = "adopt-blind"           // the session of the agent before counts without proof
+	ReleaseEarly   Mutant = "release-early"         // the helper ends the session before the server is gone
+	GuardReceipt   Mutant = "guard-from-receipt"    // the guard counts from when it was told
 )
 
 // Mutants lists all of them.
 func Mutants() []Mutant {
 	return []Mutant{NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
-		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys, NoFence}
+		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys,
+		IgnoreStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoFence}
 }
 
 // blind changes what the rules are told, so that they decide as if the line of
 // code that looks at it were missing.
 func (m Mutant) blind(o *ha.Observation) {
 	switch m {
+	case IgnoreStore:
+		o.Store.NewSince = 0
 	case IgnoreSync:
 		if !(o.Lease.Held && o.Server.Role == ha.ServerPrimary) {
 			o.Store.View.Sync = cluster.SyncState{Version: o.Store.View.Sync.Version}

@@ -49,9 +49,9 @@ var newerKinds = []struct {
 }
 
 // newer draws from a source of its own; half of the worlds have none of these.
-func newer(seed uint64, cfg worldConfig, focus []FaultKind) []Fault {
-	r := rand.New(rand.NewPCG(seed, 7))
-	if focus == nil && r.IntN(2) == 0 {
+func newer(seed uint64, cfg worldConfig, opt Options) []Fault {
+	r, focus := rand.New(rand.NewPCG(seed, 7)), opt.Focus
+	if opt.Plain || focus == nil && r.IntN(2) == 0 {
 		return nil
 	}
 	var swarm []int
@@ -133,7 +133,7 @@ func (w *world) strikeNewer(f Fault, m *member, heal func(func())) {
 		m.host.full = true
 		heal(func() { m.host.full = false })
 	case DiskStuck:
-		m.host.stick()
+		m.host.stick(f.N > 3)
 		heal(m.host.unstick)
 	case WallJump:
 		by := time.Duration(1+w.more.IntN(3600)) * time.Second

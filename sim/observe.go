@@ -49,9 +49,14 @@ func (a *agent) observeServer() ha.Server {
 		return v
 	}
 	if s.still() && s.proc != ha.ProcessStopped {
+		v.Proven, v.Unproven = s.proven, "no answer"
 		v.Position, v.LastError = wal.Position{}, "the server does not answer"
 		v.Rewinding, v.RewindUnproven, v.CanRewind, v.CheckpointTimeline = s.rewinding, s.unproven, a.m.w.cfg.canRewind, s.ckptTL
 		return v
+	}
+	if s.writable() { // its position moved, or a record was written for this
+		s.proven = a.now()
+		v.Proven = s.proven
 	}
 	seen := s.seen()
 	b := s.branch.at(seen.LSN)

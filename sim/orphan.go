@@ -34,7 +34,7 @@ func (m *member) closed() bool { return m.fence != 0 && m.host.now() >= m.fence 
 func (m *member) minds() {
 	g, a := m.guard, m.agent
 	guarded := g.alive && !g.paused && g.deadline != 0
-	acts := a != nil && a.alive && !a.paused && a.starved == 0 && !m.host.stuck
+	acts := a != nil && a.alive && !a.paused && a.starved == 0 && !a.adopting && !m.host.hung
 	orphan := m.host.up && m.struck == m.server.life && m.server.proc != ha.ProcessStopped && !guarded && !acts
 	if m.orphan && !orphan {
 		// A guard that just runs again has its kill before it, an agent that starts

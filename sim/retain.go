@@ -13,12 +13,13 @@ import (
 // wants it; and a standby that was started has forgotten what it had received.
 
 // begin is what a start does to what the server can tell of itself.
-func (s *server) begin(role ha.ServerRole, life int) {
+func (s *server) begin(was, role ha.ServerRole, life int) {
 	w := s.m.w
 	s.told = s.end
-	if w.cfg.wide.replays && role == ha.ServerStandby && s.branch != nil {
+	if w.cfg.wide.replays && was == role && role == ha.ServerStandby && s.branch != nil {
 		// It replays from its last checkpoint on, which need not be done when it
-		// accepts connections; until then its word is lower than its log.
+		// accepts connections; until then its word is lower than its log. What was a
+		// primary replays all of it before.
 		s.told = s.end - min(w.logOf(1<<16), s.end-s.branch.root())
 		s.replayed = s.told
 		s.later(w.moreUpTo(w.cfg.start+w.cfg.recovery+s.slow()), life, func() {

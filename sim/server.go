@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/wal"
@@ -30,7 +31,8 @@ type server struct {
 	waiters  []*commit
 	reign    int // number of the reign it is writable in, 0 when it is not
 	diverged time.Duration
-	removed  bool // what it needs next, nobody has any more
+	proven   boot.Instant // when it was last known to commit
+	removed  bool         // what it needs next, nobody has any more
 
 	paused  bool // by SIGSTOP: all of it
 	deaf    bool // the postmaster at least
@@ -106,9 +108,10 @@ func (s *server) start(role ha.ServerRole, up ha.Upstream, done func(error)) {
 		d += w.upTo(w.cfg.recovery)
 	}
 	fails := use(&s.m.fails.starts) || s.m.host.full
+	was := s.role
 	s.role, s.upstream, s.clean, s.started = role, up, false, w.now
 	s.replayed = s.end
-	s.begin(role, life)
+	s.begin(was, role, life)
 	s.set(ha.ProcessStarting)
 	s.m.guard.serverStarts()
 	s.later(d, life, func() {
@@ -194,7 +197,7 @@ func (s *server) stopped(clean bool) {
 	life := s.life
 	s.life++
 	s.clean, s.shutDown, s.promote, s.reign, s.diverged = clean, false, false, 0, 0
-	s.paused, s.deaf, s.doomed, s.waiting = false, false, false, nil
+	s.paused, s.deaf, s.doomed, s.waiting, s.proven = false, false, false, nil, 0
 	s.m.leftRunning = false
 	s.dropReceiver()
 	for _, c := range s.tx {

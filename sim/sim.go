@@ -17,6 +17,9 @@ type Options struct {
 	Drop   []int  // faults of the schedule that do not happen
 	// Focus, when not nil, draws faults from these kinds only.
 	Focus []FaultKind
+	// Plain leaves out what came to the simulator later: see model. Seeds that were
+	// found before take the course that they had.
+	Plain bool
 	// StopAtFirst ends the world at its first violation.
 	StopAtFirst bool
 	// ClockRate, when not zero, replaces the bound on how far a clock's rate is
@@ -41,7 +44,10 @@ type Stats struct {
 	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
 	Restarts, Reinits                                       int
 	Seen                                                    Seen
+	Reset                                                   int // takeovers with an allowed loss that a client could see
 	Turns, Steps                                            int
+	Restores, NewStores, Overtaken, Compactions             int
+	TakeOvers, GuardStops, Released                         int
 	Rules                                                   [maxRules]int
 	// Acted counts the actions that were begun, Interrupted those that the agent
 	// died or was stopped at: right before, in the middle, or right after.
@@ -66,23 +72,30 @@ func (s *Stats) fired(id ha.RuleID) {
 // Run makes the world of a seed and lets it run: first with faults, then
 // without, until everything is well again or should have been.
 func Run(seed uint64, opt Options) Result {
+	w := run(seed, opt)
+	return Result{Seed: seed, Options: opt, Violations: w.check.violations, Faults: w.faults, Trace: w.trace.String(), Stats: w.stats}
+}
+
+func run(seed uint64, opt Options) *world {
 	w := newWorld(seed, opt)
-	faults := Faults(seed, opt.Focus)
-	w.describe(seed, faults)
-	w.schedule(faults)
+	w.faults = w.withStoreFaults(seed, Faults(seed, opt))
+	w.describe(seed, w.faults)
+	w.schedule(w.faults)
 	for _, m := range w.members {
 		w.join(m, w.upTo(2*time.Second))
 	}
-	w.entry.start()
 	w.clients.start()
+	w.entry.start()
 	w.observeEvery()
 	w.until(w.cfg.safety, nil)
 	if !opt.StopAtFirst || len(w.check.violations) == 0 {
 		w.settle()
 	}
 	w.check.copies()
+	w.check.linear()
+	w.store.checkKeys()
 	w.stats.Steps = w.steps
-	return Result{Seed: seed, Options: opt, Violations: w.check.violations, Faults: faults, Trace: w.trace.String(), Stats: w.stats}
+	return w
 }
 
 func (w *world) observeEvery() {
@@ -141,9 +154,12 @@ const settleWithin = 180 * time.Second
 // grants is what the design grants beyond ttl + 1 s: the store's timers started
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
-	g := w.cfg.expirySlop + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
+	g := w.cfg.expirySlop + 2*w.model.tick + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
 	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.longest {
 		g += w.cfg.longest
+	}
+	if w.storeIsNews() {
+		g += w.cfg.settings.TTL
 	}
 	return g
 }
@@ -203,8 +219,16 @@ func (s *Stats) Add(o Stats) {
 	s.Reinits += o.Reinits
 	s.Commits += o.Commits
 	s.Lost += o.Lost
+	s.Reset += o.Reset
 	s.Turns += o.Turns
 	s.Steps += o.Steps
+	s.Restores += o.Restores
+	s.NewStores += o.NewStores
+	s.Overtaken += o.Overtaken
+	s.Compactions += o.Compactions
+	s.TakeOvers += o.TakeOvers
+	s.GuardStops += o.GuardStops
+	s.Released += o.Released
 	s.Recovery += o.Recovery
 	s.Seen.add(&o.Seen)
 	s.Acted.add(&o.Acted)
@@ -223,6 +247,9 @@ func (r Result) Command() string {
 	}
 	if len(r.Options.Focus) > 0 {
 		fmt.Fprintf(&b, " -focus=%s", joined(r.Options.Focus))
+	}
+	if r.Options.Plain {
+		b.WriteString(" -plain")
 	}
 	if r.Options.Mutant != "" {
 		fmt.Fprintf(&b, " -mutant=%s", r.Options.Mutant)

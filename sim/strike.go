@@ -114,7 +114,9 @@ func (w *world) strike(i int, f Fault) {
 	case CutPair, CutOneWay, CutStore, Isolate, SlowNet:
 		w.strikeNet(f, m, heal)
 	default:
-		w.strikeNewer(f, m, heal)
+		if !w.strikeStore(f, m, heal) {
+			w.strikeNewer(f, m, heal)
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ func widen(c *worldConfig, r *rand.Rand) {
 	s.RetryTimeout = max(time.Second, min(pick(time.Second, 3*time.Second, 10*time.Second), (s.TTL-s.LoopWait)/2))
 	s.UseSlots = r.IntN(4) > 0
 	s.SlotsTTL = pick(0, 10*time.Second, 30*time.Minute)
+	s.PrimaryStallTimeout = pick(0, 4*time.Second, 12*time.Second)
 	s.MaxHistory = []int{0, 0, 1, 3}[r.IntN(4)]
 	s.RecloneOnDivergence = r.IntN(3) > 0
 	x.latency = pick(0, 0, 20*time.Millisecond, 150*time.Millisecond)

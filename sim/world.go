@@ -2,7 +2,6 @@ package sim
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
@@ -13,9 +12,10 @@ import (
 // world is everything there is, moved by one goroutine. Its time is true time,
 // which nobody in it can read.
 type world struct {
-	opt Options
-	cfg worldConfig
-	rng *rand.Rand
+	opt   Options
+	cfg   worldConfig
+	model model
+	rng   *rand.Rand
 	// more is the source of what only wide worlds and newer faults draw, so that the
 	// rest takes its course.
 	more *rand.Rand
@@ -31,6 +31,7 @@ type world struct {
 	stats   Stats
 	trace   *trace
 
+	faults   []Fault
 	branches []*branch
 	reigns   int
 	mended   time.Duration // when people last looked what they must mend
@@ -113,10 +114,10 @@ func drawConfig(r *rand.Rand) worldConfig {
 
 // configOf draws a seed's settings. A schedule that is drawn from some kinds of
 // faults only is made wide by naming Wide among them.
-func configOf(seed uint64, focus []FaultKind) worldConfig {
+func configOf(seed uint64, opt Options) worldConfig {
 	c := drawConfig(rand.New(rand.NewPCG(seed, 1)))
 	r := rand.New(rand.NewPCG(seed, 5))
-	if focus == nil && r.IntN(3) == 0 || slices.Contains(focus, Wide) {
+	if !opt.Plain && (opt.Focus == nil && r.IntN(3) == 0 || opt.focuses(Wide)) {
 		widen(&c, r)
 	}
 	c.shortest, c.longest, c.lag = c.settings.TTL, c.settings.TTL, c.settings.MaxLagOnFailover
@@ -125,7 +126,8 @@ func configOf(seed uint64, focus []FaultKind) worldConfig {
 
 func newWorld(seed uint64, opt Options) *world {
 	w := &world{opt: opt, rng: rand.New(rand.NewPCG(seed, 0x6d61747269617263))}
-	w.cfg = configOf(seed, opt.Focus)
+	w.cfg = configOf(seed, opt)
+	w.model = drawModel(seed, opt)
 	w.trace = &trace{on: opt.Trace}
 	w.net = newNetwork(w, w.cfg.members+2)
 	w.store = newStore(w, w.cfg.members)
@@ -138,8 +140,8 @@ func newWorld(seed uint64, opt Options) *world {
 		}
 		w.members = append(w.members, m)
 	}
-	w.clients = &clients{w: w, node: w.cfg.members + 1}
-	w.entry = &entrypoint{w: w, node: w.cfg.members + 1}
+	w.clients = newClients(w, seed)
+	w.entry = newEntrypoint(w, seed)
 	w.more = rand.New(rand.NewPCG(seed, 6))
 	w.adopt()
 	return w

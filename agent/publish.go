@@ -185,7 +185,10 @@ func (a *Agent) publishStatus(ctx context.Context, o ha.Observation) error {
 	if text == p.status && o.Store.View.Status.Optime == st.Optime || recent && little {
 		return nil
 	}
-	if err := a.put(ctx, layout.KeyStatus, text, dcs.Always()); err != nil {
+	// A former leader's word that comes late, or was sent by an agent that did not
+	// know better yet, must not stand for its successor's: nobody may be near enough
+	// to a position that the cluster has left.
+	if err := a.put(ctx, layout.KeyStatus, text, dcs.Unchanged(o.Store.View.Status.Version)); err != nil {
 		return err
 	}
 	p.status, p.statusAt = text, o.Now

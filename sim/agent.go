@@ -81,7 +81,7 @@ func (a *agent) start() {
 	m.minds()
 	a.keeper.a = a
 	a.peers = nil
-	if m.guard.alive && m.guard.watch.Alone {
+	if m.guard.alive && m.guard.left {
 		a.claim()
 		return
 	}
@@ -143,6 +143,9 @@ func (a *agent) die() {
 
 // kill ends the agent; its service manager starts another.
 func (a *agent) kill() {
+	if a.m.w.opt.Mutant == EndSession {
+		a.m.w.store.end(a.keeper.session)
+	}
 	a.die()
 	a.startAfter(100*time.Millisecond + a.m.w.upTo(3*time.Second))
 }

@@ -22,6 +22,7 @@ func (w *world) cease() {
 	w.ceased = w.now
 	w.tracef("all faults cease")
 	w.net.heal()
+	w.entry.goOn()
 	for _, m := range w.members {
 		m.stutters, m.aims = nil, nil
 		m.fails, m.slowStop, m.host.full = fails{}, 0, false

@@ -19,6 +19,7 @@ type guard struct {
 	paused   bool
 	deadline boot.Instant // zero: not armed
 	watch    fence.Watch  // but for Armed and Hard
+	left     bool         // its agent is gone, whether it has noticed or not
 	timer    uint64
 	lease    trusted // that it stands for
 	released string  // the session that its helper gave up
@@ -36,7 +37,7 @@ type trusted struct {
 // start runs a new guard; it knows no deadline.
 func (g *guard) start() {
 	g.alive, g.paused, g.deadline, g.inbox = true, false, 0, nil
-	g.watch = fence.Watch{}
+	g.watch, g.left = fence.Watch{}, false
 	g.life++
 	g.timer++
 }
@@ -114,7 +115,7 @@ func (g *guard) next() (fence.Act, boot.Instant) {
 }
 
 func (g *guard) plan() {
-	if g.m.w.opt.Mutant == NoGuard {
+	if m := g.m.w.opt.Mutant; m == NoGuard || m == Unfenced {
 		return
 	}
 	g.timer++
@@ -178,7 +179,7 @@ func (g *guard) forget() { g.watch.Claimed, g.watch.Asked, g.watch.Fencing = fal
 
 // serverStarts: a start past the deadline is undone.
 func (g *guard) serverStarts() {
-	if g.alive && g.deadline != 0 && g.m.w.opt.Mutant != NoGuard && g.m.host.now() >= g.deadline {
+	if g.alive && g.deadline != 0 && g.m.w.opt.Mutant != NoGuard && g.m.w.opt.Mutant != Unfenced && g.m.host.now() >= g.deadline {
 		timer := g.timer
 		g.do(func() { g.act(timer) })
 	}
@@ -189,13 +190,23 @@ func (g *guard) lost() {
 	if !g.m.w.model.takeOver {
 		return
 	}
-	g.do(func() {
-		g.watch.Alone, g.watch.Claimed, g.watch.Since = true, false, g.m.host.now()
-		if g.deadline != 0 {
-			g.plan()
-		}
-	})
+	g.left = true
+	g.do(g.notice)
 }
+
+// notice is when it sees that.
+func (g *guard) notice() {
+	if !g.left || g.watch.Alone {
+		return
+	}
+	g.watch.Alone, g.watch.Claimed, g.watch.Since = true, false, g.m.host.now()
+	if g.deadline != 0 {
+		g.plan()
+	}
+}
+
+// hasAgent: another agent took it over.
+func (g *guard) hasAgent() { g.left, g.watch.Alone = false, false }
 
 // stop asks the server that nobody took over for a fast shutdown.
 func (g *guard) stop() {

@@ -22,7 +22,7 @@ type keeper struct {
 	deadlines fence.Deadlines
 	held      bool
 	version   cluster.Version
-	seenRev   int64
+	sight     fence.Sight
 	taking    bool
 	busy      bool
 	timer     uint64
@@ -61,7 +61,7 @@ func (k *keeper) work() {
 }
 
 func (k *keeper) every() time.Duration {
-	return min(k.a.m.w.cfg.settings.LoopWait, k.granted/3)
+	return fence.Interval(k.a.m.w.cfg.settings.LoopWait, k.granted)
 }
 
 func (k *keeper) open() {
@@ -158,7 +158,7 @@ func (k *keeper) lose() {
 
 // expire: at the hard deadline a lease is lost, and its session abandoned.
 func (k *keeper) expire() {
-	if k.held && k.a.now() >= k.deadlines.Hard {
+	if k.held && k.deadlines.Phase(k.a.now()) == fence.Lost {
 		k.gone()
 	}
 }
@@ -216,7 +216,9 @@ func (k *keeper) take(id string, done func(bool)) {
 			k.gone()
 		}
 		k.a.load(func(x *snapshot, err error) {
-			if err == nil && x.view.Leader.Session == id {
+			mine := err == nil && x.view.Leader.Session == id
+			mine = mine || err == nil && k.a.m.w.opt.Mutant == MineByName && x.view.Leader.Name == name
+			if mine {
 				k.hold(id, x.view.Leader.Version, done)
 				return
 			}
@@ -238,7 +240,7 @@ func (k *keeper) hold(id string, v cluster.Version, done func(bool)) {
 		done(false)
 		return
 	}
-	k.held, k.version, k.armed, k.seenRev = true, v, 0, 0
+	k.held, k.version, k.armed, k.sight = true, v, 0, fence.Sight{}
 	k.arm(func(ok bool) {
 		if ok && k.held && k.deadlines.Live(k.a.now()) {
 			k.a.wake()
@@ -285,20 +287,17 @@ func (k *keeper) observed(v *cluster.View) {
 	if k.session == "" {
 		return
 	}
-	ours := v.Leader.Held() && v.Leader.Session == k.session
-	switch {
-	case ours && k.held:
-		if v.Leader.Version == k.version {
-			k.seenRev = v.Revision
-		}
-	case ours && !k.taking:
+	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking,
+		Ours: v.Leader.Held() && v.Leader.Session == k.session, Same: v.Leader.Version == k.version,
+		Store: v.StoreID, Revision: v.Revision}) {
+	case fence.Unclaimed:
 		// Nobody was told that it is ours: give it back. No take may begin before
 		// that is settled.
 		k.taking = true
 		k.release(func(bool) { k.taking = false })
-	case k.held && k.seenRev > 0 && v.Revision > k.seenRev:
+	case fence.Taken:
 		k.lose()
-	case k.held:
+	case fence.Suspect:
 		version := k.version
 		k.a.load(func(x *snapshot, err error) {
 			if err == nil && k.held && k.version == version && x.view.Leader.Session != k.session {

@@ -31,6 +31,7 @@ type server struct {
 	waiters  []*commit
 	reign    int // number of the reign it is writable in, 0 when it is not
 	diverged time.Duration
+	copies   int          // how often its directory was made a copy
 	proven   boot.Instant // when it was last known to commit
 	removed  bool         // what it needs next, nobody has any more
 
@@ -295,6 +296,7 @@ func (s *server) keepAside() {
 // copyFrom makes the directory a copy of another server's at this moment.
 func (s *server) copyFrom(o *server) {
 	s.dir, s.sysID = ha.DirPresent, o.sysID
+	s.copies++
 	s.branch, s.end = o.branch.at(o.end), o.end
 	s.knownTL, s.ckptTL = max(s.knownTL, o.knownTL, s.branch.timeline), s.branch.timeline
 	s.role, s.clean, s.oldest = ha.ServerStandby, true, o.end

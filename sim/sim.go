@@ -47,7 +47,7 @@ type Stats struct {
 	Reset                                                   int // takeovers with an allowed loss that a client could see
 	Turns, Steps                                            int
 	Restores, NewStores, Overtaken, Compactions             int
-	TakeOvers, GuardStops, Released                         int
+	TakeOvers, GuardStops, Released, Stranded               int
 	Rules                                                   [maxRules]int
 	// Acted counts the actions that were begun, Interrupted those that the agent
 	// died or was stopped at: right before, in the middle, or right after.
@@ -109,9 +109,15 @@ func (w *world) observeEvery() {
 func (w *world) settle() {
 	w.cease()
 	w.until(w.ceased+time.Minute, w.allUp)
+	if !w.allUp() {
+		w.check.violate("I7", "somebody who was told to stop has neither stopped nor come back within a minute")
+	}
 	w.ceased = w.now
 	bound := w.cfg.longest + time.Second + w.grants()
 	w.until(w.ceased+bound, w.led)
+	if w.stranded() {
+		return
+	}
 	if !w.led() {
 		w.check.violate("I6", "no primary %s after all faults ceased (%s granted beyond ttl + 1 s)", seconds(w.now-w.ceased), seconds(w.grants()))
 	}
@@ -159,7 +165,7 @@ func (w *world) grants() time.Duration {
 		g += w.cfg.longest
 	}
 	if w.storeIsNews() {
-		g += w.cfg.settings.TTL
+		g += 2 * w.cfg.settings.TTL
 	}
 	return g
 }
@@ -229,6 +235,7 @@ func (s *Stats) Add(o Stats) {
 	s.TakeOvers += o.TakeOvers
 	s.GuardStops += o.GuardStops
 	s.Released += o.Released
+	s.Stranded += o.Stranded
 	s.Recovery += o.Recovery
 	s.Seen.add(&o.Seen)
 	s.Acted.add(&o.Acted)

@@ -185,7 +185,7 @@ func (s *store) restore(b *backup) {
 	}
 	for _, m := range w.members {
 		// What is on disk is all that is left to an agent that starts next.
-		if m.storeSeen.rev <= b.store.view.Revision {
+		if x := m.agent.snap; m.storeSeen.rev <= b.store.view.Revision || x != nil && x.view.Revision <= b.store.view.Revision {
 			f.blind = append(f.blind, m)
 		}
 	}
@@ -230,8 +230,27 @@ func (w *world) ceaseStore() {
 		w.tracef("a person removes the sync key, which went back with the store")
 		w.store.view.Sync = cluster.SyncState{}
 		w.store.changed()
+		for _, b := range w.branches {
+			b.protected = 0
+		}
 		w.check.syncWent = false
 	}
+}
+
+// stranded: the store's keys went back to a line that the members have left, or
+// name synchronous members that are no more, and nobody may lead by them. Which
+// data shall live on is a person's decision then, and not modelled.
+func (w *world) stranded() bool {
+	if !w.check.wentBack || w.led() {
+		return false
+	}
+	for _, m := range w.members {
+		if m.agent.mem.Eligible {
+			return false
+		}
+	}
+	w.stats.Stranded++
+	return true
 }
 
 // borne: the number of a promotion is in the register, or the register went back
@@ -242,11 +261,12 @@ func (c *checker) borne(s *server) bool {
 }
 
 // storeIsNews: a member has yet to see that the store went back, or has seen it
-// less than a ttl ago, and so may not lead yet.
+// less than a ttl ago, and so may not lead yet, or less than two, and lets others
+// go first.
 func (w *world) storeIsNews() bool {
 	for _, m := range w.members {
 		a := m.agent
-		if a.storeLife < w.store.life && w.store.former.since > 0 || !a.newSince.IsZero() && a.now().Sub(a.newSince) < w.cfg.settings.TTL {
+		if a.storeLife < w.store.life && w.store.former.since > 0 || !a.newSince.IsZero() && a.now().Sub(a.newSince) < 2*w.cfg.settings.TTL {
 			return true
 		}
 	}
@@ -259,7 +279,7 @@ func (w *world) storeIsNews() bool {
 // timelines is the same, numbers do.
 func (c *checker) restored(was, now *cluster.View) {
 	if was.Sync.Leader != now.Sync.Leader || !slices.Equal(was.Sync.Standbys, now.Sync.Standbys) {
-		c.syncLost, c.syncWent = c.w.store.former.until, true
+		c.syncLost, c.syncWent, c.wentBack = c.w.store.former.until, true, true
 		for _, b := range c.w.branches {
 			b.protected = 0
 		}
@@ -269,6 +289,7 @@ func (c *checker) restored(was, now *cluster.View) {
 	}
 	c.handover = handover{}
 	if high := now.Timelines.Highest(); high < was.Timelines.Highest() {
+		c.wentBack = true
 		for key, b := range c.numbers {
 			if b.timeline > high {
 				delete(c.numbers, key)
@@ -288,7 +309,7 @@ func (c *checker) tooSoon(s *server) {
 	if f.since == 0 || c.w.now >= f.since+c.w.cfg.settings.TTL*99/100 || s.m == f.m || c.exempt(s) {
 		return
 	}
-	if f.same && slices.Contains(f.blind, s.m) && s.m.agent.newSince.IsZero() {
+	if f.same && slices.Contains(f.blind, s.m) && s.m.agent.newSince <= s.m.host.at(f.since) {
 		return
 	}
 	c.violate("L6", "%s becomes writable %s after the store went back", s.m.name, seconds(c.w.now-f.since))

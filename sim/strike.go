@@ -114,7 +114,7 @@ func (w *world) strike(i int, f Fault) {
 	case CutPair, CutOneWay, CutStore, Isolate, SlowNet:
 		w.strikeNet(f, m, heal)
 	default:
-		if !w.strikeStore(f, m, heal) {
+		if !w.strikeStore(f, m, heal) && !w.strikeEntry(f, m, heal) {
 			w.strikeNewer(f, m, heal)
 		}
 	}

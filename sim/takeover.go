@@ -27,6 +27,7 @@ func (a *agent) claim() {
 				return
 			}
 			answered = true
+			g.notice()
 			a.claimed(a.m.w.now + stoppingWait)
 		})
 	})
@@ -52,8 +53,9 @@ func (a *agent) claimed(until time.Duration) {
 	w := g.watch
 	w.Armed, w.Hard = g.deadline != 0, g.deadline
 	switch {
-	case w.MayClaim(a.now()) && g.lease.session != g.released:
-		g.watch.Alone, g.watch.Claimed = false, true
+	case w.MayClaim(a.now()) && a.m.server.writable() && g.lease.session != g.released:
+		g.hasAgent()
+		g.watch.Claimed = true
 		g.plan()
 		if a.m.w.opt.Mutant == AdoptBlind {
 			a.heir(g.lease, "", fence.Compute(a.now(), g.lease.granted, a.keeper.budget()))
@@ -62,8 +64,15 @@ func (a *agent) claimed(until time.Duration) {
 		a.prove(g.lease)
 	case g.alive && (w.Asked || w.Fencing) && a.m.w.now < until:
 		a.later(100*time.Millisecond, func() { a.claimed(until) })
+	case w.MayClaim(a.now()):
+		// No server to go on with, and what the former agent knew is gone with it: a
+		// session that lived on would keep the keys of what it had begun, such as the
+		// claim of a bootstrap.
+		g.hasAgent()
+		g.watch.Claimed = true
+		a.disown(errors.New("no primary runs"))
 	default:
-		g.watch.Alone = false
+		g.hasAgent()
 		a.comeUp()
 	}
 }
@@ -110,7 +119,7 @@ func (a *agent) heir(of trusted, version cluster.Version, d fence.Deadlines) {
 		return
 	}
 	k.session, k.life, k.granted, k.deadlines = of.session, of.life, of.granted, d
-	k.held, k.version, k.seenRev, k.armed = true, version, 0, 0
+	k.held, k.version, k.sight, k.armed = true, version, fence.Sight{}, 0
 	a.guardOK = true
 	k.arm(func(ok bool) {
 		if !ok || !k.held || !k.deadlines.Live(a.now()) {

@@ -31,7 +31,7 @@ func (a *agent) knows(life int) bool {
 		return false
 	}
 	a.storeLife = life
-	if k := &a.keeper; k.session != "" && k.life < life {
+	if k := &a.keeper; k.session != "" && k.life < life && a.m.w.opt.Mutant != KeepSessions {
 		k.gone()
 		k.tick(0)
 	}
@@ -79,6 +79,9 @@ func (a *agent) see(x *snapshot, at boot.Instant, floor int64) {
 func (a *agent) noticeAnother(x *snapshot) {
 	w, disk := a.m.w, &a.m.storeSeen
 	was := *disk
+	if w.opt.Mutant == ForgetStore {
+		was = storeSeen{}
+	}
 	if a.snap != nil {
 		was.id, was.rev = a.snap.view.StoreID, a.snap.view.Revision
 	}

@@ -10,7 +10,7 @@ import (
 // write carries the plain writes to the store out.
 func (a *agent) write(x ha.Action, done func(bool)) {
 	op := a.operation(x)
-	if op == nil || leads(x.Kind) && !(a.keeper.held && a.keeper.deadlines.Live(a.now())) {
+	if op == nil || leads(x.Kind) && a.m.w.opt.Mutant != Unlocked && !(a.keeper.held && a.keeper.deadlines.Live(a.now())) {
 		done(false)
 		return
 	}
@@ -130,7 +130,11 @@ func (a *agent) statusWrite() func(*store, *cluster.View) error {
 	for _, s := range srv.slots {
 		st.Retain = append(st.Retain, s.Name)
 	}
+	seen := a.snap.view.Status.Version
 	return func(s *store, v *cluster.View) error {
+		if err := unchanged(v.Status.Version, seen); err != nil {
+			return err
+		}
 		st.Version = s.next()
 		v.Status = st
 		return nil

@@ -221,6 +221,9 @@ func (c *checker) forked(s *server) {
 
 // mixedStream: I4, a stream between servers whose records differ.
 func (c *checker) mixedStream(s, from *server) {
+	if c.reused(s, from) {
+		return
+	}
 	c.violate("I4", "%s at %s of branch %d streams from %s on branch %d, which does not contain that",
 		s.m.name, s.end, s.branch.id, from.m.name, from.branch.id)
 }

@@ -260,6 +260,25 @@ func (c *checker) borne(s *server) bool {
 	return claimed || c.w.store.former.since == 0
 }
 
+// reused: the two are on branches of one number, because the register of claims
+// went back and nobody who could be asked knew that it was taken. Nothing in
+// PostgreSQL tells such branches apart, and a member that cannot reach the store
+// does not hear which one is the cluster's: what is on the other may be written
+// over.
+func (c *checker) reused(s, from *server) bool {
+	if c.w.store.former.since == 0 {
+		return false
+	}
+	mine := s.branch.at(s.end)
+	for b := from.branch; b != nil; b = b.parent {
+		if b != mine && b.timeline == mine.timeline {
+			mine.ever = 0
+			return true
+		}
+	}
+	return false
+}
+
 // storeIsNews: a member has yet to see that the store went back, or has seen it
 // less than a ttl ago, and so may not lead yet, or less than two, and lets others
 // go first.

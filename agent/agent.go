@@ -46,6 +46,9 @@ type Postgres interface {
 	// Loss is what a finished rewind or clone took out of the data, until LossNoted.
 	Loss() (l postgres.Loss, ok bool)
 	LossNoted() error
+	// ProveCommit shows that the primary can commit; DropProof closes what it keeps.
+	ProveCommit(ctx context.Context) error
+	DropProof()
 }
 
 // Guard is a running guard process; *guard.Client is one.
@@ -145,6 +148,7 @@ type Agent struct {
 	peers   *peers
 	task    *tasks
 	guards  *guards
+	prover  *prover
 	trouble *repeats
 
 	requests *requests
@@ -165,6 +169,7 @@ type Agent struct {
 	told      told
 	beating   heartbeat
 	readUnder string // the session under which the store was read before a take
+	sibling   sibling
 
 	mu   sync.Mutex
 	snap Snapshot
@@ -190,6 +195,7 @@ func New(o Options) *Agent {
 	a.ends = newEnds()
 	a.viewer = newViewer(o, a.Wake)
 	a.peers = newPeers(o, a.Wake)
+	a.prover = &prover{opt: o}
 	a.task = &tasks{clock: o.Clock, wake: a.Wake, record: o.Recorder.Task}
 	a.trouble = newRepeats(o.Clock)
 	a.requests = newRequests(o)
@@ -234,6 +240,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.viewer.run)
 	run(func(ctx context.Context) { _ = a.opt.Keeper.Run(ctx) })
 	run(a.guards.run)
+	run(a.prover.run)
 	run(a.relay)
 	for {
 		exit, wait := a.turn(ctx)

@@ -272,16 +272,15 @@ func (t *turn) lead() bool {
 		// Everything that only the server can tell is missing, not empty: acting
 		// on it would publish position zero, empty the synchronous set, drop slots.
 		t.wake(roundLength)
-		return t.answer(SituationLeading, "leads, but its server does not answer: its duties wait"+lastError(t.o.Server))
+		return t.answer(SituationLeading, "leads, but its server does not answer: its duties wait"+lastError(t.o.Server)+t.stall)
 	}
-	t.d.WakeAfter = t.o.Settings.LoopWait
 	if t.o.Server.Position.LSN != t.view.Status.Optime {
 		// What a failover may lose is counted from the published position: while
 		// it moves, look often enough to publish it before much was written.
 		t.wake(statusPace)
 	}
 	acts := t.duties()
-	return t.answer(SituationLeading, sentence("leads on timeline %d", t.o.Server.Position.Timeline), acts...)
+	return t.answer(SituationLeading, sentence("leads on timeline %d", t.o.Server.Position.Timeline)+t.stall, acts...)
 }
 
 // takeOver: the lease is ours and the server still a standby. The order binds:

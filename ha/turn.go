@@ -34,6 +34,7 @@ type turn struct {
 	view cluster.View
 	d    Decision
 
+	stall   string   // why a primary that cannot commit leads on, for the reason given
 	replies []Action // to people, before whatever the rule does
 	waits   bool     // a request stays, to be looked at again when the way is free
 }

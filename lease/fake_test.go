@@ -179,6 +179,28 @@ func (f *fakeStore) Open(ctx context.Context, ttl time.Duration) (dcs.Session, e
 	return s, nil
 }
 
+func (f *fakeStore) Resume(ctx context.Context, h dcs.Handle) (dcs.Session, error) {
+	f.mu.Lock()
+	s := f.live[h.ID]
+	f.mu.Unlock()
+	if s == nil {
+		return nil, dcs.ErrSessionGone
+	}
+	c, err := s.Renew(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return resumed{s, c}, nil
+}
+
+// resumed is a session as another process has it.
+type resumed struct {
+	*fakeSession
+	opened dcs.Confirmation
+}
+
+func (r resumed) Opened() dcs.Confirmation { return r.opened }
+
 func (f *fakeStore) Watch(context.Context) <-chan dcs.Update { panic("not used") }
 func (f *fakeStore) Put(context.Context, string, string, dcs.Condition) (cluster.Version, error) {
 	panic("not used")
@@ -202,6 +224,7 @@ type fakeSession struct {
 }
 
 func (s *fakeSession) ID() string               { return s.id }
+func (s *fakeSession) Handle() dcs.Handle       { return dcs.Handle{ID: s.id, Granted: s.ttl} }
 func (s *fakeSession) Opened() dcs.Confirmation { return s.opened }
 func (s *fakeSession) Slack() time.Duration     { return 0 }
 

@@ -103,7 +103,7 @@ func (s *store) encodeInitialize(owner string) {
 	}
 	read := s.put(layout.KeyInitialize, i.SystemID, i.Version, "").Initialize
 	if read.SystemID == "" && owner != "" {
-		read.Owner = s.ownerName
+		read.Owner, read.OwnerSession = s.ownerName, owner
 	}
 	*i = read
 }

@@ -43,6 +43,7 @@ type Stats struct {
 	Reigns, Failovers, Switchovers, Fences, Rewinds, Clones int
 	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
 	Restarts, Reinits                                       int
+	Reset                                                   int // takeovers with an allowed loss that a client could see
 	Turns, Steps                                            int
 	Restores, NewStores, Overtaken, Compactions             int
 	TakeOvers, GuardStops, Released, Stranded               int
@@ -67,24 +68,30 @@ func (s *Stats) fired(id ha.RuleID) {
 // Run makes the world of a seed and lets it run: first with faults, then
 // without, until everything is well again or should have been.
 func Run(seed uint64, opt Options) Result {
+	w := run(seed, opt)
+	return Result{Seed: seed, Options: opt, Violations: w.check.violations, Faults: w.faults, Trace: w.trace.String(), Stats: w.stats}
+}
+
+func run(seed uint64, opt Options) *world {
 	w := newWorld(seed, opt)
-	faults := w.withStoreFaults(seed, Faults(seed, opt.Focus))
-	w.describe(seed, faults)
-	w.schedule(faults)
+	w.faults = w.withStoreFaults(seed, Faults(seed, opt.Focus))
+	w.describe(seed, w.faults)
+	w.schedule(w.faults)
 	for _, m := range w.members {
 		m.agent.startAfter(w.upTo(2 * time.Second))
 	}
-	w.entry.start()
 	w.clients.start()
+	w.entry.start()
 	w.observeEvery()
 	w.until(w.cfg.safety, nil)
 	if !opt.StopAtFirst || len(w.check.violations) == 0 {
 		w.settle()
 	}
 	w.check.copies()
+	w.check.linear()
 	w.store.checkKeys()
 	w.stats.Steps = w.steps
-	return Result{Seed: seed, Options: opt, Violations: w.check.violations, Faults: faults, Trace: w.trace.String(), Stats: w.stats}
+	return w
 }
 
 func (w *world) observeEvery() {
@@ -210,6 +217,7 @@ func (s *Stats) Add(o Stats) {
 	s.Reinits += o.Reinits
 	s.Commits += o.Commits
 	s.Lost += o.Lost
+	s.Reset += o.Reset
 	s.Turns += o.Turns
 	s.Steps += o.Steps
 	s.Restores += o.Restores

@@ -169,7 +169,7 @@ func (s *store) end(id string) {
 	}
 	owner := s.snap.owner
 	if owner == id {
-		s.view.Initialize.Owner, owner, changed = "", "", true
+		s.view.Initialize.Owner, s.view.Initialize.OwnerSession, owner, changed = "", "", "", true
 	}
 	var members []cluster.Member
 	var at []string
@@ -328,7 +328,7 @@ func (s *store) claimInitialize(name, id string) error {
 	if s.view.Initialize.Owner != "" && s.snap.owner != id || s.view.Initialize.Present {
 		return dcs.ErrConflict
 	}
-	s.view.Initialize = cluster.Initialize{Present: true, Owner: name, Version: s.next()}
+	s.view.Initialize = cluster.Initialize{Present: true, Owner: name, OwnerSession: id, Version: s.next()}
 	s.encode(s.snap, s.snap.memberAt, id)
 	s.snap = &snapshot{view: s.view, settings: s.settings, memberAt: s.snap.memberAt, owner: id, life: s.life}
 	return nil

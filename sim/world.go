@@ -28,6 +28,7 @@ type world struct {
 	stats   Stats
 	trace   *trace
 
+	faults   []Fault
 	branches []*branch
 	reigns   int
 	systems  int
@@ -116,8 +117,8 @@ func newWorld(seed uint64, opt Options) *world {
 		m.tags = drawTags(tags, i)
 		w.members = append(w.members, m)
 	}
-	w.clients = &clients{w: w, node: w.cfg.members + 1}
-	w.entry = &entrypoint{w: w, node: w.cfg.members + 1}
+	w.clients = newClients(w, seed)
+	w.entry = newEntrypoint(w, seed)
 	return w
 }
 

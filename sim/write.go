@@ -59,7 +59,7 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 			if err := unchanged(v.Initialize.Version, x.Version); err != nil {
 				return err
 			}
-			v.Initialize = cluster.Initialize{Owner: v.Initialize.Owner}
+			v.Initialize = cluster.Initialize{Owner: v.Initialize.Owner, OwnerSession: v.Initialize.OwnerSession}
 			return nil
 		}
 	case ha.WriteInitialize:

@@ -32,7 +32,7 @@ func (a *agent) knows(life int) bool {
 		return false
 	}
 	a.storeLife = life
-	if k := &a.keeper; k.session != "" && k.life < life && a.m.w.opt.Mutant != KeepSessions {
+	if k := &a.keeper; k.session != "" && k.life < life {
 		k.gone()
 		k.tick(0)
 	}

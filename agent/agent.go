@@ -17,6 +17,7 @@ import (
 	"github.com/matriarch-ha/matriarch/lease"
 	"github.com/matriarch-ha/matriarch/postgres"
 	"github.com/matriarch-ha/matriarch/wal"
+	"github.com/matriarch-ha/matriarch/watchdog"
 )
 
 // Postgres is the local server; *postgres.Server is one.
@@ -121,6 +122,10 @@ type Options struct {
 	Postgres Postgres
 	// StartGuard starts a guard process; nil where there is none.
 	StartGuard func(ctx context.Context) (Guard, error)
+	// Watchdog is why the watchdog device, which is required, does not work, for a
+	// lease of this length and with a guard that says so much of it; empty: it does,
+	// or is not required. It is asked at each turn. nil: there is none.
+	Watchdog func(granted time.Duration, st watchdog.State) string
 	// Kill ends every process of the server at once and proves it.
 	Kill func(ctx context.Context) error
 	// OnLead is called, beside the loop, now and then while this member leads;
@@ -199,7 +204,7 @@ func New(o Options) *Agent {
 	a.task = &tasks{clock: o.Clock, wake: a.Wake, record: o.Recorder.Task}
 	a.trouble = newRepeats(o.Clock)
 	a.requests = newRequests(o)
-	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake, fenced: a.serverFenced}
+	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake, fenced: a.serverFenced, watchdog: o.Watchdog}
 	return a
 }
 

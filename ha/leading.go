@@ -303,7 +303,7 @@ func (t *turn) takeOver() bool {
 	case !t.o.Guard.Ready():
 		// Somebody else can lead meanwhile, and may be this member again.
 		t.wake(soon)
-		return t.answer(SituationLeading, "won the lease, but the guard does not run, without which nothing may write: giving it up", release)
+		return t.answer(SituationLeading, sentence("won the lease, but %s, and nothing may write without: giving it up", t.o.Guard.Missing()), release)
 	case t.o.Server.Rewinding || t.o.Server.RewindUnproven:
 		return t.answer(SituationLeading, "won the lease, but the server was rewound and is not known to be consistent: giving it up", release)
 	case !t.o.Server.Position.Known():

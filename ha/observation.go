@@ -211,10 +211,26 @@ type Guard struct {
 	// Kernel: the kernel closes the server's port at that deadline, also when no
 	// process can run. It is told, and decides nothing.
 	Kernel bool `json:"kernel,omitempty"`
+	// Device: a watchdog device resets the host unless the lease is renewed. It is
+	// told, and decides nothing.
+	Device bool `json:"device,omitempty"`
+	// Watchdog is why the watchdog device, which is required, does not work.
+	Watchdog string `json:"watchdog,omitempty"`
 }
 
 // Ready reports whether a primary may run under this guard.
-func (g Guard) Ready() bool { return !g.Required || g.Running }
+func (g Guard) Ready() bool { return g.Missing() == "" }
+
+// Missing is why not.
+func (g Guard) Missing() string {
+	switch {
+	case g.Required && !g.Running:
+		return "its guard does not run"
+	case g.Required && g.Watchdog != "":
+		return "its watchdog device is required and does not work: " + g.Watchdog
+	}
+	return ""
+}
 
 // Store is the last view of the cluster and its worth.
 type Store struct {

@@ -83,13 +83,15 @@ var rules = []rule{
 
 // Decide says what this member should do about what it sees. It is total and
 // pure: the same input always gives the same decision.
-func Decide(o Observation, m Memory) Decision {
+func Decide(o Observation, m Memory) Decision { return decide(rules, o, m) }
+
+func decide(table []rule, o Observation, m Memory) Decision {
 	t := &turn{o: o, m: m, view: o.Store.View}
 	t.remember()
 	t.followRestart()
 	t.followReinit()
-	for _, r := range rules {
-		if r.try(t) {
+	for i := range table {
+		if r := &table[i]; r.try(t) {
 			t.d.Rule = r.id
 			t.answerPeople()
 			t.d.Memory = t.m

@@ -58,7 +58,8 @@ var verbs = map[string]func(*world, args) error{
 	"self":     editSelf, "set": editSettings, "server": editServer, "walsender": editWalsender, "task": editTask,
 	"lease": editLease, "store": editStore,
 	"guard": func(w *world, a args) error {
-		return a.each(fields{"running": yes(&w.o.Guard.Running), "required": yes(&w.o.Guard.Required)})
+		return a.each(fields{"running": yes(&w.o.Guard.Running), "required": yes(&w.o.Guard.Required),
+			"watchdog": func(v string) error { w.o.Guard.Watchdog = v; return nil }})
 	},
 	"initialize": editInitialize, "leader": editLeader, "member": editMember, "status": editStatus,
 	"history": editHistory, "timelines": editTimelines, "failover": editFailover, "sync": editSync,

@@ -138,6 +138,9 @@ func (a *agent) die() {
 
 // kill ends the agent; its service manager starts another.
 func (a *agent) kill() {
+	if a.m.w.opt.Mutant == EndSession {
+		a.m.w.store.end(a.keeper.session)
+	}
 	a.die()
 	a.startAfter(100*time.Millisecond + a.m.w.upTo(3*time.Second))
 }

@@ -29,6 +29,7 @@ type checker struct {
 	handover  handover
 	forced    bool // a person named the one who took the lease last
 	register  register
+	wishes    wishes
 }
 
 // taken: the leader key was created. A person's request counts as it was then.
@@ -257,6 +258,8 @@ func (c *checker) wrote(m *member, x ha.Action) {
 		if b := m.server.branch; b != nil && c.holds(m.server) {
 			c.published[b] = c.w.store.view.Status.Optime
 		}
+	case ha.ClearFailover:
+		c.cleared(m, x)
 	case ha.WriteInitialize:
 		if c.system != "" && c.system != x.SystemID {
 			c.violate("I8", "%s replaces the cluster's database %s by %s", m.name, c.system, x.SystemID)

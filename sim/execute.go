@@ -151,6 +151,10 @@ func (a *agent) do(x ha.Action, done func(bool)) {
 // fence kills the server and waits for the proof.
 func (a *agent) fence(done func(bool)) {
 	a.m.w.stats.Fences++
+	if a.m.w.opt.Mutant == Unfenced {
+		done(true)
+		return
+	}
 	a.task.cancel()
 	a.later(a.m.w.upTo(a.m.w.cfg.kill), func() {
 		a.m.server.die()
@@ -161,7 +165,7 @@ func (a *agent) fence(done func(bool)) {
 // release gives the lease up, the handover first, if the server does not write.
 func (a *agent) release(x ha.Action, done func(bool)) {
 	s := a.m.server
-	if !s.down() && s.role == ha.ServerPrimary || s.promote || !a.keeper.held {
+	if (!s.down() && s.role == ha.ServerPrimary || s.promote) && a.m.w.opt.Mutant != ReleaseUp || !a.keeper.held {
 		done(false)
 		return
 	}

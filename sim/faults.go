@@ -125,6 +125,7 @@ func Faults(seed uint64, focus []FaultKind) []Fault {
 		out = append(out, f)
 	}
 	out = append(out, handwritten(seed, cfg, focus)...)
+	out = append(out, entryFaults(seed, cfg, focus)...)
 	slices.SortStableFunc(out, func(a, b Fault) int { return int(a.At - b.At) })
 	return out
 }
@@ -250,7 +251,7 @@ func (w *world) strike(i int, f Fault) {
 	case AskRestart, AskReinit:
 		a.asked(f)
 	default:
-		if w.strikeStore(f, m, heal) {
+		if w.strikeStore(f, m, heal) || w.strikeEntry(f, m, heal) {
 			return
 		}
 		w.strikeNet(f, m, heal)
@@ -364,6 +365,7 @@ func (w *world) cease() {
 	w.ceased = w.now
 	w.tracef("all faults cease")
 	w.net.heal()
+	w.entry.goOn()
 	for _, m := range w.members {
 		m.stutters = nil
 		m.loss, m.noise = 0, 0

@@ -108,7 +108,7 @@ func (g *guard) next() (fence.Act, boot.Instant) {
 }
 
 func (g *guard) plan() {
-	if g.m.w.opt.Mutant == NoGuard {
+	if m := g.m.w.opt.Mutant; m == NoGuard || m == Unfenced {
 		return
 	}
 	g.timer++
@@ -171,7 +171,7 @@ func (g *guard) forget() { g.watch.Claimed, g.watch.Asked, g.watch.Fencing = fal
 
 // serverStarts: a start past the deadline is undone.
 func (g *guard) serverStarts() {
-	if g.alive && g.deadline != 0 && g.m.w.opt.Mutant != NoGuard && g.m.host.now() >= g.deadline {
+	if g.alive && g.deadline != 0 && g.m.w.opt.Mutant != NoGuard && g.m.w.opt.Mutant != Unfenced && g.m.host.now() >= g.deadline {
 		timer := g.timer
 		g.do(func() { g.act(timer) })
 	}

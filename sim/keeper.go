@@ -215,7 +215,9 @@ func (k *keeper) take(id string, done func(bool)) {
 			k.gone()
 		}
 		k.a.load(func(x *snapshot, err error) {
-			if err == nil && x.view.Leader.Session == id {
+			mine := err == nil && x.view.Leader.Session == id
+			mine = mine || err == nil && k.a.m.w.opt.Mutant == MineByName && x.view.Leader.Name == name
+			if mine {
 				k.hold(id, x.view.Leader.Version, done)
 				return
 			}

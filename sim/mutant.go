@@ -27,15 +27,13 @@ const (
 	IgnoreRewind  Mutant = "ignore-rewind-mark"    // a half rewound directory is started
 	CloneDestroys Mutant = "clone-destroys"        // the replaced directory is deleted
 
-	EntryForever   Mutant = "entrypoint-forever"    // sessions outlive the leader's word while nobody else leads
-	EntryFromReply Mutant = "entrypoint-from-reply" // the leader's word is counted from its arrival
-	IgnoreStore    Mutant = "ignore-new-store"      // L6: a store that went back is as good as before
-	ForgetStore    Mutant = "forget-store"          // L6: an agent that starts does not know which store it had
-	AskedLength    Mutant = "asked-not-granted"     // L1: the length that was asked for counts
-	NoSlack        Mutant = "no-slack"              // L3: the store's own coarseness is not allowed for
-	AdoptBlind     Mutant = "adopt-blind"           // the session of the agent before counts without proof
-	ReleaseEarly   Mutant = "release-early"         // the helper ends the session before the server is gone
-	GuardReceipt   Mutant = "guard-from-receipt"    // the guard counts from when it was told
+	IgnoreStore  Mutant = "ignore-new-store"   // L6: a store that went back is as good as before
+	ForgetStore  Mutant = "forget-store"       // L6: an agent that starts does not know which store it had
+	AskedLength  Mutant = "asked-not-granted"  // L1: the length that was asked for counts
+	NoSlack      Mutant = "no-slack"           // L3: the store's own coarseness is not allowed for
+	AdoptBlind   Mutant = "adopt-blind"        // the session of the agent before counts without proof
+	ReleaseEarly Mutant = "release-early"      // the helper ends the session before the server is gone
+	GuardReceipt Mutant = "guard-from-receipt" // the guard counts from when it was told
 )
 
 // Mutants lists all of them.

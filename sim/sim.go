@@ -105,6 +105,9 @@ func (w *world) observeEvery() {
 func (w *world) settle() {
 	w.cease()
 	w.until(w.ceased+time.Minute, w.allUp)
+	if !w.allUp() {
+		w.check.violate("I7", "somebody who was told to stop has neither stopped nor come back within a minute")
+	}
 	w.ceased = w.now
 	bound := w.cfg.settings.TTL + time.Second + w.grants()
 	w.until(w.ceased+bound, w.led)

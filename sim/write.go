@@ -8,7 +8,7 @@ import (
 // write carries the plain writes to the store out.
 func (a *agent) write(x ha.Action, done func(bool)) {
 	op := a.operation(x)
-	if op == nil || leads(x.Kind) && !(a.keeper.held && a.keeper.deadlines.Live(a.now())) {
+	if op == nil || leads(x.Kind) && a.m.w.opt.Mutant != Unlocked && !(a.keeper.held && a.keeper.deadlines.Live(a.now())) {
 		done(false)
 		return
 	}

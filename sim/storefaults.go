@@ -244,11 +244,12 @@ func (w *world) stranded() bool {
 	return true
 }
 
-// borne: the number of a promotion is in the register, or the register went back
-// and it never was in the one that there is now.
+// borne: the number of a promotion is the member's by the register that there is
+// now. After the register went back, a promotion that began before it may end with
+// a number that is nobody's any more, or another's.
 func (c *checker) borne(s *server) bool {
-	_, claimed := c.w.store.view.Timelines.Claim(s.branch.timeline)
-	return claimed || c.w.store.former.since == 0
+	claim, _ := c.w.store.view.Timelines.Claim(s.branch.timeline)
+	return claim.Winner == s.m.name || c.w.store.former.since == 0
 }
 
 // reused: the two are on branches of one number, because the register of claims

@@ -123,7 +123,7 @@ func (e *entrypoint) refresh() {
 			e.atDeadline()
 			return
 		}
-		e.w.tracef("entrypoint: the sessions to %s end: %s %s", e.target.name, r.Why, r.Detail)
+		e.w.traceAs(told, "entrypoint: the sessions to %s end: %s %s", e.target.name, r.Why, r.Detail)
 		e.open, e.target = route.Permission{}, nil
 	}
 	c := route.Pick(q)
@@ -132,7 +132,7 @@ func (e *entrypoint) refresh() {
 	}
 	e.open, e.target = route.Permission{Backend: c.Backend, Until: c.Until}, e.w.member(c.Backend.Member)
 	e.session++
-	e.w.tracef("entrypoint: %s", c.Why)
+	e.w.traceAs(told, "entrypoint: %s", c.Why)
 	e.atDeadline()
 	e.opened()
 }

@@ -59,7 +59,7 @@ func (a *agent) run(acts []ha.Action, i int, failed bool, done func()) {
 	next := func() {
 		a.do(act, func(ok bool) {
 			if !ok {
-				a.m.w.tracef("%s:   %s failed", a.m.name, act.Kind)
+				a.m.w.traceAs(told, "%s:   %s failed", a.m.name, act.Kind)
 			}
 			a.run(acts, i+1, failed || !ok, done)
 		})

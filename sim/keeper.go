@@ -199,9 +199,7 @@ func (k *keeper) take(id string, done func(bool)) {
 			k.gone()
 		}
 		k.a.load(func(x *snapshot, err error) {
-			mine := err == nil && x.view.Leader.Session == id
-			mine = mine || err == nil && k.a.m.w.opt.Mutant == MineByName && x.view.Leader.Name == name
-			if mine {
+			if err == nil && x.view.Leader.Session == id {
 				k.hold(id, x.view.Leader.Version, done)
 				return
 			}
@@ -271,6 +269,12 @@ func (k *keeper) observed(v *cluster.View) {
 		return
 	}
 	ours := v.Leader.Held() && v.Leader.Session == k.session
+	if k.a.m.w.opt.Mutant == MineByName && v.Leader.Name == k.a.m.name {
+		if ours = true; !k.held && !k.taking {
+			k.hold(k.session, v.Leader.Version, func(bool) {})
+			return
+		}
+	}
 	switch {
 	case ours && k.held:
 		if v.Leader.Version == k.version {

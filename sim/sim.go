@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -15,6 +14,10 @@ type Options struct {
 	Mutant Mutant // a known-bad variant, empty for the program as it is
 	Trace  bool   // write the story down
 	Drop   []int  // faults of the schedule that do not happen
+	// Lasts shortens faults, by their number; Members, when not zero, leaves only
+	// the first of the members. Both make a failing world plainer.
+	Lasts   map[int]time.Duration
+	Members int
 	// Focus, when not nil, draws faults from these kinds only.
 	Focus []FaultKind
 	// StopAtFirst ends the world at its first violation.
@@ -69,7 +72,7 @@ func Run(seed uint64, opt Options) Result {
 
 func run(seed uint64, opt Options) *world {
 	w := newWorld(seed, opt)
-	w.faults = Faults(seed, opt.Focus)
+	w.faults = opt.plainer(Faults(seed, opt.Focus))
 	w.describe(seed, w.faults)
 	w.schedule(w.faults)
 	for _, m := range w.members {
@@ -224,34 +227,23 @@ func (r Result) Command() string {
 	if len(r.Options.Drop) > 0 {
 		fmt.Fprintf(&b, " -drop=%s", joined(r.Options.Drop))
 	}
+	if len(r.Options.Lasts) > 0 {
+		fmt.Fprintf(&b, " -lasts=%s", formatLasts(r.Options.Lasts))
+	}
+	if r.Options.Members > 0 {
+		fmt.Fprintf(&b, " -members=%d", r.Options.Members)
+	}
 	if len(r.Options.Focus) > 0 {
 		fmt.Fprintf(&b, " -focus=%s", joined(r.Options.Focus))
 	}
 	if r.Options.Mutant != "" {
-		fmt.Fprintf(&b, " -mutant=%s", r.Options.Mutant)
+		fmt.Fprintf(&b, " -mutant='%s'", r.Options.Mutant)
 	}
 	return b.String() + " -v"
 }
 
 func joined[T any](list []T) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(list), "[]"), " ", ",")
-}
-
-// Report is what went wrong, with the smallest schedule that still does it.
-func (r Result) Report() string {
-	var b strings.Builder
-	for _, v := range r.Violations {
-		fmt.Fprintln(&b, v)
-	}
-	small := r
-	small.Options.Drop = Shrink(r.Seed, r.Options)
-	for i, f := range r.Faults {
-		if !slices.Contains(small.Options.Drop, i) {
-			fmt.Fprintf(&b, "  needs fault %d: %s\n", i, f)
-		}
-	}
-	fmt.Fprintf(&b, "repeat it with:      %s\nthe smallest of it:  %s\n", r.Command(), small.Command())
-	return b.String()
 }
 
 // Silent lists the rules that never fired.

@@ -14,6 +14,8 @@ import (
 var (
 	seedFlag   = flag.Uint64("seed", 0, "the seed that TestSeed runs")
 	dropFlag   = flag.String("drop", "", "faults of that seed to leave out, as 1,4,5")
+	lastsFlag  = flag.String("lasts", "", "faults of that seed to shorten, as 3:1.5s,4:200ms")
+	memberFlag = flag.Int("members", 0, "leave only so many of its members")
 	mutantFlag = flag.String("mutant", "", "known-bad variant that TestSeed and TestExplore run")
 	focusFlag  = flag.String("focus", "", "kinds of faults to draw from, as host-off,cut-store")
 	firstFlag  = flag.Uint64("first", 1, "first seed of TestExplore")
@@ -38,7 +40,11 @@ func TestSeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Run(*seedFlag, Options{Trace: true, Drop: drop, Mutant: Mutant(*mutantFlag), Focus: parseFocus(*focusFlag)})
+	lasts, err := parseLasts(*lastsFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Run(*seedFlag, Options{Trace: true, Drop: drop, Lasts: lasts, Members: *memberFlag, Mutant: Mutant(*mutantFlag), Focus: parseFocus(*focusFlag)})
 	fmt.Println(r.Trace)
 	if len(r.Violations) > 0 {
 		t.Errorf("seed %d\n%s", r.Seed, r.Report())
@@ -138,8 +144,8 @@ func TestRegressions(t *testing.T) {
 	}
 }
 
-// TestShrink: what is left of a failing schedule still fails, and is no more
-// than it was.
+// TestShrink: what is left of a failing world still fails, is plainer than it
+// was, and is told shortly, with a command that repeats it.
 func TestShrink(t *testing.T) {
 	opt := Options{Mutant: NoGuard}
 	var found Result
@@ -152,14 +158,23 @@ func TestShrink(t *testing.T) {
 	if len(found.Violations) == 0 {
 		t.Fatal("nothing to shrink")
 	}
-	opt.Drop = Shrink(found.Seed, opt)
-	r := Run(found.Seed, opt)
-	if len(r.Violations) == 0 || len(opt.Drop) > len(r.Faults) {
-		t.Errorf("seed %d: dropping %v of %d faults leaves %v", found.Seed, opt.Drop, len(r.Faults), r.Violations)
+	small := Smallest(found)
+	if r := Run(small.Seed, small.Options); len(r.Violations) == 0 {
+		t.Errorf("the smallest world does not fail: %s", small.Command())
 	}
-	if !strings.Contains(found.Report(), "go test ./sim") {
-		t.Error("the report does not say how to repeat it")
+	if len(small.needed()) == 0 || len(small.needed()) > 3 {
+		t.Errorf("it needs the faults %v of %d", small.needed(), len(small.Faults))
 	}
+	report := found.Report()
+	for _, want := range []string{"go test ./sim", "VIOLATION", "FAULT", "[crashed-primary]"} {
+		if !strings.Contains(report, want) {
+			t.Errorf("the report does not tell %q", want)
+		}
+	}
+	if n := strings.Count(report, "\n"); n > storyLines+20 {
+		t.Errorf("the report has %d lines", n)
+	}
+	t.Log(report)
 }
 
 // TestForever ends when it is told to and says what it ran.

@@ -66,7 +66,7 @@ func (m Mutant) misremember(o *ha.Observation, mem *ha.Memory) {
 			i.Owner, mem.OwnerSeen, mem.OwnerVersion = "", true, i.Version
 		}
 	case NumbersOnly:
-		if !leading && !o.Store.View.Leader.Held() && o.Server.Role == ha.ServerStandby {
+		if l := o.Store.View.Leader; !leading && (!l.Held() || l.Session == o.Lease.Session) && o.Server.Role == ha.ServerStandby {
 			m.numbersOnly(o)
 		}
 	case NoVote:

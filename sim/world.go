@@ -106,6 +106,9 @@ func drawConfig(r *rand.Rand) worldConfig {
 func newWorld(seed uint64, opt Options) *world {
 	w := &world{opt: opt, rng: rand.New(rand.NewPCG(seed, 0x6d61747269617263))}
 	w.cfg = drawConfig(rand.New(rand.NewPCG(seed, 1)))
+	if opt.Members > 0 {
+		w.cfg.members = min(w.cfg.members, opt.Members)
+	}
 	w.cfg.budget = opt.Mutant.budget(w.cfg.budget)
 	w.trace, w.rules = &trace{on: opt.Trace}, opt.Mutant.decider()
 	w.net = newNetwork(w, w.cfg.members+2)

@@ -44,7 +44,8 @@ type Stats struct {
 	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
 	Restarts, Reinits                                       int
 	Reset                                                   int // takeovers with an allowed loss that a client could see
-	Turns, Steps                                            int
+	Turns, Steps, Operations                                int
+	Simulated                                               time.Duration
 	Rules                                                   [maxRules]int
 	Recovery                                                time.Duration // from the end of the faults to a primary
 }
@@ -87,7 +88,7 @@ func run(seed uint64, opt Options) *world {
 	}
 	w.check.copies()
 	w.check.linear()
-	w.stats.Steps = w.steps
+	w.stats.Steps, w.stats.Simulated, w.stats.Operations = w.steps, w.now, len(w.check.register.ops)
 	return w
 }
 
@@ -214,6 +215,8 @@ func (s *Stats) Add(o Stats) {
 	s.Reset += o.Reset
 	s.Turns += o.Turns
 	s.Steps += o.Steps
+	s.Operations += o.Operations
+	s.Simulated += o.Simulated
 	s.Recovery += o.Recovery
 	for i := range s.Rules {
 		s.Rules[i] += o.Rules[i]

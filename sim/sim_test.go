@@ -177,16 +177,32 @@ func TestShrink(t *testing.T) {
 	t.Log(report)
 }
 
-// TestForever ends when it is told to and says what it ran.
+// TestForever ends when it is told to, or has run all, says what it ran, and
+// keeps the seeds that failed.
 func TestForever(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var out strings.Builder
-	w := writer(func(p []byte) { out.Write(p); cancel() })
-	if err := ForeverFrom(ctx, w, 1); err != nil {
-		t.Error(err)
+	var out, failures strings.Builder
+	stopped := Forever(ctx, Watch{First: 1, Jobs: 2, Live: true, Failures: &failures,
+		Out: writer(func(p []byte) {
+			if out.Write(p); strings.Contains(out.String(), "worlds/s") {
+				cancel()
+			}
+		})})
+	for _, want := range []string{"\r\x1b[K", "simulated years", "worlds with a failover"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it said %q, without %q", out.String(), want)
+		}
 	}
-	if !strings.Contains(out.String(), "worlds") {
-		t.Errorf("it said only %q", out.String())
+	if stopped.Failed > 0 || failures.Len() > 0 {
+		t.Errorf("failures: %s", &failures)
+	}
+	out.Reset()
+	if all := Forever(context.Background(), Watch{First: 1, Worlds: 7, Out: &out}); all.Worlds != 7 || strings.ContainsAny(out.String(), "\r\x1b") {
+		t.Errorf("%d worlds, said %q", all.Worlds, out.String())
+	}
+	Watch{Out: &out, Failures: &failures}.failed(Result{Seed: 3, Violations: []Violation{{Invariant: "I1", What: "two write"}}})
+	if !strings.HasPrefix(failures.String(), "3 # I1 violated") {
+		t.Errorf("kept %q", &failures)
 	}
 }
 

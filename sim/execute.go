@@ -117,7 +117,13 @@ func (a *agent) do(x ha.Action, done func(bool)) {
 		a.task.cancel()
 		done(true)
 	case ha.TakeLeader:
-		a.keeper.take(x.Session, done)
+		a.lookAgain(func(ok bool) {
+			if !ok {
+				done(false)
+				return
+			}
+			a.keeper.take(x.Session, done)
+		})
 	case ha.ReleaseLeader:
 		a.release(x, done)
 	case ha.AskPeers:

@@ -251,7 +251,7 @@ func (w *world) strike(i int, f Fault) {
 	case AskRestart, AskReinit:
 		a.asked(f)
 	default:
-		if w.strikeEntry(f, m, heal) {
+		if w.strikeStore(f, m, heal) || w.strikeEntry(f, m, heal) {
 			return
 		}
 		w.strikeNet(f, m, heal)
@@ -368,6 +368,7 @@ func (w *world) cease() {
 	w.entry.goOn()
 	for _, m := range w.members {
 		m.stutters = nil
+		m.loss, m.noise = 0, 0
 		m.loseReplies, m.host.slowDisk, m.agent.starved, m.agent.cut = 0, 0, 0, 0
 		if m.host.frozen {
 			m.grace = w.now + w.cfg.kill + 100*time.Millisecond
@@ -378,6 +379,7 @@ func (w *world) cease() {
 		m.agent.resume()
 	}
 	w.store.recover()
+	w.ceaseStore()
 	w.store.pause(false)
 	w.store.handwritten = ""
 	if l := &w.store.view.Leader; l.Held() && l.Session == "" {

@@ -11,7 +11,7 @@ import (
 
 // model is the register as porcupine wants it: an independent judge of what our
 // own, quicker check says.
-var model = porcupine.Model{
+var registerModel = porcupine.Model{
 	Init: func() any { return 0 },
 	Step: func(state, input, output any) (bool, any) {
 		if o := input.(*op); o.write {
@@ -37,7 +37,7 @@ func judged(ops []*op) bool {
 		}
 		h = append(h, porcupine.Operation{ClientId: i, Input: o, Call: int64(o.call), Output: o.value, Return: int64(o.ret)})
 	}
-	return porcupine.CheckOperations(model, h)
+	return porcupine.CheckOperations(registerModel, h)
 }
 
 // TestLinearizable compares the two judges on small histories, right and wrong

@@ -20,6 +20,9 @@ type Options struct {
 	Members int
 	// Focus, when not nil, draws faults from these kinds only.
 	Focus []FaultKind
+	// Plain leaves out what came to the simulator later: see model. Seeds that were
+	// found before take the course that they had.
+	Plain bool
 	// StopAtFirst ends the world at its first violation.
 	StopAtFirst bool
 	// ClockRate, when not zero, replaces the bound on how far a clock's rate is
@@ -46,6 +49,8 @@ type Stats struct {
 	Reset                                                   int // takeovers with an allowed loss that a client could see
 	Turns, Steps, Operations                                int
 	Simulated                                               time.Duration
+	Restores, NewStores, Overtaken, Compactions             int
+	TakeOvers, GuardStops, Released, Stranded               int
 	Rules                                                   [maxRules]int
 	Recovery                                                time.Duration // from the end of the faults to a primary
 }
@@ -73,7 +78,7 @@ func Run(seed uint64, opt Options) Result {
 
 func run(seed uint64, opt Options) *world {
 	w := newWorld(seed, opt)
-	w.faults = opt.plainer(Faults(seed, opt.Focus))
+	w.faults = opt.plainer(w.withStoreFaults(seed, Faults(seed, opt.Focus)))
 	w.describe(seed, w.faults)
 	w.schedule(w.faults)
 	for _, m := range w.members {
@@ -88,6 +93,7 @@ func run(seed uint64, opt Options) *world {
 	}
 	w.check.copies()
 	w.check.linear()
+	w.store.checkKeys()
 	w.stats.Steps, w.stats.Simulated, w.stats.Operations = w.steps, w.now, len(w.check.register.ops)
 	return w
 }
@@ -109,6 +115,9 @@ func (w *world) settle() {
 	w.ceased = w.now
 	bound := w.cfg.settings.TTL + time.Second + w.grants()
 	w.until(w.ceased+bound, w.led)
+	if w.stranded() {
+		return
+	}
 	if !w.led() {
 		w.check.violate("I6", "no primary %s after all faults ceased (%s granted beyond ttl + 1 s)", seconds(w.now-w.ceased), seconds(w.grants()))
 	}
@@ -150,9 +159,12 @@ const settleWithin = 180 * time.Second
 // grants is what the design grants beyond ttl + 1 s: the store's timers started
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
-	g := w.cfg.expirySlop + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
+	g := w.cfg.expirySlop + 2*w.model.tick + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
 	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.settings.TTL {
 		g += w.cfg.settings.TTL
+	}
+	if w.storeIsNews() {
+		g += 2 * w.cfg.settings.TTL
 	}
 	return g
 }
@@ -217,6 +229,14 @@ func (s *Stats) Add(o Stats) {
 	s.Steps += o.Steps
 	s.Operations += o.Operations
 	s.Simulated += o.Simulated
+	s.Restores += o.Restores
+	s.NewStores += o.NewStores
+	s.Overtaken += o.Overtaken
+	s.Compactions += o.Compactions
+	s.TakeOvers += o.TakeOvers
+	s.GuardStops += o.GuardStops
+	s.Released += o.Released
+	s.Stranded += o.Stranded
 	s.Recovery += o.Recovery
 	for i := range s.Rules {
 		s.Rules[i] += o.Rules[i]
@@ -238,6 +258,9 @@ func (r Result) Command() string {
 	}
 	if len(r.Options.Focus) > 0 {
 		fmt.Fprintf(&b, " -focus=%s", joined(r.Options.Focus))
+	}
+	if r.Options.Plain {
+		b.WriteString(" -plain")
 	}
 	if r.Options.Mutant != "" {
 		fmt.Fprintf(&b, " -mutant='%s'", r.Options.Mutant)

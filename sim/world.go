@@ -12,11 +12,12 @@ import (
 // world is everything there is, moved by one goroutine. Its time is true time,
 // which nobody in it can read.
 type world struct {
-	opt Options
-	cfg worldConfig
-	rng *rand.Rand
-	now time.Duration
-	q   queue
+	opt   Options
+	cfg   worldConfig
+	model model
+	rng   *rand.Rand
+	now   time.Duration
+	q     queue
 
 	net     *network
 	store   *store
@@ -109,6 +110,7 @@ func newWorld(seed uint64, opt Options) *world {
 	if opt.Members > 0 {
 		w.cfg.members = min(w.cfg.members, opt.Members)
 	}
+	w.model = drawModel(seed, opt)
 	w.cfg.budget = opt.Mutant.budget(w.cfg.budget)
 	w.trace, w.rules = &trace{on: opt.Trace}, opt.Mutant.decider()
 	w.net = newNetwork(w, w.cfg.members+2)

@@ -12,7 +12,7 @@ func TestZZ(t *testing.T) {
 	if os.Getenv("ZZ") == "" {
 		t.Skip()
 	}
-	n := 600
+	n := 60
 	ids := ha.RuleIDs()
 	var focus map[Mutant][]FaultKind
 	try := func(m Mutant) {
@@ -46,9 +46,9 @@ func TestZZ(t *testing.T) {
 		return
 	}
 	for i := 0; i+2 < len(ids); i++ {
-		try(Moved(ids[i], ids[i+1]))
+		try(Moved(ids[i+1], ids[i]))
 	}
-	for i := 0; i+1 < len(ids); i++ {
+	for i := 0; i+2 < len(ids); i++ {
 		try(Moved(ids[i], ids[len(ids)-2]))
 	}
 }

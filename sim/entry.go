@@ -115,9 +115,6 @@ func (e *entrypoint) refresh() {
 	q := e.query()
 	if e.target != nil {
 		r := q.Review(e.open)
-		if e.w.opt.Mutant == EntryForever && !q.View.Leader.Held() {
-			r = route.Ruling{Keep: true, Until: q.Now.Add(time.Hour)}
-		}
 		if r.Keep {
 			e.open.Until = r.Until
 			e.atDeadline()

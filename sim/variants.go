@@ -21,15 +21,17 @@ const (
 	NumbersOnly   Mutant = "lsn-without-timeline"  // positions of two timelines are compared as numbers
 	NoVote        Mutant = "no-race"               // the lease is taken without asking anybody
 	KeyFirst      Mutant = "sync-key-first"        // the sync key names a standby before the primary waits for it
-	NamesFirst    Mutant = "sync-names-first"      // the primary stops waiting before the key says so
-	ReleaseClaim  Mutant = "release-any-claim"     // a bootstrap claim whose owner is at work is released
 	ReleaseUp     Mutant = "release-before-stop"   // the lease is given up while the server still writes
 	DropRequests  Mutant = "drop-requests"         // what a person asks for is answered before it is done
 	ForgetRequest Mutant = "clear-switchovers"     // a switchover is cleared and nobody is told why
 
-	EntryForever   Mutant = "entrypoint-forever"    // sessions outlive the leader's word while nobody else leads
 	EntryFromReply Mutant = "entrypoint-from-reply" // the leader's word is counted from its arrival
 )
+
+func variants() []Mutant {
+	return []Mutant{Unfenced, NoBudget, FrozenClock, MineByName, EndSession, Unlocked, NumbersOnly, NoVote, KeyFirst, ReleaseUp,
+		DropRequests, ForgetRequest, EntryFromReply}
+}
 
 // moved is the prefix of a table in which one rule stands elsewhere:
 // "rule race→diverged" has race where diverged was.
@@ -59,12 +61,6 @@ func (m Mutant) budget(b fence.Budget) fence.Budget {
 func (m Mutant) misremember(o *ha.Observation, mem *ha.Memory) {
 	leading := o.Lease.Held && o.Server.Role == ha.ServerPrimary
 	switch m {
-	case ReleaseClaim:
-		// Its owner has not published itself yet: it must be gone.
-		_, there := o.Store.View.Member(o.Store.View.Initialize.Owner)
-		if i := &o.Store.View.Initialize; i.Present && i.Owner != o.Self.Name && !there {
-			i.Owner, mem.OwnerSeen, mem.OwnerVersion = "", true, i.Version
-		}
 	case NumbersOnly:
 		if l := o.Store.View.Leader; !leading && (!l.Held() || l.Session == o.Lease.Session) && o.Server.Role == ha.ServerStandby {
 			m.numbersOnly(o)
@@ -93,8 +89,6 @@ func (Mutant) numbersOnly(o *ha.Observation) {
 			o.Peers[i].Position.Timeline = tl
 		}
 	}
-	o.Store.View.Timelines, o.Store.View.History = cluster.Timelines{}, cluster.History{}
-	o.Settings.CheckTimeline = false
 }
 
 func onlyMine(o *ha.Observation) (own []cluster.Member) {
@@ -118,13 +112,6 @@ func (m Mutant) spoil(o *ha.Observation, d *ha.Decision) {
 				d.Actions[i] = ha.Action{Kind: ha.WriteSync, Session: o.Lease.Session, Version: o.Store.View.Sync.Version,
 					Sync: cluster.SyncState{Leader: o.Self.Name, Standbys: x.Names}}
 				d.Actions = append(d.Actions, x)
-				return
-			}
-		}
-	case NamesFirst:
-		for i, x := range d.Actions {
-			if x.Kind == ha.WriteSync && x.Sync.Leader == "" || x.Kind == ha.WriteSync && len(x.Sync.Standbys) == 0 {
-				d.Actions[i] = ha.Action{Kind: ha.SetSyncNames}
 				return
 			}
 		}

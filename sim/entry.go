@@ -115,6 +115,9 @@ func (e *entrypoint) refresh() {
 	q := e.query()
 	if e.target != nil {
 		r := q.Review(e.open)
+		if e.w.opt.Mutant == EntryForever {
+			r = route.Ruling{Keep: true, Until: q.Now.Add(time.Hour)}
+		}
 		if r.Keep {
 			e.open.Until = r.Until
 			e.atDeadline()
@@ -167,9 +170,6 @@ func (e *entrypoint) ask(name string) {
 		e.fails[i] = !ok
 		if ok {
 			word.Asked, word.TTL = asked, route.TTL(e.snap.view)
-			if e.w.opt.Mutant == EntryFromReply {
-				word.Asked = e.now()
-			}
 			e.words[i] = word
 			e.refresh()
 		}

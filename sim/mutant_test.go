@@ -44,19 +44,17 @@ var hunts = map[Mutant]struct {
 	ReleaseEarly: {[]FaultKind{TakeOver, AgentKill, SlowDisk}, []string{"I1"}},
 	GuardReceipt: {[]FaultKind{Stutter, AgentPause, SlowNet}, []string{"I1"}},
 
-	Unfenced:       {[]FaultKind{CutStore, Isolate}, []string{"I1"}},
-	NoBudget:       {[]FaultKind{AgentPause, AgentMidStop}, []string{"I1"}},
-	FrozenClock:    {[]FaultKind{HostFreeze}, []string{"I1"}},
-	MineByName:     {[]FaultKind{AgentKill, AgentMidKill, CutStore, Isolate}, []string{"I1"}},
-	EndSession:     {[]FaultKind{AgentKill}, []string{"I1"}},
-	Unlocked:       {[]FaultKind{HostOff, AgentStop}, []string{"I1", "I5"}},
-	NumbersOnly:    {[]FaultKind{HostOff, Isolate, CutPair}, []string{"I3", "I4", "I5", "register"}},
-	NoVote:         {[]FaultKind{CutPair, SlowNet, HostOff, Isolate}, []string{"I3", "register"}},
-	KeyFirst:       {[]FaultKind{CutPair, HostOff, SlowNet, SlowDisk}, []string{"I2", "register"}},
-	ReleaseUp:      {[]FaultKind{AskSwitchover, AgentStop}, []string{"I1"}},
-	DropRequests:   {[]FaultKind{AskRestart}, []string{"I7"}},
-	ForgetRequest:  {[]FaultKind{AskSwitchover}, []string{"I7"}},
-	EntryFromReply: {[]FaultKind{HostFreeze, EntryStop, EntryCutStore, SlowNet}, []string{"I1", "register"}},
+	Unfenced:      {[]FaultKind{AgentPause, AgentStarve, SlowDisk}, []string{"I1"}},
+	NoBudget:      {[]FaultKind{AgentPause, AgentMidStop}, []string{"I1"}},
+	FrozenClock:   {[]FaultKind{HostFreeze, CutStore, Isolate}, []string{"I1"}},
+	MineByName:    {[]FaultKind{AgentKill, AgentMidKill, CutStore, Isolate}, []string{"I1"}},
+	EndSession:    {[]FaultKind{AgentKill}, []string{"I1"}},
+	Unlocked:      {[]FaultKind{HostOff, AgentStop}, []string{"I1", "I5"}},
+	KeyFirst:      {[]FaultKind{CutPair, HostOff, SlowNet, SlowDisk}, []string{"I2", "register"}},
+	ReleaseUp:     {[]FaultKind{AskSwitchover, AgentStop}, []string{"I1"}},
+	DropRequests:  {[]FaultKind{AskRestart}, []string{"I7"}},
+	ForgetRequest: {[]FaultKind{AskSwitchover}, []string{"I7"}},
+	EntryForever:  {[]FaultKind{HostFreeze}, []string{"I1", "register"}},
 }
 
 // rulesOf says which rule each variant breaks, and how, for docs/simulation.md.
@@ -72,8 +70,6 @@ var rulesOf = map[Mutant][2]string{
 	EndSession:    {"L7", "the session of a killed agent is closed while its server runs"},
 	StartBlind:    {"G7", "a primary is started because it was one"},
 	VoterStreams:  {"V1", "who votes goes on streaming"},
-	NumbersOnly:   {"V2, I3", "in a race LSNs are compared as if all were on one timeline"},
-	NoVote:        {"V1, I3", "the lease is taken without asking anybody"},
 	NoClaim:       {"V2, I5", "PostgreSQL picks the timeline's number alone"},
 	Unlocked:      {"I1", "the best member promotes and takes no lease"},
 	NoHandover:    {"V3", "the last record of a clean stop is not asked for"},
@@ -87,7 +83,7 @@ var rulesOf = map[Mutant][2]string{
 	DropRequests:  {"I7", "a restart is said to be done, and is not"},
 	ForgetRequest: {"I7", "a switchover is cleared without a word"},
 
-	EntryFromReply: {"E1", "the entrypoint counts the leader's word from its arrival"},
+	EntryForever: {"E1", "the sessions of the entrypoint outlive what the leader said of its lease"},
 
 	"ignore-new-store":   {"L6", "a store that went back is as good as before"},
 	"keep-sessions":      {"L5, L6", "a session goes on in a store that went back"},
@@ -108,11 +104,11 @@ var swaps = []struct {
 	about  string
 }{
 	{ha.Lead, ha.SwitchoverAway, []FaultKind{AskSwitchover}, []string{"I7", "I6"}, "duties come before a switchover"},
-	{ha.Lead, ha.CrashedPrimary, []FaultKind{ServerCrash}, []string{"I6", "I7"}, "duties come before a crashed primary"},
 	{ha.ReleaseOnStop, ha.HandOver, []FaultKind{AgentStop}, []string{"I6", "I7"}, "the stop of an agent cuts its own handover short"},
 	{ha.Diverged, ha.Idle, []FaultKind{Isolate, CutStore}, []string{"I4", "I6"}, "divergence is looked for last"},
-	{ha.Race, ha.Diverged, []FaultKind{HostOff, ServerCrash}, []string{"I6", "I7"}, "whoever is down races before it is started"},
-	{ha.Paused, ha.Restart, []FaultKind{AskPause, AskRestart}, []string{"I7"}, "a pause keeps a restart from being done"},
+	{ha.CrashedReplica, ha.Diverged, nil, []string{"I6", "I4"}, "what is down is started before it is known whether it diverged"},
+	{ha.NoData, ha.CloneData, nil, []string{"I6"}, "who has no data waits before it copies"},
+	{ha.WaitForBootstrap, ha.BootstrapCluster, nil, []string{"I6"}, "everybody waits for somebody else to found the cluster"},
 	{ha.Idle, ha.LeaseLost, nil, []string{"I6"}, "nothing is ever done"},
 }
 

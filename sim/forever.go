@@ -82,7 +82,7 @@ func (w Watch) failed(r Result) {
 
 // Line is one short line on what was run.
 func (s Summary) Line() string {
-	return fmt.Sprintf("%d worlds, %.1f simulated years, %.0f worlds/s, %d failed", s.Worlds, s.Years(), s.PerSecond(), s.Failed)
+	return fmt.Sprintf("%d worlds, %.3f simulated years, %.0f worlds/s, %d failed", s.Worlds, s.Years(), s.PerSecond(), s.Failed)
 }
 
 // Years is how much time passed in all the worlds together.

@@ -26,6 +26,7 @@ const (
 	StartBlind    Mutant = "restart-without-lease" // a primary is started because it was one
 	IgnoreRewind  Mutant = "ignore-rewind-mark"    // a half rewound directory is started
 	CloneDestroys Mutant = "clone-destroys"        // the replaced directory is deleted
+	NoFence       Mutant = "no-kernel-fence"       // the kernel is never told of the deadline
 
 	IgnoreStore  Mutant = "ignore-new-store"   // L6: a store that went back is as good as before
 	KeepSessions Mutant = "keep-sessions"      // L5, L6: a session goes on in a store that went back
@@ -41,7 +42,7 @@ const (
 func Mutants() []Mutant {
 	return append(variants(), NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
 		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys,
-		IgnoreStore, KeepSessions, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt)
+		IgnoreStore, KeepSessions, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoFence)
 }
 
 // blind changes what the rules are told, so that they decide as if the line of

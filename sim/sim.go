@@ -46,13 +46,17 @@ type Stats struct {
 	Reigns, Failovers, Switchovers, Fences, Rewinds, Clones int
 	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
 	Restarts, Reinits                                       int
+	Seen                                                    Seen
 	Reset                                                   int // takeovers with an allowed loss that a client could see
 	Turns, Steps, Operations                                int
 	Simulated                                               time.Duration
 	Restores, NewStores, Overtaken, Compactions             int
 	TakeOvers, GuardStops, Released, Stranded               int
 	Rules                                                   [maxRules]int
-	Recovery                                                time.Duration // from the end of the faults to a primary
+	// Acted counts the actions that were begun, Interrupted those that the agent
+	// died or was stopped at: right before, in the middle, or right after.
+	Acted, Interrupted PerAction
+	Recovery           time.Duration // from the end of the faults to a primary
 }
 
 const maxRules = 32
@@ -78,11 +82,11 @@ func Run(seed uint64, opt Options) Result {
 
 func run(seed uint64, opt Options) *world {
 	w := newWorld(seed, opt)
-	w.faults = opt.plainer(w.withStoreFaults(seed, Faults(seed, opt.Focus)))
+	w.faults = opt.plainer(w.withStoreFaults(seed, Faults(seed, opt)))
 	w.describe(seed, w.faults)
 	w.schedule(w.faults)
 	for _, m := range w.members {
-		m.agent.startAfter(w.upTo(2 * time.Second))
+		w.join(m, w.upTo(2*time.Second))
 	}
 	w.clients.start()
 	w.entry.start()
@@ -113,7 +117,7 @@ func (w *world) settle() {
 		w.check.violate("I7", "somebody who was told to stop has neither stopped nor come back within a minute")
 	}
 	w.ceased = w.now
-	bound := w.cfg.settings.TTL + time.Second + w.grants()
+	bound := w.cfg.longest + time.Second + w.grants()
 	w.until(w.ceased+bound, w.led)
 	if w.stranded() {
 		return
@@ -131,6 +135,7 @@ func (w *world) settle() {
 			return false
 		}
 		next = w.now + 200*time.Millisecond
+		w.mend()
 		return w.unsettled() == ""
 	}
 	w.until(w.ceased+settleWithin, settled)
@@ -146,7 +151,7 @@ func (w *world) settle() {
 // allUp: whoever was told to stop, or died, is back.
 func (w *world) allUp() bool {
 	for _, m := range w.members {
-		if !m.agent.alive || m.agent.stopping {
+		if !m.gone && (!m.agent.alive || m.agent.stopping) {
 			return false
 		}
 	}
@@ -160,8 +165,8 @@ const settleWithin = 180 * time.Second
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
 	g := w.cfg.expirySlop + 2*w.model.tick + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
-	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.settings.TTL {
-		g += w.cfg.settings.TTL
+	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.longest {
+		g += w.cfg.longest
 	}
 	if w.storeIsNews() {
 		g += 2 * w.cfg.settings.TTL
@@ -188,7 +193,7 @@ func (w *world) unsettled() string {
 	}
 	lead := w.member(w.store.view.Leader.Name)
 	for _, m := range w.members {
-		if m == lead {
+		if m == lead || m.gone {
 			continue
 		}
 		s := m.server
@@ -201,7 +206,7 @@ func (w *world) unsettled() string {
 
 func (w *world) unanswered() string {
 	for _, m := range w.members {
-		if why := m.unanswered(); why != "" {
+		if why := m.unanswered(); why != "" && !m.gone {
 			return why
 		}
 	}
@@ -238,6 +243,9 @@ func (s *Stats) Add(o Stats) {
 	s.Released += o.Released
 	s.Stranded += o.Stranded
 	s.Recovery += o.Recovery
+	s.Seen.add(&o.Seen)
+	s.Acted.add(&o.Acted)
+	s.Interrupted.add(&o.Interrupted)
 	for i := range s.Rules {
 		s.Rules[i] += o.Rules[i]
 	}

@@ -102,7 +102,7 @@ func (c *checker) exempt(s *server) bool {
 }
 
 func (c *checker) paused(m *member) bool {
-	return c.pausedNow() || m.leftRunning || m.host.hung && m.agent.keeper.unguarded || m.agent.snap != nil && m.agent.snap.settings.Paused
+	return c.w.store.settings.Paused || m.leftRunning || m.host.hung && m.agent.keeper.unguarded || m.agent.snap != nil && m.agent.snap.settings.Paused
 }
 
 func (c *checker) pausedNow() bool {
@@ -168,7 +168,10 @@ func (c *checker) losses(s *server) {
 
 // excused: what the documents except from I1 and I2.
 func (c *checker) excused(x *commit) bool {
-	told := x.via == 0 && !c.w.cfg.wide.kernelFence // where the fence stands, nobody is told anything
+	if x.via != 0 { // the entrypoint serves nobody whose lease is over, whatever people do
+		return !x.sync && c.w.now < x.s.m.robbed
+	}
+	told := !c.w.cfg.wide.kernelFence // where the fence stands, nobody is told anything
 	return c.exempt(x.s) && (!x.sync && (told || c.w.now < x.s.m.robbed) || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
 }
 
@@ -267,10 +270,28 @@ func (c *checker) wrote(m *member, x ha.Action) {
 		}
 		c.system = x.SystemID
 	case ha.WriteSync:
+		c.forcedSync(m)
 		if x.Sync.Leader == "" {
 			for _, b := range c.w.branches {
 				b.protected = 0
 			}
+		}
+	}
+}
+
+// forcedSync: who leads because a person said so writes the sync key, and what it
+// lacks may be lost from here on, though it may die before it is a primary.
+func (c *checker) forcedSync(m *member) {
+	s := m.server
+	if !c.forced || !c.holds(s) || s.branch == nil {
+		return
+	}
+	for _, b := range c.w.branches {
+		if b.protected > 0 && !s.branch.contains(s.end, b, b.protected) {
+			b.protected = 0
+		}
+		if b.seenSafe > 0 && !s.branch.contains(s.end, b, b.seenSafe) {
+			b.seenSafe = 0
 		}
 	}
 }

@@ -39,9 +39,9 @@ const (
 
 // Mutants lists all of them.
 func Mutants() []Mutant {
-	return []Mutant{NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
+	return append(variants(), NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
 		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys,
-		IgnoreStore, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoFence}
+		IgnoreStore, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoFence)
 }
 
 // blind changes what the rules are told, so that they decide as if the line of

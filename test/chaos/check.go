@@ -131,7 +131,3 @@ func checkLoss(lost []Ack, rs []*reign, fork map[uint32]wal.LSN) (wrong []string
 	}
 	return wrong
 }
-
-// lateness is how much later than it arrived a client may have noted an
-// acknowledgement, since this process stood still.
-func (s *stalls) lateness(a Ack) time.Duration { return s.during(a.Sent, a.At) }

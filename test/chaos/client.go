@@ -193,14 +193,19 @@ func (s *stalls) run(ctx context.Context) {
 	}
 }
 
-// during is for how long this process stood still in that time.
-func (s *stalls) during(from, to boot.Instant) (sum time.Duration) {
+// lateness is how much later than it arrived a client may have noted an
+// acknowledgement: for how long this process had stood still when it did.
+func (s *stalls) lateness(a Ack) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var most time.Duration
 	for _, p := range s.spans {
-		if d := min(p.to, to).Sub(max(p.from, from)); d > 0 {
-			sum += d
+		if p.from <= a.At && a.At <= p.to.Add(stallTail) {
+			most = max(most, a.At.Sub(max(p.from, a.Sent)))
 		}
 	}
-	return sum
+	return most
 }
+
+// stallTail is how long after this process stood still it may still be catching up.
+const stallTail = 50 * time.Millisecond

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -21,7 +20,6 @@ var columns = []struct{ name, unit string }{
 
 // judged counts what was checked, for each round with its faults.
 type judged struct {
-	mu     sync.Mutex
 	sync   bool
 	rounds []*counts
 	reign  int // timelines seen before

@@ -35,6 +35,7 @@ type Schedule struct {
 	Seed        uint64
 	Synchronous bool
 	Tmpfs       []bool // whose data are on a file system that can be filled
+	Timing      [3]int // ttl, loop_wait, retry_timeout in seconds
 	Rounds      []Round
 }
 
@@ -49,7 +50,7 @@ const (
 // so that each strikes once before any strikes twice.
 func Draw(seed uint64, length time.Duration) Schedule {
 	r := rand.New(rand.NewPCG(seed, 0x6d617472))
-	s := Schedule{Seed: seed, Synchronous: r.IntN(2) == 0, Tmpfs: make([]bool, members)}
+	s := Schedule{Seed: seed, Synchronous: r.IntN(2) == 0, Tmpfs: make([]bool, members), Timing: [3]int{int(ttl.Seconds()), 1, 3}}
 	for i, p := range r.Perm(members) {
 		s.Tmpfs[p] = i == 0 || i < members-1 && r.IntN(2) == 0
 	}

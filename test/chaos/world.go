@@ -72,11 +72,17 @@ func (w *world) found(invariant, format string, args ...any) {
 	w.note("VIOLATED %s: %s", f.invariant, f.text)
 }
 
+// kernelFence is the members' setting of that name, if given.
+var kernelFence string
+
 // newWorld makes the cluster of a schedule, and waits until it replicates and is
 // written to.
 func newWorld(t *testing.T, s Schedule, store lab.StoreKind) *world {
-	o := lab.Options{Store: store, Members: members, Timing: [3]int{int(ttl.Seconds()), 1, 3},
+	o := lab.Options{Store: store, Members: members, Timing: s.Timing,
 		PgParams: "    max_wal_size: 64MB\n    min_wal_size: 32MB\n    tcp_keepalives_idle: 5\n"}
+	if kernelFence != "" {
+		o.Member = func(int) string { return "matriarch: {kernel_fence: " + kernelFence + "}\n" }
+	}
 	if s.Synchronous {
 		o.DCS = "    synchronous_mode: true\n"
 	}
@@ -292,7 +298,7 @@ func (w *world) ensureStore() {
 	}
 }
 
-// story is what happened from some rounds before the end.
+// story is what happened.
 func (w *world) story() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

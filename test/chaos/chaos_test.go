@@ -45,7 +45,6 @@ func chaos(t *testing.T, test string, usual time.Duration) {
 		ok := t.Run(fmt.Sprint("seed", at), func(t *testing.T) {
 			w := run(t, Draw(at, *length), lab.StoreKind(*store))
 			all = append(all, &w.judged)
-			t.Logf("what happened:\n%s", w.story())
 			if len(w.findings) == 0 {
 				return
 			}

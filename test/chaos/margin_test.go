@@ -52,6 +52,7 @@ func TestFiguresMargin(t *testing.T) {
 }
 
 func measure(t *testing.T, l loss) string {
+	kernelFence = *fence
 	w := newWorld(t, Schedule{Tmpfs: make([]bool, members), Timing: [3]int{30, 10, 10}}, lab.StoreKind(*store))
 	var margins []time.Duration
 	var outages []time.Duration

@@ -88,6 +88,7 @@ func newWorld(t *testing.T, s Schedule, store lab.StoreKind) *world {
 	}
 	w := &world{t: t, s: s, c: lab.NewCluster(t, o), begun: now(), stalls: &stalls{}, losses: &lossReports{},
 		frozen: map[*lab.Member]bool{}, down: map[*lab.Member]int{}, killed: map[*lab.Member]bool{}, lost: map[int64]bool{}}
+	t.Cleanup(func() { t.Logf("what happened:\n%s", w.story()) })
 	for i, m := range w.c.Members {
 		// What a person would be asked for is allowed beforehand; what may be lost is
 		// small enough to be reached.

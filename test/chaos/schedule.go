@@ -56,7 +56,7 @@ func Draw(seed uint64, length time.Duration) Schedule {
 	}
 	var deck []string
 	for spent := time.Duration(0); spent < length; {
-		round := Round{Length: between(r, 12*time.Second, 26*time.Second)}
+		round := Round{Length: between(r, 14*time.Second, 26*time.Second)}
 		for range 3 + r.IntN(5) {
 			if len(deck) == 0 {
 				deck = names()
@@ -73,16 +73,16 @@ func Draw(seed uint64, length time.Duration) Schedule {
 }
 
 func drawStep(r *rand.Rand, round time.Duration, fault string) Step {
-	s := Step{Fault: fault, Draw: r.Uint64(), At: between(r, 0, round*6/10)}
+	s := Step{Fault: fault, Draw: r.Uint64(), At: between(r, 0, round*5/10)}
 	s.For = between(r, 300*time.Millisecond, 5*time.Second)
-	if r.IntN(2) == 0 { // long enough for another to lead
+	if r.IntN(3) > 0 { // long enough for another to lead
 		s.For = between(r, ttl, ttl*16/10)
 	}
 	s.For = min(s.For, round-s.At)
 	switch n := r.IntN(10); {
-	case n < 6:
+	case n < 7:
 		s.Target = "leader"
-	case n < 8:
+	case n < 9:
 		s.Target = "replica"
 	default:
 		s.Target = fmt.Sprint(r.IntN(members))

@@ -43,7 +43,7 @@ const (
 	members = 3
 	ttl     = 10 * time.Second
 	// healing is what a round's end is reckoned to take.
-	healing = 14 * time.Second
+	healing = 5 * time.Second
 )
 
 // Draw draws a schedule of about that length. Faults come from a shuffled deck,

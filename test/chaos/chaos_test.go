@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,24 +40,27 @@ func chaos(t *testing.T, test string, usual time.Duration) {
 	if *length == 0 {
 		*length = usual
 	}
+	var mu sync.Mutex
 	var all []*judged
-	for n := range *seeds {
-		at := *seed + uint64(n)
-		ok := t.Run(fmt.Sprint("seed", at), func(t *testing.T) {
-			w := run(t, Draw(at, *length), lab.StoreKind(*store))
-			all = append(all, &w.judged)
-			if len(w.findings) == 0 {
-				return
-			}
-			for _, f := range w.findings {
-				t.Errorf("%s violated: %s", f.invariant, f.text)
-			}
-			t.Logf("again: MATRIARCH_SLOW=1 MATRIARCH_CHAOS=1 go test ./test/chaos -count=1 -timeout 2h -v -run '^%s$' -seed=%d -length=%s -store=%s", test, at, *length, *store)
-		})
-		if !ok {
-			break
+	t.Run("seeds", func(t *testing.T) { // which ends when all have ended
+		for n := range *seeds {
+			at := *seed + uint64(n)
+			t.Run(fmt.Sprint(at), func(t *testing.T) {
+				t.Parallel()
+				w := run(t, Draw(at, *length), lab.StoreKind(*store))
+				mu.Lock()
+				defer mu.Unlock()
+				all = append(all, &w.judged)
+				if len(w.findings) == 0 {
+					return
+				}
+				for _, f := range w.findings {
+					t.Errorf("%s violated: %s", f.invariant, f.text)
+				}
+				t.Logf("again: MATRIARCH_SLOW=1 MATRIARCH_CHAOS=1 go test ./test/chaos -count=1 -timeout 2h -v -run '^%s$' -seed=%d -length=%s -store=%s", test, at, *length, *store)
+			})
 		}
-	}
+	})
 	t.Logf("faults × invariants\n\n%s", Table(all))
 	if path := os.Getenv("MATRIARCH_CHAOS_TABLE"); path != "" {
 		if err := os.WriteFile(path, []byte(Table(all)+"\n"), 0o644); err != nil {

@@ -42,7 +42,6 @@ func (w *world) look() {
 	}
 	w.judged.rows(w.round, len(acks))
 	w.judgeLost(lost, rs, lead)
-	w.present = there
 }
 
 // rows reads the rows of all members, replicas first: what they have the primary

@@ -42,7 +42,6 @@ type world struct {
 	mu    sync.Mutex
 	notes []string
 
-	present  map[int64]bool // rows of the primary at the last look
 	lost     map[int64]bool // rows found to be lost, for good
 	judged   judged
 	findings []finding
@@ -140,7 +139,9 @@ func (w *world) startClients() {
 		inside := m.Dialer(ctx)
 		add(&Client{Name: m.Name + " from within, patient", dsn: m.DSN(), dial: inside, patience: 90 * time.Second, pace: 10 * time.Millisecond})
 		add(&Client{Name: m.Name + " from within", dsn: m.DSN(), dial: inside, patience: 1500 * time.Millisecond, pace: 10 * time.Millisecond})
-		add(&Client{Name: m.Name + " over the network", dsn: m.DSN(), patience: 1500 * time.Millisecond, pace: 20 * time.Millisecond})
+		// Less than the second between a fence and the end of the lease: a packet that
+		// is lost and sent again is no commit told too late.
+		add(&Client{Name: m.Name + " over the network", dsn: m.DSN(), patience: 800 * time.Millisecond, pace: 20 * time.Millisecond})
 	}
 	running.Go(func() { w.stalls.run(ctx) })
 	running.Go(func() { w.losses.run(ctx, w.c) })

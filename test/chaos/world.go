@@ -3,6 +3,9 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -87,7 +90,6 @@ func newWorld(t *testing.T, s Schedule, store lab.StoreKind) *world {
 	}
 	w := &world{t: t, s: s, c: lab.NewCluster(t, o), begun: now(), stalls: &stalls{}, losses: &lossReports{},
 		frozen: map[*lab.Member]bool{}, down: map[*lab.Member]int{}, killed: map[*lab.Member]bool{}, lost: map[int64]bool{}}
-	t.Cleanup(func() { t.Logf("what happened:\n%s", w.story()) })
 	for i, m := range w.c.Members {
 		// What a person would be asked for is allowed beforehand; what may be lost is
 		// small enough to be reached.
@@ -102,6 +104,7 @@ func newWorld(t *testing.T, s Schedule, store lab.StoreKind) *world {
 			removeGroup(m.Namespace())
 		})
 	}
+	t.Cleanup(w.tell) // before anything of it is removed
 	if store == lab.ZooKeeper {
 		w.c.WaitStore(30 * time.Second)
 	}
@@ -297,6 +300,22 @@ func (w *world) ensureStore() {
 			w.c.StartStore()
 			w.storeDown = false
 		}
+	}
+}
+
+// tell logs what happened. With MATRIARCH_CHAOS_LOGS the hosts' logs and journals
+// are kept there, also of a run that passes.
+func (w *world) tell() {
+	w.t.Helper()
+	w.t.Logf("what happened:\n%s", w.story())
+	dir := os.Getenv("MATRIARCH_CHAOS_LOGS")
+	if dir == "" {
+		return
+	}
+	to := filepath.Join(dir, strings.ReplaceAll(w.t.Name(), "/", "_"))
+	const keep = `mkdir -p "$2"; cd "$1"; find . -type f '(' -name '*.log' -o -path '*/journal/*' ')' -print0 | tar c --null -T - | tar x -C "$2"`
+	if out, err := exec.Command("sh", "-c", keep, "sh", w.c.Net.Dir, to).CombinedOutput(); err != nil {
+		w.t.Logf("keep the logs in %s: %v: %s", to, err, out)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/matriarch-ha/matriarch/dcs/layout"
 )
 
-// quiet makes a world in which nothing happens by itself.
+// quietWorld makes a world in which nothing happens by itself.
 func quietWorld(t *testing.T, m model) *world {
 	t.Helper()
 	w := newWorld(1, Options{Plain: true})

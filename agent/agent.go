@@ -165,6 +165,7 @@ type Agent struct {
 	told      told
 	beating   heartbeat
 	readUnder string // the session under which the store was read before a take
+	tookOver  string // what was taken over from a former agent
 
 	mu   sync.Mutex
 	snap Snapshot
@@ -196,6 +197,9 @@ func New(o Options) *Agent {
 	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake, fenced: a.serverFenced}
 	return a
 }
+
+// TookOver says what was taken over from a former agent; before Run.
+func (a *Agent) TookOver(what string) { a.tookOver = what }
 
 // Wake makes the loop take a turn now.
 func (a *Agent) Wake() {

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
-	"syscall"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,14 +23,23 @@ const (
 	// proofWait is how long one attempt to kill may take before it is reported
 	// as failed; the attempts go on for ever.
 	proofWait = time.Second
-	// goneCheck is how often an orphaned guard looks whether the fast shutdown
-	// that it asked for is complete.
-	goneCheck = 100 * time.Millisecond
+	// goneCheck is how often a guard without an agent looks whether the fast
+	// shutdown that it asked for is complete.
+	goneCheck = 50 * time.Millisecond
 )
 
-// Main is the life of a guard process. It returns when the agent's end of the
-// socket is closed and nothing is left to guard.
-func Main(d Duty) error {
+// Program is the binary that a guard runs.
+type Program struct {
+	Version string // tells an agent that takes over
+	// Helper are the arguments that lead the binary to the release of a session
+	// (see Release); none: a session is left to run out.
+	Helper []string
+	Env    []string // the helper's whole environment
+}
+
+// Main is the life of a guard process. It returns when it has no agent and
+// nothing is left to guard.
+func Main(d Duty, p Program) error {
 	if err := d.check(); err != nil {
 		return err
 	}
@@ -55,8 +63,12 @@ func Main(d Duty) error {
 		return fmt.Errorf("guard: descriptor %d: %w (the guard is started by the agent, not by hand)", SocketFD, err)
 	}
 	unix.CloseOnExec(SocketFD)
-	c := &child{killer: k, clock: clock.Real{}, sock: SocketFD, timer: timer}
+	c := &child{killer: k, clock: clock.Real{}, sock: SocketFD, timer: timer, duty: d, program: p}
 	c.note = os.Getenv(NoteEnv)
+	if err := c.openHandover(); err != nil {
+		return err
+	}
+	defer c.closeHandover()
 	if _, err := k.find(); err != nil { // touches the code and memory that the kill needs
 		return err
 	}
@@ -68,8 +80,8 @@ func Main(d Duty) error {
 	}
 	c.told = c.kernel
 	c.say(message{kind: kindKernel, flags: c.kernel.flags(), text: c.kernel.Trouble})
-	got := harden(raised)
-	c.say(message{kind: kindReady, flags: got.flags(), text: got.Refused})
+	c.abilities = harden(raised)
+	c.say(message{kind: kindReady, flags: c.abilities.flags(), text: c.abilities.Refused})
 	return c.run()
 }
 
@@ -77,6 +89,9 @@ func Main(d Duty) error {
 type child struct {
 	killer      *killer
 	clock       clock.Clock
+	duty        Duty
+	program     Program
+	abilities   Abilities
 	sock, timer int
 	kern        int    // to the fencer; -1 when there is none
 	note        string // file for what was done; empty: none
@@ -87,8 +102,17 @@ type child struct {
 
 	armed      bool
 	soft, hard boot.Instant
-	orphan     bool // the agent's end is closed
-	asked      bool // an orphan has asked for a fast shutdown
+	session    []byte // handle of the session that the armed lease belongs to
+
+	handover handover
+	releases releases
+
+	orphan  bool         // there is no agent
+	alone   boot.Instant // since when
+	claimed bool         // an agent has taken over, and has not armed yet
+	asked   bool         // a server without an agent was asked for a fast shutdown
+	killAt  boot.Instant // when that turns into a kill
+	fencing bool         // a kill is due now, by the word of an agent that cannot go on with the server
 }
 
 // run handles words and deadlines until there is nothing left to guard.
@@ -97,11 +121,13 @@ func (c *child) run() error {
 		// Socket first, clock second: a word that arrived while this process
 		// could not run was still sent in time.
 		c.listen()
+		c.accept()
 		c.listenKernel()
+		c.hearReleases()
 		wake := c.act()
 		// Let go of an unanswered word only when the fence is lifted: the next server
 		// on this port needs it gone.
-		if c.orphan && !c.armed && c.unanswered == 0 {
+		if c.orphan && !c.armed && c.unanswered == 0 && c.releases.running == 0 {
 			return nil
 		}
 		if err := c.wait(wake); err != nil {
@@ -113,32 +139,67 @@ func (c *child) run() error {
 // listen takes all words that have arrived.
 func (c *child) listen() {
 	for !c.orphan {
-		n, err := unix.Read(c.sock, c.in[:])
+		n, fd, err := c.receive()
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EAGAIN):
 			return
 		case err != nil || n == 0:
-			c.orphan = true
+			c.lost()
 			return
 		}
-		m, err := decode(c.in[:n])
-		if err != nil {
-			continue // not acknowledged: the agent must not rely on it
+		// A handle stays where it is: no copy of it is left behind, nor any memory.
+		text := c.in[min(n, headSize):n]
+		whole := n
+		if kind(c.in[0]) == kindArm {
+			whole = n - len(text)
 		}
-		c.hear(m)
+		m, err := decode(c.in[:whole])
+		if err == nil && m.kind == kindAccess {
+			c.releases.use(fd)
+			fd = -1
+		}
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+		if err == nil { // else not acknowledged: the agent must not rely on it
+			c.hear(m, text)
+		}
+		clear(text)
 	}
 }
 
-// hear obeys one word and acknowledges it.
-func (c *child) hear(m message) {
+// receive takes one message. An agent that has taken over may pass a descriptor
+// with it, until it arms.
+func (c *child) receive() (n, fd int, err error) {
+	if !c.claimed {
+		n, err = unix.Read(c.sock, c.in[:])
+		return n, -1, err
+	}
+	var oob [64]byte
+	n, oobn, _, _, err := unix.Recvmsg(c.sock, c.in[:], oob[:], unix.MSG_CMSG_CLOEXEC)
+	return n, passed(oob[:max(oobn, 0)]), err
+}
+
+// lost notes that the agent's end is closed: nobody extends the lease now.
+func (c *child) lost() {
+	unix.Close(c.sock)
+	c.sock, c.orphan, c.claimed, c.alone = -1, true, false, c.clock.Now()
+}
+
+// hear obeys one word and acknowledges it; text is the handle of an Arm.
+func (c *child) hear(m message, text []byte) {
 	switch m.kind {
 	case kindArm:
+		if c.asked {
+			return // the server is being stopped: it is told when that is done
+		}
 		if !c.armed {
 			c.killer.pin()
 		}
-		c.armed, c.soft, c.hard = true, boot.Instant(m.a), boot.Instant(m.b)
+		c.armed, c.soft, c.hard, c.claimed = true, boot.Instant(m.a), boot.Instant(m.b), false
+		c.session = append(c.session[:0], text...)
 		if c.clock.Now() >= c.hard {
 			return // too late: act fences, and says so instead of an acknowledgement
 		}
@@ -147,12 +208,23 @@ func (c *child) hear(m message) {
 			return
 		}
 	case kindDisarm:
-		c.armed, c.soft, c.hard = false, 0, 0
+		c.disarm()
+		c.asked, c.claimed = false, false
 		defer c.lift()
+	case kindEnd:
+		c.fencing = c.armed
+		return
 	default:
 		return
 	}
 	c.say(message{kind: kindAck, nonce: m.nonce})
+}
+
+// disarm forgets the lease, and what would end it.
+func (c *child) disarm() {
+	c.armed, c.soft, c.hard, c.fencing = false, 0, 0, false
+	clear(c.session[:cap(c.session)])
+	c.session = c.session[:0]
 }
 
 // tellKernel hands a word to the fencer.
@@ -202,30 +274,14 @@ func (c *child) act() boot.Instant {
 		return 0
 	}
 	now := c.clock.Now()
-	if now >= c.hard {
+	if now >= c.hard || c.fencing || c.asked && now >= c.killAt {
 		c.fence()
 		return 0
 	}
-	if !c.orphan {
+	if !c.orphan && !c.claimed {
 		return c.hard
 	}
-	if now < c.soft {
-		return c.soft
-	}
-	asked := c.asked
-	if !asked {
-		c.asked = true
-		go askShutdown(c.killer.dir)
-	}
-	if alive, err := c.killer.signalRoots(0); err == nil && alive == 0 {
-		c.armed = false
-		c.lift()
-		if asked {
-			c.ended(now)
-		}
-		return 0
-	}
-	return min(now.Add(goneCheck), c.hard)
+	return c.actAlone(now)
 }
 
 // wait sleeps until a word arrives or wake is reached.
@@ -236,12 +292,9 @@ func (c *child) wait(wake boot.Instant) error {
 		return fmt.Errorf("guard: set timer: %w", err)
 	}
 	// A negative descriptor is passed over.
-	fds := [3]unix.PollFd{{Fd: int32(c.timer), Events: unix.POLLIN}, {Fd: int32(c.kern), Events: unix.POLLIN}, {Fd: int32(c.sock), Events: unix.POLLIN}}
-	n := 3
-	if c.orphan {
-		n = 2
-	}
-	if _, err := unix.Poll(fds[:n], -1); err != nil && !errors.Is(err, unix.EINTR) {
+	fds := [...]unix.PollFd{{Fd: int32(c.timer), Events: unix.POLLIN}, {Fd: int32(c.kern), Events: unix.POLLIN}, {Fd: int32(c.sock), Events: unix.POLLIN},
+		{Fd: int32(c.handover.listener), Events: unix.POLLIN}, {Fd: int32(c.releases.wake), Events: unix.POLLIN}}
+	if _, err := unix.Poll(fds[:], -1); err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("guard: poll: %w", err)
 	}
 	return nil
@@ -264,7 +317,9 @@ func (c *child) fence() {
 		nap(50 * time.Millisecond)
 	}
 	proof.Began, proof.Took = began, c.clock.Now().Sub(began)
-	c.armed, c.soft, c.hard = false, 0, 0
+	session := slices.Clone(c.session)
+	defer clear(session)
+	c.disarm()
 	c.say(message{kind: kindFenced, flags: 1, count: uint32(proof.Processes), dying: uint32(proof.Dying),
 		a: int64(proof.Began), b: int64(proof.Took)})
 	// From here on the disk is touched, which may hang.
@@ -272,16 +327,10 @@ func (c *child) fence() {
 		c.report(proof, err)
 	}
 	// Somebody may have started the server between the proof and the file.
-	if alive, err := c.killer.signalRoots(0); err == nil && alive > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), proofWait)
-		if p, err := c.killer.kill(ctx); err != nil {
-			c.report(p, err)
-		}
-		cancel()
-	}
+	proven := c.killAgain()
 	// Until here whoever started the server behind our back could say nothing.
 	c.lift()
-	c.leave(proof, false)
+	c.ended(Note{Proof: proof}, session, proven)
 	// Last of all: the reader of standard error may be the stopped agent. A server
 	// that had stopped in time is the agent's story.
 	if proof.Processes > 0 {
@@ -290,17 +339,16 @@ func (c *child) fence() {
 	}
 }
 
-// askShutdown asks for a fast shutdown, once a later start is sure to be
-// read-only. It runs beside the guard's own thread: a disk that hangs here must
-// not hold up the kill at the hard deadline.
-func askShutdown(dataDir string) {
-	k, err := newKiller(dataDir, clock.Real{})
+// killAgain kills whatever runs in the data directory and reports whether that
+// is proven to be nothing.
+func (c *child) killAgain() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), proofWait)
+	defer cancel()
+	p, err := c.killer.kill(ctx)
 	if err != nil {
-		return
+		c.report(p, err)
 	}
-	defer k.close()
-	_ = placeStandbySignal(dataDir)
-	_, _ = k.signalRoots(unix.SIGINT)
+	return err == nil
 }
 
 // report says what went wrong: an attempt gave no proof, or no standby.signal.
@@ -321,26 +369,4 @@ func errText(err error) string {
 		return ""
 	}
 	return err.Error()
-}
-
-// placeStandbySignal makes the next start of the server come up read-only. The
-// file belongs to the directory's owner; an existing one is left alone.
-func placeStandbySignal(dataDir string) error {
-	st, err := os.Stat(dataDir)
-	if err != nil {
-		return fmt.Errorf("place standby.signal: %w", err)
-	}
-	path := filepath.Join(dataDir, "standby.signal")
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if errors.Is(err, unix.EEXIST) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("place %s: %w", path, err)
-	}
-	defer unix.Close(fd)
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		_ = unix.Fchown(fd, int(sys.Uid), int(sys.Gid))
-	}
-	return nil
 }

@@ -198,8 +198,15 @@ func New(o Options) *Agent {
 	return a
 }
 
-// TookOver says what was taken over from a former agent; before Run.
-func (a *Agent) TookOver(what string) { a.tookOver = what }
+// TookOver says what was taken over from a former agent, and how its running
+// primary was seen last: until the first turn that is what others are told, who
+// must not take this member for one that does not lead. Before Run.
+func (a *Agent) TookOver(what string, f postgres.Facts) {
+	a.tookOver = what
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.snap = Snapshot{Facts: f, State: cluster.StateRunning, Role: cluster.RolePrimary}
+}
 
 // Wake makes the loop take a turn now.
 func (a *Agent) Wake() {

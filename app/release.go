@@ -137,11 +137,8 @@ func (r release) try(ctx context.Context) error {
 		return err
 	}
 	if r.end.Known() {
-		switch err := r.record(ctx, s); {
-		case err == nil:
-		case errors.Is(err, errNotLeader):
-			r.end = wal.Position{}
-		default:
+		// Without the key there is nothing that the record could bind.
+		if err := r.record(ctx, s); err != nil && !errors.Is(err, errNotLeader) {
 			return err
 		}
 	}

@@ -100,12 +100,12 @@ func (m *member) inherit(ctx context.Context) error {
 	if g == nil {
 		return nil
 	}
-	why := m.adopt(ctx, g)
+	f, why := m.adopt(ctx, g)
 	if why == nil {
 		text := fmt.Sprintf("took over the running primary (process %d), its guard (process %d, version %s) and its lease from the agent before",
 			g.Postmaster, g.State().PID, g.Version)
 		m.log.Info(text)
-		m.agent.TookOver(text)
+		m.agent.TookOver(text, f)
 		m.sayKernelFence(g.Kernel(), m.duty())
 		return nil
 	}
@@ -120,25 +120,26 @@ func (m *member) inherit(ctx context.Context) error {
 	return nil
 }
 
-// adopt says why this agent cannot go on with what it found; nil: it does.
-func (m *member) adopt(ctx context.Context, g *guard.Inherited) error {
+// adopt says why this agent cannot go on with what it found; nil: it does, and the
+// server is as the facts say.
+func (m *member) adopt(ctx context.Context, g *guard.Inherited) (postgres.Facts, error) {
 	look, cancel := context.WithTimeout(ctx, lookWait)
 	defer cancel()
 	f := m.server.Observe(look)
 	switch {
 	case f.Process != postgres.ProcRunning && f.Process != postgres.ProcStarting || f.SignalFile || f.Role == postgres.RoleStandby:
-		return fmt.Errorf("the server in %s is no running primary: it is %s", m.file.Postgres.DataDir, f.Process)
+		return f, fmt.Errorf("the server in %s is no running primary: it is %s", m.file.Postgres.DataDir, f.Process)
 	case f.PID != g.Postmaster || f.StartTicks != g.StartTicks:
-		return fmt.Errorf("the server in %s, process %d, is not the one that is guarded, process %d", m.file.Postgres.DataDir, f.PID, g.Postmaster)
+		return f, fmt.Errorf("the server in %s, process %d, is not the one that is guarded, process %d", m.file.Postgres.DataDir, f.PID, g.Postmaster)
 	}
 	access, err := accessOf(m.file)
 	if err == nil {
 		err = g.Pass(access)
 	}
 	if err != nil {
-		return err
+		return f, err
 	}
-	return m.keeper.Adopt(ctx, lease.Inherited{Session: g.Session, Deadlines: g.Deadlines, Guard: g})
+	return f, m.keeper.Adopt(ctx, lease.Inherited{Session: g.Session, Deadlines: g.Deadlines, Guard: g})
 }
 
 // endMute ends a guard that does not answer. Its deadline goes with it, so its

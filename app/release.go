@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,7 +34,7 @@ type access struct {
 	Name, Namespace, Scope string
 	StateDir               string
 	DataDir, ConfigDir     string
-	BinDir                 string
+	BinDir, Path           string
 	BinName                map[string]string
 	ConfigBaseName         string
 	Store                  config.StoreSection
@@ -45,7 +46,7 @@ func accessOf(f *config.File) ([]byte, error) {
 	err := gob.NewEncoder(&b).Encode(access{
 		Name: f.Name, Namespace: f.Namespace, Scope: f.Scope, StateDir: f.Matriarch.StateDir,
 		DataDir: p.DataDir, ConfigDir: p.ConfigDir, BinDir: p.BinDir, BinName: p.BinName, ConfigBaseName: p.ConfigBaseName,
-		Store: f.Store,
+		Path: os.Getenv("PATH"), Store: f.Store,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write down how the store is reached: %w", err)
@@ -66,6 +67,9 @@ func releaseCommand(errOut io.Writer) *cobra.Command {
 			var h dcs.Handle
 			var a access
 			if err := errors.Join(h.UnmarshalBinary(handle), gob.NewDecoder(bytes.NewReader(text)).Decode(&a)); err != nil {
+				return err
+			}
+			if err := os.Setenv("PATH", a.Path); err != nil { // it was started without an environment
 				return err
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), guard.ReleaseWait)

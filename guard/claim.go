@@ -85,10 +85,10 @@ func Claim(ctx context.Context, socket string, log *slog.Logger, clk clock.Clock
 		return nil, &MuteError{c}
 	}
 	c.mu.Lock()
-	refused, hello, m := c.refused, c.hello, c.trust
+	refused, stopping, hello, m := c.refused, c.stopping, c.hello, c.trust
 	c.mu.Unlock()
 	switch {
-	case refused == "" && hello == "":
+	case !refused && hello == "":
 		// It closed the connection without a word, or is dying.
 		conn.Close()
 		select {
@@ -97,8 +97,7 @@ func Claim(ctx context.Context, socket string, log *slog.Logger, clk clock.Clock
 		case <-time.After(ackWait):
 			return nil, fmt.Errorf("%w: it does not talk to this user", ErrServes)
 		}
-	case refused == "":
-	case refused == stoppingText:
+	case stopping:
 		select {
 		case <-c.done:
 			return nil, ErrStopping
@@ -108,7 +107,7 @@ func Claim(ctx context.Context, socket string, log *slog.Logger, clk clock.Clock
 			conn.Close()
 			return nil, &MuteError{c}
 		}
-	default:
+	case refused:
 		conn.Close()
 		return nil, ErrServes
 	}

@@ -93,7 +93,8 @@ type Client struct {
 	inherited bool
 	trust     message
 	hello     string
-	refused   string
+	refused   bool
+	stopping  bool // and that is why
 }
 
 // guardProcess is a guard as a process: a child, or one that was taken over.
@@ -251,7 +252,7 @@ func (c *Client) hear(m message) {
 		c.hello = m.text
 		c.isReady()
 	case kindRefuse:
-		c.refused = m.text
+		c.refused, c.stopping = true, m.flags&flagStopping != 0
 		c.isReady()
 	case kindReleased:
 		if m.flags&1 == 0 {

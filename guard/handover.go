@@ -23,8 +23,9 @@ type handover struct {
 	turnedAway []int
 }
 
-// stoppingText is why a guard that stops its server cannot be taken over.
-const stoppingText = "the server is being stopped, because no agent came in time"
+// flagStopping: no agent came in time, and the server is being stopped. Wait for
+// the guard's end.
+const flagStopping = 1
 
 // mostTurnedAway bounds them.
 const mostTurnedAway = 8
@@ -109,7 +110,7 @@ func (c *child) accept() {
 		case !trusted(fd):
 			unix.Close(fd)
 		case !c.orphan:
-			send1(fd, message{kind: kindRefuse, text: "it serves another agent, which is alive or stopped"})
+			send1(fd, message{kind: kindRefuse})
 			unix.Close(fd)
 		case !c.armed || c.asked:
 			// Nothing to take over any more. The end of this process, which follows,
@@ -118,7 +119,7 @@ func (c *child) accept() {
 				unix.Close(fd)
 				continue
 			}
-			send1(fd, message{kind: kindRefuse, text: stoppingText})
+			send1(fd, message{kind: kindRefuse, flags: flagStopping})
 			c.handover.turnedAway = append(c.handover.turnedAway, fd)
 		default:
 			c.serve(fd)

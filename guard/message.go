@@ -35,7 +35,7 @@ const (
 	// On the handover socket.
 	kindHello  kind = 'h' // guard: text = its release; it serves who connected from now on
 	kindTrust  kind = 't' // guard: a = soft, b = hard, count = postmaster, nonce = its start, text = the session's handle
-	kindRefuse kind = 'z' // guard: text = why it cannot be taken over
+	kindRefuse kind = 'z' // guard: it has an agent, or flags = it is stopping
 	kindEnd    kind = 'e' // agent: kill the server now, see to the session, and end
 	kindAccess kind = 's' // agent: with a descriptor of the store's access
 

@@ -128,10 +128,10 @@ func TestAgentReplaced(t *testing.T) {
 			}
 			mustHaveEvent(t, lead, journal.TakenOver)
 			for name, w := range map[string]*lab.Writer{"direct": direct, "by the entrypoint": w} {
-				w.Stop()
-				if bad := w.Errors(); len(bad) > 0 {
+				if bad := w.Errors(); len(bad) > 0 { // before it is stopped, which is one
 					t.Errorf("%s: failed statements: %v", name, bad)
 				}
+				w.Stop()
 				if lost := w.Lost(t, lead.DSN()); len(lost) > 0 {
 					t.Errorf("%s: %d rows lost: %v", name, len(lost), lost)
 				}
@@ -144,6 +144,64 @@ func TestAgentReplaced(t *testing.T) {
 			c.WaitHealthy(60 * time.Second)
 			noSecretsInLogs(t, c)
 		})
+	}
+}
+
+// TestAgentReplacedBesideAMuteGuard stops the guard and kills the agent. The next
+// agent cannot take anything over: it kills the server, then that guard, and the
+// cluster goes on when the lease has run out; the old guard never acts again.
+func TestAgentReplacedBesideAMuteGuard(t *testing.T) {
+	t.Parallel()
+	c := lab.NewCluster(t, lab.Options{Store: lab.Embedded})
+	c.StartAll()
+	lead := c.WaitHealthy(60 * time.Second)
+	direct := lab.StartWriter(t, lead.DSN())
+	direct.WaitProgress(t, 10*time.Second)
+	guard := guardOf(t, lead)
+	f := c.WatchFall(lead)
+	// The agent first, so that it does not start another guard.
+	lead.Agent.Signal(syscall.SIGSTOP)
+	_ = syscall.Kill(guard, syscall.SIGSTOP)
+	lead.Agent.Signal(syscall.SIGKILL)
+	if _, err := lead.Agent.Wait(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	lead.StartAgent()
+	next := f.Wait(t, 60*time.Second)
+	w := lab.WriteTo(t, next.DSN(), 1<<40)
+	w.WaitProgress(t, 20*time.Second)
+	if now := c.WaitHealthy(60 * time.Second); now != next {
+		t.Errorf("%s leads, want %s", now.Name, next.Name)
+	}
+	if found := lead.Find("matriarch guard"); len(found) != 1 || found[0] == guard {
+		t.Errorf("guards of %s: %v, of which %d was to be ended", lead.Name, found, guard)
+	}
+	direct.Stop()
+	w.Stop()
+	lab.NoneAfter(t, direct, w)
+}
+
+// TestTwoAgentsOfOneDirectory: while an agent stands still, no other starts beside
+// it and its server.
+func TestTwoAgentsOfOneDirectory(t *testing.T) {
+	t.Parallel()
+	c := lab.NewCluster(t, lab.Options{Store: lab.Embedded})
+	c.StartAll()
+	lead := c.WaitHealthy(60 * time.Second)
+	server := lead.Postmaster()
+	first := lead.Agent
+	first.Signal(syscall.SIGSTOP)
+	lead.StartAgent()
+	if code, err := lead.Agent.Wait(20 * time.Second); err != nil || code == 0 {
+		t.Errorf("the second agent ended with %d, %v", code, err)
+	}
+	if problem := missing(lead.Agent, "serves another agent"); problem != "" {
+		t.Error(problem)
+	}
+	first.Signal(syscall.SIGCONT)
+	lead.Agent = first
+	if now := c.WaitHealthy(30 * time.Second); now != lead || lead.Postmaster() != server {
+		t.Errorf("%s leads with server %d, want %s with %d", now.Name, lead.Postmaster(), lead.Name, server)
 	}
 }
 

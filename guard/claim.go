@@ -85,10 +85,10 @@ func Claim(ctx context.Context, socket string, log *slog.Logger, clk clock.Clock
 		return nil, &MuteError{c}
 	}
 	c.mu.Lock()
-	refused, stopping, hello, m := c.refused, c.stopping, c.hello, c.trust
+	refused, stopping, greeted, hello, m := c.refused, c.stopping, c.greeted, c.hello, c.trust
 	c.mu.Unlock()
 	switch {
-	case !refused && hello == "":
+	case !refused && !greeted:
 		// It closed the connection without a word, or is dying.
 		conn.Close()
 		select {

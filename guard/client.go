@@ -92,7 +92,8 @@ type Client struct {
 	// Of a guard that was taken over, or not.
 	inherited bool
 	trust     message
-	hello     string
+	greeted   bool
+	hello     string // its release
 	refused   bool
 	stopping  bool // and that is why
 }
@@ -249,7 +250,7 @@ func (c *Client) hear(m message) {
 	case kindTrust:
 		c.trust, c.state.Armed = m, boot.Instant(m.b)
 	case kindHello:
-		c.hello = m.text
+		c.greeted, c.hello = true, m.text
 		c.isReady()
 	case kindRefuse:
 		c.refused, c.stopping = true, m.flags&flagStopping != 0

@@ -76,6 +76,7 @@ type member struct {
 	server  *postgres.Server
 	major   int
 	keeper  *lease.Keeper
+	watch   *watch
 	journal *journal.Journal
 	peers   *http.Client
 	// transport is what peers uses; a reload replaces it.
@@ -183,28 +184,22 @@ func (m *member) checkName(ctx context.Context) error {
 func (m *member) makeAgent(context.Context) error {
 	f := m.file
 	budget := fence.Budget{Fence: f.Matriarch.Guard.FenceBudget, CleanStop: f.Matriarch.Guard.CleanStop}
-	settings := func() cluster.Settings {
-		if m.agent != nil {
-			if s := m.agent.Settings(); s.TTL > 0 {
-				return s
-			}
-		}
-		return m.initialSettings()
-	}
+	m.watch = newWatch(f, budget, m.log)
 	m.keeper = lease.New(lease.Options{
 		Store: m.store, Clock: m.clock, Budget: budget, Member: f.Name, Logger: m.log,
-		Interval: func() time.Duration { return settings().LoopWait },
-		TTL:      func() time.Duration { return settings().TTL },
+		Interval: func() time.Duration { return m.settings().LoopWait },
+		TTL:      func() time.Duration { return m.settings().TTL },
 		Renewed:  m.stats.renewed,
+		Watchdog: m.watch.margin,
 		Told:     func(e lease.Event) { m.agent.Leased(e) }, // nothing is held before the agent runs
 	})
 	o := agent.Options{
 		Name: f.Name, Version: CompatVersion, Own: Version, StateDir: f.Matriarch.StateDir,
 		Reloadable: m.reloadable(f), Remember: m.server.KeepDynamic,
 		Store: m.store, Keeper: m.keeper, Postgres: m.server,
-		StartGuard: m.startGuard,
-		Kill:       func(ctx context.Context) error { _, err := guard.Kill(ctx, f.Postgres.DataDir, m.clock); return err },
-		Peers:      m.peers, Journal: m.journal, Clock: m.clock, Logger: m.log,
+		StartGuard: m.startGuard, Watchdog: m.watch.trouble,
+		Kill:  func(ctx context.Context) error { _, err := guard.Kill(ctx, f.Postgres.DataDir, m.clock); return err },
+		Peers: m.peers, Journal: m.journal, Clock: m.clock, Logger: m.log,
 		Recorder: m.stats, Heartbeat: m.logs.Heartbeat,
 	}
 	if m.access != nil {
@@ -213,6 +208,16 @@ func (m *member) makeAgent(context.Context) error {
 	m.agent = agent.New(o)
 	m.stats.watch(m.agent, m.clock)
 	return nil
+}
+
+// settings are those in force.
+func (m *member) settings() cluster.Settings {
+	if m.agent != nil {
+		if s := m.agent.Settings(); s.TTL > 0 {
+			return s
+		}
+	}
+	return m.initialSettings()
 }
 
 // canBootstrap: this member may found a cluster. A method other than initdb is

@@ -48,16 +48,25 @@ func (m *member) startGuard(ctx context.Context) (agent.Guard, error) {
 	}
 	duty := m.duty()
 	g, err := guard.Start(ctx, guard.Options{Args: guardArgs(duty), Duty: duty, Access: access,
-		Env:    []string{guard.NoteEnv + "=" + filepath.Join(m.file.Matriarch.StateDir, guard.NoteName)},
+		Env: []string{guard.NoteEnv + "=" + filepath.Join(m.file.Matriarch.StateDir, guard.NoteName),
+			guard.WatchdogEnv + "=" + m.file.Watchdog.Device},
 		Logger: m.log, Clock: m.clock})
 	if err != nil {
 		return nil, err
 	}
+	m.setWatchdog(g)
 	m.sayKernelFence(g.Kernel(), duty)
 	if refused := g.State().Abilities.Refused; refused != "" {
 		m.log.Debug("the guard runs without some protections", "refused", refused)
 	}
 	return g, nil
+}
+
+// setWatchdog says what this agent wants of the guard's watchdog device.
+func (m *member) setWatchdog(g interface {
+	SetWatchdog(func() (time.Duration, bool))
+}) {
+	g.SetWatchdog(func() (time.Duration, bool) { return m.watch.wanted(m.settings().LoopWait) })
 }
 
 // claimGuard takes the guard of a former agent over, first of all: it stops its
@@ -139,6 +148,7 @@ func (m *member) adopt(ctx context.Context, g *guard.Inherited) (postgres.Facts,
 	if err != nil {
 		return f, err
 	}
+	m.setWatchdog(g)
 	return f, m.keeper.Adopt(ctx, lease.Inherited{Session: g.Session, Deadlines: g.Deadlines, Guard: g})
 }
 

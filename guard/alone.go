@@ -5,64 +5,39 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/ha/fence"
 	"github.com/matriarch-ha/matriarch/internal/clock"
 )
 
-// patience is until when a server without an agent goes on working. Stopping it
-// before its lease is about to end makes sense only where the lease can be ended
-// with it. An agent that has taken over and does not know yet whether it can go
-// on has the time that the lease has.
-func (c *child) patience() boot.Instant {
-	if c.claimed || c.duty.Grace < 0 || !c.releasable() {
-		return c.soft
-	}
-	return min(c.alone.Add(c.duty.Grace), c.soft)
+// alone is how this guard behaves without an agent.
+func (c *child) alone() fence.Alone {
+	return fence.Alone{Grace: c.duty.Grace, CleanStop: c.duty.CleanStop, Releasable: c.releasable()}
 }
 
-// actAlone is act for an armed guard that has no agent, or one that has not
-// decided yet: patience, a fast shutdown, and the release of the session when
-// the server is gone.
-func (c *child) actAlone(now boot.Instant) boot.Instant {
-	if !c.asked {
-		if until := c.patience(); now < until {
-			return until
-		}
-		c.asked, c.killAt = true, c.hard
-		if c.duty.CleanStop > 0 && c.releasable() {
-			c.killAt = min(now.Add(c.duty.CleanStop), c.hard)
-		}
-		go askShutdown(c.killer.dir)
-	}
-	if alive, err := c.killer.signalRoots(0); err == nil && alive == 0 {
-		c.stopped()
-		return 0
-	}
-	return min(now.Add(goneCheck), c.killAt)
-}
-
-// stopped: the server has ended as it was asked to.
-func (c *child) stopped() {
+// stopped: the server has ended as it was asked to. Without the proof it is looked
+// at again.
+func (c *child) stopped() bool {
 	at := c.clock.Now()
 	if !c.killAgain() {
-		return // it is looked at again
+		return false
 	}
-	session := append([]byte(nil), c.session...)
+	session := slices.Clone(c.session)
 	defer clear(session)
 	c.disarm()
 	c.lift()
 	c.say(message{kind: kindFenced, flags: 1, a: int64(at)})
 	c.ended(Note{Shutdown: true, Proof: Proof{Began: at}}, session, true)
+	return true
 }
 
 // ended does what follows the end of the server: the session is released if it
 // is proven that nothing of the server runs, and the note is written.
 func (c *child) ended(n Note, session []byte, proven bool) {
-	c.asked, c.claimed, c.killAt = false, false, 0
 	n.Wall, n.BootID = c.clock.Wall(), bootID()
 	if proven {
 		c.release(session, n)

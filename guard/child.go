@@ -13,7 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/ha/fence"
 	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/watchdog"
 )
 
 // SocketFD is the descriptor on which a guard finds its end of the socket pair.
@@ -78,6 +80,9 @@ func Main(d Duty, p Program) error {
 	if c.kern, c.kernel, err = startFencer(d); err != nil {
 		return err
 	}
+	if err := c.startDog(os.Getenv(WatchdogEnv)); err != nil {
+		return err
+	}
 	c.told = c.kernel
 	c.say(message{kind: kindKernel, flags: c.kernel.flags(), text: c.kernel.Trouble})
 	c.abilities = harden(raised)
@@ -100,19 +105,18 @@ type child struct {
 	kernel, told KernelState // as the fencer said last, and as the agent was told
 	unanswered   int         // words that the fencer has not answered
 
+	dog     *watchdog.Dog // nil: no device
+	dogWake int
+	dogTold watchdog.State
+
 	armed      bool
 	soft, hard boot.Instant
-	session    []byte // handle of the session that the armed lease belongs to
+	watch      fence.Watch // what it goes by, and whether it has an agent
+	session    []byte      // handle of the session that the armed lease belongs to
+	owed       owed        // the acknowledgement of the newest arm
 
 	handover handover
 	releases releases
-
-	orphan  bool         // there is no agent
-	alone   boot.Instant // since when
-	claimed bool         // an agent has taken over, and has not armed yet
-	asked   bool         // a server without an agent was asked for a fast shutdown
-	killAt  boot.Instant // when that turns into a kill
-	fencing bool         // a kill is due now, by the word of an agent that cannot go on with the server
 }
 
 // run handles words and deadlines until there is nothing left to guard.
@@ -124,10 +128,11 @@ func (c *child) run() error {
 		c.accept()
 		c.listenKernel()
 		c.hearReleases()
+		c.hearDog()
 		wake := c.act()
 		// Let go of an unanswered word only when the fence is lifted: the next server
 		// on this port needs it gone.
-		if c.orphan && !c.armed && c.unanswered == 0 && c.releases.running == 0 {
+		if c.watch.Alone && !c.watch.Armed && c.unanswered == 0 && c.releases.running == 0 && !c.dogBusy() {
 			return nil
 		}
 		if err := c.wait(wake); err != nil {
@@ -138,7 +143,7 @@ func (c *child) run() error {
 
 // listen takes all words that have arrived.
 func (c *child) listen() {
-	for !c.orphan {
+	for c.sock >= 0 {
 		n, fd, err := c.receive()
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -173,7 +178,7 @@ func (c *child) listen() {
 // receive takes one message. An agent that has taken over may pass a descriptor
 // with it, until it arms.
 func (c *child) receive() (n, fd int, err error) {
-	if !c.claimed {
+	if !c.watch.Claimed {
 		n, err = unix.Read(c.sock, c.in[:])
 		return n, -1, err
 	}
@@ -185,34 +190,37 @@ func (c *child) receive() (n, fd int, err error) {
 // lost notes that the agent's end is closed: nobody extends the lease now.
 func (c *child) lost() {
 	unix.Close(c.sock)
-	c.sock, c.orphan, c.claimed, c.alone = -1, true, false, c.clock.Now()
+	c.sock = -1
+	c.watch.Alone, c.watch.Claimed, c.watch.Since = true, false, c.clock.Now()
 }
 
 // hear obeys one word and acknowledges it; text is the handle of an Arm.
 func (c *child) hear(m message, text []byte) {
 	switch m.kind {
 	case kindArm:
-		if c.asked {
-			return // the server is being stopped: it is told when that is done
+		if !c.watch.MayArm(c.clock.Now()) {
+			return // the server is about to end: the agent is told when that is done
 		}
-		if !c.armed {
+		if !c.watch.Armed {
 			c.killer.pin()
 		}
-		c.armed, c.soft, c.hard, c.claimed = true, boot.Instant(m.a), boot.Instant(m.b), false
+		c.watch.Armed, c.watch.Soft, c.watch.Hard, c.watch.Claimed = true, boot.Instant(m.a), boot.Instant(m.b), false
 		c.session = append(c.session[:0], text...)
-		if c.clock.Now() >= c.hard {
+		if c.clock.Now() >= c.watch.Hard {
 			return // too late: act fences, and says so instead of an acknowledgement
 		}
-		if c.kern >= 0 {
-			c.tellKernel(m) // acknowledged when the element stands
-			return
+		// Acknowledged when the element stands, and the device runs.
+		c.owed = owed{nonce: m.nonce, kernel: c.kern >= 0, dog: c.feed(m)}
+		if c.owed.kernel {
+			c.tellKernel(m)
 		}
+		c.grant()
+		return
 	case kindDisarm:
 		c.disarm()
-		c.asked, c.claimed = false, false
 		defer c.lift()
 	case kindEnd:
-		c.fencing = c.armed
+		c.watch.Fencing = c.watch.Armed
 		return
 	default:
 		return
@@ -220,9 +228,9 @@ func (c *child) hear(m message, text []byte) {
 	c.say(message{kind: kindAck, nonce: m.nonce})
 }
 
-// disarm forgets the lease, and what would end it.
+// disarm forgets the lease, and what would end it; not who its agent is.
 func (c *child) disarm() {
-	c.armed, c.soft, c.hard, c.fencing = false, 0, 0, false
+	c.watch = fence.Watch{Alone: c.watch.Alone, Since: c.watch.Since}
 	clear(c.session[:cap(c.session)])
 	c.session = c.session[:0]
 }
@@ -234,8 +242,10 @@ func (c *child) tellKernel(m message) {
 	}
 }
 
-// lift has the kernel-timed fence taken away: nothing is left to be held back.
+// lift has the kernel-timed fence taken away, and the watchdog device disarmed:
+// nothing is left to be held back.
 func (c *child) lift() {
+	c.restDog()
 	if c.kern >= 0 {
 		c.tellKernel(message{kind: kindDisarm})
 	}
@@ -261,8 +271,9 @@ func (c *child) listenKernel() {
 			c.told = c.kernel
 			c.say(message{kind: kindKernel, flags: c.kernel.flags(), text: m.text})
 		}
-		if m.nonce != 0 && m.flags&flagGranted != 0 && c.armed && c.clock.Now() < c.hard {
-			c.say(message{kind: kindAck, nonce: m.nonce})
+		if m.nonce != 0 && m.nonce == c.owed.nonce && m.flags&flagGranted != 0 {
+			c.owed.kernel = false
+			c.grant()
 		}
 	}
 }
@@ -270,18 +281,22 @@ func (c *child) listenKernel() {
 // act does what the clock demands and returns when to look again; zero is
 // never.
 func (c *child) act() boot.Instant {
-	if !c.armed {
-		return 0
-	}
-	now := c.clock.Now()
-	if now >= c.hard || c.fencing || c.asked && now >= c.killAt {
+	now, alone := c.clock.Now(), c.alone()
+	act, until := c.watch.Next(now, alone)
+	switch act {
+	case fence.Wait:
+		return until
+	case fence.Kill:
 		c.fence()
 		return 0
+	case fence.Stop:
+		c.watch.Asking(now, alone)
+		go askShutdown(c.killer.dir)
 	}
-	if !c.orphan && !c.claimed {
-		return c.hard
+	if alive, err := c.killer.signalRoots(0); err == nil && alive == 0 && c.stopped() {
+		return 0
 	}
-	return c.actAlone(now)
+	return min(now.Add(goneCheck), c.watch.KillAt)
 }
 
 // wait sleeps until a word arrives or wake is reached.
@@ -292,8 +307,8 @@ func (c *child) wait(wake boot.Instant) error {
 		return fmt.Errorf("guard: set timer: %w", err)
 	}
 	// A negative descriptor is passed over.
-	fds := [...]unix.PollFd{{Fd: int32(c.timer), Events: unix.POLLIN}, {Fd: int32(c.kern), Events: unix.POLLIN}, {Fd: int32(c.sock), Events: unix.POLLIN},
-		{Fd: int32(c.handover.listener), Events: unix.POLLIN}, {Fd: int32(c.releases.wake), Events: unix.POLLIN}}
+	fds := [...]unix.PollFd{{Fd: int32(c.timer), Events: unix.POLLIN}, {Fd: int32(c.kern), Events: unix.POLLIN}, {Fd: int32(c.dogWake), Events: unix.POLLIN},
+		{Fd: int32(c.sock), Events: unix.POLLIN}, {Fd: int32(c.handover.listener), Events: unix.POLLIN}, {Fd: int32(c.releases.wake), Events: unix.POLLIN}}
 	if _, err := unix.Poll(fds[:], -1); err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("guard: poll: %w", err)
 	}
@@ -359,7 +374,7 @@ func (c *child) report(p Proof, err error) {
 // say sends a message. A full or closed socket is the agent's concern: it acts
 // on what is missing.
 func (c *child) say(m message) {
-	if !c.orphan {
+	if c.sock >= 0 {
 		_ = unix.Sendto(c.sock, m.encode(c.out[:]), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
 	}
 }

@@ -109,10 +109,10 @@ func (c *child) accept() {
 		switch {
 		case !trusted(fd):
 			unix.Close(fd)
-		case !c.orphan:
+		case !c.watch.Alone:
 			send1(fd, message{kind: kindRefuse})
 			unix.Close(fd)
-		case !c.armed || c.asked:
+		case !c.watch.MayClaim(c.clock.Now()):
 			// Nothing to take over any more. The end of this process, which follows,
 			// closes the connection.
 			if len(c.handover.turnedAway) >= mostTurnedAway {
@@ -129,11 +129,14 @@ func (c *child) accept() {
 
 // serve makes the one that connected this guard's agent.
 func (c *child) serve(fd int) {
-	c.sock, c.orphan, c.claimed = fd, false, true
+	c.sock, c.watch.Alone, c.watch.Claimed = fd, false, true
 	c.say(message{kind: kindKernel, flags: c.kernel.flags(), text: c.kernel.Trouble})
 	c.told = c.kernel
 	c.say(message{kind: kindReady, flags: c.abilities.flags(), text: c.abilities.Refused})
-	m := message{kind: kindTrust, a: int64(c.soft), b: int64(c.hard), text: string(c.session)}
+	if c.dog != nil {
+		c.tellDog()
+	}
+	m := message{kind: kindTrust, a: int64(c.watch.Soft), b: int64(c.watch.Hard), text: string(c.session)}
 	if ms, err := c.killer.find(); err == nil {
 		for _, p := range ms {
 			if p.root && !p.done() && m.count == 0 {

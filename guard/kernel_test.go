@@ -341,7 +341,7 @@ func TestTheKillDoesNotWaitForTheKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{killer: k, clock: clock.Real{}, sock: pairs[0][0], kern: pairs[1][0], timer: timer,
+	c := &child{killer: k, clock: clock.Real{}, sock: pairs[0][0], kern: pairs[1][0], timer: timer, dogWake: -1,
 		handover: handover{listener: -1}, releases: releases{access: -1, wake: -1}}
 	ended := make(chan error, 1)
 	go func() { ended <- c.run() }()

@@ -41,10 +41,16 @@ const (
 
 	// kindReleased tells that the session of a lease is over, by the helper.
 	kindReleased kind = 'l' // guard: flags bit 0 = it is, text = what went wrong
+
+	// kindWatchdog tells how the watchdog device stands: flags, a = timeout, nonce =
+	// of the arm that it answers, text = trouble. An arm carries flags, count =
+	// milliseconds from hard to the reset (0: no device), dying = those between two
+	// renewals.
+	kindWatchdog kind = 'w'
 )
 
 var kinds = []kind{kindArm, kindDisarm, kindReady, kindAck, kindFenced, kindKernel,
-	kindHello, kindTrust, kindRefuse, kindEnd, kindAccess, kindReleased}
+	kindHello, kindTrust, kindRefuse, kindEnd, kindAccess, kindReleased, kindWatchdog}
 
 // message is the one shape of all messages: fixed head, optional text. The
 // socket keeps message boundaries.

@@ -17,6 +17,8 @@ var pinned = []struct {
 	m    message
 }{
 	{"arm", message{kind: kindArm, nonce: 7, a: 1000000000, b: 3000000000, text: "handle\x00\xff"}},
+	{"arm, with a watchdog device", message{kind: kindArm, nonce: 9, a: 1000000000, b: 3000000000, flags: flagDogRequired, count: 2000, dying: 10000}},
+	{"watchdog", message{kind: kindWatchdog, nonce: 9, flags: flagDogActive | flagDogLeft, a: 28000000000, text: "too short"}},
 	{"disarm", message{kind: kindDisarm, nonce: 8}},
 	{"ready", message{kind: kindReady, flags: flagLocked | flagRealtime | flagOOM, text: "raise priority: operation not permitted"}},
 	{"ack", message{kind: kindAck, nonce: 7}},

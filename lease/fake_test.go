@@ -325,6 +325,7 @@ type world struct {
 	log   *slog.Logger
 	k     *Keeper
 	left  []time.Duration // what Renewed was told
+	watch func(granted time.Duration) (margin time.Duration, device bool)
 
 	toldMu sync.Mutex
 	told   []Event
@@ -338,7 +339,7 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	if change != nil {
 		change(w)
 	}
-	w.k = New(Options{Store: w.store, Clock: w.clock, Budget: fence.DefaultBudget(), Member: "n1", Guard: w.guard, Logger: w.log,
+	w.k = New(Options{Store: w.store, Clock: w.clock, Budget: fence.DefaultBudget(), Member: "n1", Guard: w.guard, Logger: w.log, Watchdog: w.watch,
 		Interval: func() time.Duration { return 5 * time.Second }, TTL: func() time.Duration { return w.ttl },
 		Renewed: func(left time.Duration) { w.left = append(w.left, left) },
 		Told: func(e Event) {

@@ -117,7 +117,7 @@ func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) err
 	k.held, k.version, k.refused = true, v, false
 	k.holding++
 	k.unclaimed, k.suspect, k.softTold, k.troubled = false, false, false, false
-	k.seenStore, k.seenRev, k.armed, k.acked = "", 0, 0, 0
+	k.sight, k.armed, k.acked = fence.Sight{}, 0, 0
 	k.ctx, k.cancel = context.WithCancelCause(context.Background())
 	k.mu.Unlock()
 	poke(k.watch)
@@ -338,21 +338,16 @@ func (k *Keeper) Observed(v cluster.View) {
 	if k.session == nil {
 		return
 	}
-	ours := v.Leader.Held() && v.Leader.Session == k.session.ID()
-	switch {
-	case ours && k.held:
-		// A view of an earlier holding under the same session proves nothing.
-		if v.Leader.Version == k.version {
-			k.seenStore, k.seenRev = v.StoreID, max(k.seenRev, v.Revision)
-		}
-	case ours && !k.taking:
+	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking,
+		Ours: v.Leader.Held() && v.Leader.Session == k.session.ID(), Same: v.Leader.Version == k.version,
+		Store: v.StoreID, Revision: v.Revision}) {
+	case fence.Unclaimed:
 		k.unclaimed = true
 		poke(k.kick)
-	case k.held && k.seenRev > 0 && v.StoreID == k.seenStore && v.Revision > k.seenRev:
+	case fence.Taken:
 		k.refused = true
 		k.lose(ErrTaken)
-	case k.held:
-		// The view may be older than our take: only a fresh reading tells.
+	case fence.Suspect:
 		k.suspect = true
 		poke(k.kick)
 	}

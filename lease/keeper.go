@@ -43,8 +43,12 @@ type Options struct {
 	Store  dcs.Store
 	Clock  clock.Clock
 	Budget fence.Budget // StoreSlack is taken from each session instead
-	Member string       // the value of the leader key
-	Guard  Guard        // nil: nothing to guard (a witness)
+	// Watchdog says how long before the end of a lease of this length a watchdog
+	// device resets the host, and whether there is one. It returns at once and may
+	// not call the Keeper. nil: there is none.
+	Watchdog func(granted time.Duration) (margin time.Duration, device bool)
+	Member   string // the value of the leader key
+	Guard    Guard  // nil: nothing to guard (a witness)
 	// Interval is the wanted time between renewals (loop_wait); a third of what
 	// the store granted is the upper limit.
 	Interval func() time.Duration
@@ -113,12 +117,7 @@ func (s State) Live(now boot.Instant) bool {
 
 // furthest returns the deadlines that end later. The two come from different
 // authorities, so here the order of sending does not matter.
-func furthest(a, b fence.Deadlines) fence.Deadlines {
-	if b.Hard > a.Hard {
-		return b
-	}
-	return a
-}
+func furthest(a, b fence.Deadlines) fence.Deadlines { return fence.Furthest(a, b) }
 
 // Keeper keeps one member's session and leader lease. Run does the work; all
 // other methods may be called from several goroutines.
@@ -151,12 +150,11 @@ type Keeper struct {
 	version   cluster.Version
 	taking    bool
 	refused   bool
-	suspect   bool // a view contradicts held: read the key again
-	unclaimed bool // the key is ours but nobody was told
-	seenStore string
-	seenRev   int64 // newest revision at which the key was seen ours, 0 never
-	softTold  bool  // the soft deadline was signalled for the current deadlines
-	troubled  bool  // that renewals are not confirmed was told
+	suspect   bool        // a view contradicts held: read the key again
+	unclaimed bool        // the key is ours but nobody was told
+	sight     fence.Sight // the newest view in which the key was ours
+	softTold  bool        // the soft deadline was signalled for the current deadlines
+	troubled  bool        // that renewals are not confirmed was told
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 
@@ -288,12 +286,14 @@ func (k *Keeper) expire(now boot.Instant) {
 	if !k.held {
 		return
 	}
-	d := k.until()
-	switch {
-	case now >= d.Hard:
+	switch k.until().Phase(now) {
+	case fence.Lost:
 		k.lose(ErrExpired)
 		k.abandon()
-	case now >= d.Soft && !k.softTold:
+	case fence.Stopping:
+		if k.softTold {
+			return
+		}
 		k.softTold = true
 		k.cancel(ErrSoft)
 		poke(k.changed)
@@ -307,7 +307,7 @@ func (k *Keeper) lose(cause error) {
 	}
 	k.held, k.version, k.suspect, k.troubled, k.acked = false, "", false, false, 0
 	k.holding++
-	k.seenStore, k.seenRev = "", 0
+	k.sight = fence.Sight{}
 	k.extended = fence.Deadlines{}
 	k.cancel(cause)
 	poke(k.changed)

@@ -16,11 +16,12 @@ import (
 type keeper struct {
 	a         *agent
 	session   string
+	life      int // of the store in which it was opened
 	granted   time.Duration
 	deadlines fence.Deadlines
 	held      bool
 	version   cluster.Version
-	seenRev   int64
+	sight     fence.Sight
 	taking    bool
 	busy      bool
 	timer     uint64
@@ -59,15 +60,17 @@ func (k *keeper) work() {
 }
 
 func (k *keeper) every() time.Duration {
-	return min(k.a.m.w.cfg.settings.LoopWait, k.granted/3)
+	return fence.Interval(k.a.m.w.cfg.settings.LoopWait, k.granted)
 }
 
 func (k *keeper) open() {
-	w, id := k.a.m.w, ""
+	w := k.a.m.w
+	id, granted, life := "", time.Duration(0), 0
 	k.busy = true
 	sent := k.a.now()
 	k.a.call(func(s *store) error {
-		id = s.open(k.a.m.index, w.cfg.settings.TTL).id
+		x := s.open(k.a.m.index, w.cfg.settings.TTL)
+		id, granted, life = x.id, x.ttl, s.life
 		return nil
 	}, func(err error, _ int64) {
 		k.busy = false
@@ -76,11 +79,24 @@ func (k *keeper) open() {
 			k.tick(time.Second)
 			return
 		}
-		k.session, k.granted = id, w.cfg.settings.TTL
-		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, w.cfg.budget), false
+		if w.opt.Mutant == AskedLength {
+			granted = w.cfg.settings.TTL
+		}
+		k.session, k.granted, k.life = id, granted, life
+		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, k.budget()), false
 		k.a.wake()
 		k.tick(k.every())
 	})
+}
+
+// budget is what a lease is shorter by.
+func (k *keeper) budget() fence.Budget {
+	w := k.a.m.w
+	b := w.cfg.budget
+	if b.StoreSlack = w.model.tick; w.opt.Mutant == NoSlack {
+		b.StoreSlack = 0
+	}
+	return b
 }
 
 // from is the instant a lease counts from.
@@ -109,7 +125,7 @@ func (k *keeper) renew() {
 		case err != nil:
 			k.tick(500 * time.Millisecond)
 		default:
-			k.deadlines = k.deadlines.Later(fence.Compute(k.from(sent), k.granted, k.a.m.w.cfg.budget))
+			k.deadlines = k.deadlines.Later(fence.Compute(k.from(sent), k.granted, k.budget()))
 			if k.held && !k.unguarded {
 				k.arm(nil)
 			}
@@ -141,7 +157,7 @@ func (k *keeper) lose() {
 
 // expire: at the hard deadline a lease is lost, and its session abandoned.
 func (k *keeper) expire() {
-	if k.held && k.a.now() >= k.deadlines.Hard {
+	if k.held && k.deadlines.Phase(k.a.now()) == fence.Lost {
 		k.gone()
 	}
 }
@@ -166,7 +182,7 @@ func (k *keeper) arm(done func(ok bool)) {
 		}
 	}
 	epoch := k.a.epoch
-	g.arm(k.session, hard, func() { k.a.in(epoch, func() { finish(true) }) })
+	g.arm(trusted{k.session, k.life, k.granted}, k.deadlines, func() { k.a.in(epoch, func() { finish(true) }) })
 	if !answered {
 		k.a.later(time.Second, func() { finish(false) })
 	}
@@ -199,7 +215,9 @@ func (k *keeper) take(id string, done func(bool)) {
 			k.gone()
 		}
 		k.a.load(func(x *snapshot, err error) {
-			if err == nil && x.view.Leader.Session == id {
+			mine := err == nil && x.view.Leader.Session == id
+			mine = mine || err == nil && k.a.m.w.opt.Mutant == MineByName && x.view.Leader.Name == name
+			if mine {
 				k.hold(id, x.view.Leader.Version, done)
 				return
 			}
@@ -221,7 +239,7 @@ func (k *keeper) hold(id string, v cluster.Version, done func(bool)) {
 		done(false)
 		return
 	}
-	k.held, k.version, k.armed, k.seenRev = true, v, 0, 0
+	k.held, k.version, k.armed, k.sight = true, v, 0, fence.Sight{}
 	k.arm(func(ok bool) {
 		if ok && k.held && k.deadlines.Live(k.a.now()) {
 			k.a.wake()
@@ -268,20 +286,17 @@ func (k *keeper) observed(v *cluster.View) {
 	if k.session == "" {
 		return
 	}
-	ours := v.Leader.Held() && v.Leader.Session == k.session
-	switch {
-	case ours && k.held:
-		if v.Leader.Version == k.version {
-			k.seenRev = v.Revision
-		}
-	case ours && !k.taking:
+	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking,
+		Ours: v.Leader.Held() && v.Leader.Session == k.session, Same: v.Leader.Version == k.version,
+		Store: v.StoreID, Revision: v.Revision}) {
+	case fence.Unclaimed:
 		// Nobody was told that it is ours: give it back. No take may begin before
 		// that is settled.
 		k.taking = true
 		k.release(func(bool) { k.taking = false })
-	case k.held && k.seenRev > 0 && v.Revision > k.seenRev:
+	case fence.Taken:
 		k.lose()
-	case k.held:
+	case fence.Suspect:
 		version := k.version
 		k.a.load(func(x *snapshot, err error) {
 			if err == nil && k.held && k.version == version && x.view.Leader.Session != k.session {

@@ -9,6 +9,8 @@ import (
 )
 
 const (
+	// tries bounds how often one Feed is repeated because the host was slow.
+	tries = 5
 	// idleTimeout is what a device that cannot be stopped is set to while the
 	// server is not a writer.
 	idleTimeout = time.Minute
@@ -49,9 +51,20 @@ func (l *leash) feed(f Feed) {
 	}
 }
 
-// arm feeds the device. The error says that it does not protect; trouble, that
-// it does so badly.
+// arm feeds the device, and once more where it took so long that the ping came
+// too late for the timeout. The error says that it does not protect; trouble,
+// that it does so badly.
 func (l *leash) arm(f Feed) (trouble string, err error) {
+	for range tries {
+		trouble, err = l.armOnce(f)
+		if err != nil || trouble != "" || l.o.Clock.Now().Add(l.state.Timeout) <= f.Reset {
+			break
+		}
+	}
+	return trouble, err
+}
+
+func (l *leash) armOnce(f Feed) (trouble string, err error) {
 	room := f.Reset.Sub(l.o.Clock.Now()).Truncate(time.Second)
 	if room < time.Second {
 		// The guard kills now; a device that runs does what it was told last.

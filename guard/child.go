@@ -122,7 +122,7 @@ type child struct {
 // run handles words and deadlines until there is nothing left to guard.
 func (c *child) run() error {
 	for {
-		// Socket first, clock second: a word that arrived while this process
+		// Socket first, clock second: a disarm that arrived while this process
 		// could not run was still sent in time.
 		c.listen()
 		c.accept()

@@ -110,8 +110,11 @@
 //     nothing but a newer word of its agent prevents the kill, and whoever is its
 //     agent, there is always a deadline.
 //   - A session is released only after the proof that nothing of the server runs.
-//   - A word that was sent in time but read late is still obeyed: after each wake
-//     the socket is read first, the clock second.
+//   - A disarm that was sent in time but read late is still obeyed: after each
+//     wake the socket is read first, the clock second. A newer deadline is not, once
+//     the former one has passed: its agent, which may have been stopped as well,
+//     gives the lease up at that deadline too (lease.Keeper), so that nobody writes
+//     under a lease of which a helper may be ending the session.
 //   - The path to the kill needs no disk, no memory that may have been paged out
 //     (where locking is permitted), and no answer from anybody.
 //   - standby.signal is placed after every fence, so that whoever starts the

@@ -136,6 +136,8 @@ func (m *member) adopt(ctx context.Context, g *guard.Inherited) (postgres.Facts,
 	defer cancel()
 	f := m.server.Observe(look)
 	switch {
+	case f.Dir != postgres.DirPresent: // a new database that nobody knows of yet, for example
+		return f, fmt.Errorf("the data directory %s is %s", m.file.Postgres.DataDir, f.Dir)
 	case f.Process != postgres.ProcRunning && f.Process != postgres.ProcStarting || f.SignalFile || f.Role == postgres.RoleStandby:
 		return f, fmt.Errorf("the server in %s is no running primary: it is %s", m.file.Postgres.DataDir, f.Process)
 	case f.PID != g.Postmaster || f.StartTicks != g.StartTicks:

@@ -30,14 +30,20 @@ var (
 
 // MuteError is a guard that does not answer: stopped, or starved. Its deadline
 // stands, so its server is to be killed before it is.
-type MuteError struct{ c *Client }
+type MuteError struct {
+	PID  int
+	heir *heir
+}
 
 func (e *MuteError) Error() string {
-	return fmt.Sprintf("the guard of a former agent, process %d, does not answer", e.c.State().PID)
+	return fmt.Sprintf("the guard of a former agent, process %d, does not answer", e.PID)
 }
 
 // Kill ends that guard.
-func (e *MuteError) Kill() { e.c.Kill() }
+func (e *MuteError) Kill() {
+	e.heir.kill()
+	e.heir.wait()
+}
 
 // endWait is how long an agent waits for the end of a guard that stops its
 // server: for the shutdown, the kill, and the helper.
@@ -68,52 +74,83 @@ func Claim(ctx context.Context, socket string, log *slog.Logger, clk clock.Clock
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoGuard, err)
 	}
-	owner, pid, err := heirOf(conn)
+	p, err := heirOf(conn)
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("%w: %w", ErrNoGuard, err)
 	}
-	c := newClient(owner, pid, conn, log, clk, true)
-	wait, cancel := context.WithTimeout(ctx, 2*ackWait)
-	defer cancel()
-	select {
-	case <-c.ready:
-	case <-c.done:
-		return nil, ErrNoGuard
-	case <-wait.Done():
-		conn.Close()
-		return nil, &MuteError{c}
+	said, err := greeting(ctx, conn)
+	if err == nil && said[len(said)-1].kind == kindHello {
+		return inherit(p, conn, said, log, clk), nil
 	}
-	c.mu.Lock()
-	refused, stopping, greeted, hello, m := c.refused, c.stopping, c.greeted, c.hello, c.trust
-	c.mu.Unlock()
+	conn.Close()
 	switch {
-	case !refused && !greeted:
-		// It closed the connection without a word, or is dying.
-		conn.Close()
-		select {
-		case <-c.done:
-			return nil, ErrNoGuard
-		case <-time.After(ackWait):
-			return nil, fmt.Errorf("%w: it does not talk to this user", ErrServes)
-		}
-	case stopping:
-		select {
-		case <-c.done:
+	case ctx.Err() != nil:
+		p.close()
+		return nil, context.Cause(ctx)
+	case err == nil && said[len(said)-1].flags&flagStopping != 0:
+		switch {
+		case p.ends(ctx, endWait):
 			return nil, ErrStopping
-		case <-ctx.Done():
+		case ctx.Err() != nil:
+			p.close()
 			return nil, context.Cause(ctx)
-		case <-time.After(endWait):
-			conn.Close()
-			return nil, &MuteError{c}
 		}
-	case refused:
-		conn.Close()
+		return nil, &MuteError{p.pid, p}
+	case err == nil:
+		p.close()
 		return nil, ErrServes
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &MuteError{p.pid, p}
 	}
-	return &Inherited{Client: c, Version: hello,
-		Deadlines: fence.Deadlines{Soft: boot.Instant(m.a), Hard: boot.Instant(m.b)},
-		Session:   []byte(m.text), Postmaster: int(m.count), StartTicks: m.nonce}, nil
+	// It closed the connection without a word, or is dying.
+	if p.ends(ctx, ackWait) {
+		return nil, ErrNoGuard
+	}
+	p.close()
+	return nil, fmt.Errorf("%w: it does not talk to this user", ErrServes)
+}
+
+// greeting reads what a guard says to who connects: the last message is its hello,
+// or its refusal.
+func greeting(ctx context.Context, conn *net.UnixConn) (said []message, err error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := conn.SetReadDeadline(time.Now().Add(2 * ackWait)); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, maxMessage)
+	defer clear(buf)
+	for len(said) < 16 {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		m, err := decode(buf[:n])
+		if err != nil {
+			continue // of a later release: it is mute to this one
+		}
+		if said = append(said, m); m.kind == kindHello || m.kind == kindRefuse {
+			return said, conn.SetReadDeadline(time.Time{})
+		}
+	}
+	return nil, os.ErrDeadlineExceeded
+}
+
+// inherit makes the guard that said this the one of this process.
+func inherit(p *heir, conn *net.UnixConn, said []message, log *slog.Logger, clk clock.Clock) *Inherited {
+	i := &Inherited{Client: newClient(p, p.pid, conn, log, clk)}
+	for _, m := range said {
+		switch i.Client.hear(m); m.kind {
+		case kindTrust:
+			i.Deadlines = fence.Deadlines{Soft: boot.Instant(m.a), Hard: boot.Instant(m.b)}
+			i.Session, i.Postmaster, i.StartTicks = []byte(m.text), int(m.count), m.nonce
+		case kindHello:
+			i.Version = m.text
+		}
+	}
+	go i.Client.listen()
+	return i
 }
 
 // End has the guard kill the server at once, end its session, and end itself. It
@@ -145,8 +182,9 @@ func (i *Inherited) Pass(access []byte) error {
 
 // heir is the process of a guard that was taken over: no child of this one.
 type heir struct {
-	mu sync.Mutex
-	fd int // pidfd; -1 when it has ended
+	pid int
+	mu  sync.Mutex
+	fd  int // pidfd; -1 when it has ended, or is not watched any more
 }
 
 func (p *heir) kill() {
@@ -158,25 +196,42 @@ func (p *heir) kill() {
 }
 
 func (p *heir) wait() string {
-	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
-	for {
-		n, err := unix.Poll(fds, -1)
-		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
-			break
+	for !p.ended(time.Minute) {
+	}
+	p.close()
+	return "ended"
+}
+
+// ends reports whether the process ends within d, and before ctx.
+func (p *heir) ends(ctx context.Context, d time.Duration) bool {
+	for until := time.Now().Add(d); time.Now().Before(until) && ctx.Err() == nil; {
+		if p.ended(20 * time.Millisecond) {
+			p.close()
+			return true
 		}
 	}
+	return false
+}
+
+// ended waits for the process's end, d at most.
+func (p *heir) ended(d time.Duration) bool {
+	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, int(d/time.Millisecond))
+	return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+}
+
+func (p *heir) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	unix.Close(p.fd)
 	p.fd = -1
-	return "ended"
 }
 
 // heirOf finds out who listens on the other end, and whether to trust it.
-func heirOf(conn *net.UnixConn) (p *heir, pid int, err error) {
+func heirOf(conn *net.UnixConn) (*heir, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return p, 0, err
+		return nil, err
 	}
 	var cred *unix.Ucred
 	ok := false
@@ -184,13 +239,13 @@ func heirOf(conn *net.UnixConn) (p *heir, pid int, err error) {
 		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 		ok = trusted(int(fd))
 	}); cerr != nil || err != nil {
-		return p, 0, errors.Join(cerr, err)
+		return nil, errors.Join(cerr, err)
 	}
 	if !ok || cred.Pid == 0 {
-		return p, 0, fmt.Errorf("the handover socket belongs to user %d, process %d: not to this user's guard", cred.Uid, cred.Pid)
+		return nil, fmt.Errorf("the handover socket belongs to user %d, process %d: not to this user's guard", cred.Uid, cred.Pid)
 	}
 	fd, err := unix.PidfdOpen(int(cred.Pid), 0)
-	return &heir{fd: fd}, int(cred.Pid), err
+	return &heir{pid: int(cred.Pid), fd: fd}, err
 }
 
 // dialHandover connects by the directory, whose path may be longer than a

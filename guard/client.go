@@ -92,14 +92,6 @@ type Client struct {
 	answer  chan error
 	out     [maxMessage]byte // owned by word
 	ended   string           // how the process ended
-
-	// Of a guard that was taken over, or not.
-	inherited bool
-	trust     message
-	greeted   bool
-	hello     string // its release
-	refused   bool
-	stopping  bool // and that is why
 }
 
 // guardProcess is a guard as a process: a child, or one that was taken over.
@@ -159,7 +151,8 @@ func Start(ctx context.Context, o Options) (*Client, error) {
 		conn.Close()
 		return nil, fmt.Errorf("guard: start %s: %w", o.Executable, err)
 	}
-	c := newClient(ownChild{cmd}, cmd.Process.Pid, conn, o.Logger, o.Clock, false)
+	c := newClient(ownChild{cmd}, cmd.Process.Pid, conn, o.Logger, o.Clock)
+	go c.listen()
 	if err := c.awaitReady(ctx); err != nil {
 		return nil, err
 	}
@@ -170,12 +163,10 @@ func Start(ctx context.Context, o Options) (*Client, error) {
 	return c, nil
 }
 
-func newClient(p guardProcess, pid int, conn *net.UnixConn, log *slog.Logger, clk clock.Clock, inherited bool) *Client {
-	c := &Client{proc: p, conn: conn, log: log, clock: clk, inherited: inherited,
+func newClient(p guardProcess, pid int, conn *net.UnixConn, log *slog.Logger, clk clock.Clock) *Client {
+	return &Client{proc: p, conn: conn, log: log, clock: clk,
 		done: make(chan struct{}), ready: make(chan struct{}), changed: make(chan struct{}, 1),
 		state: State{PID: pid, Running: true}}
-	go c.listen()
-	return c
 }
 
 func (c *Client) awaitReady(ctx context.Context) error {
@@ -227,11 +218,6 @@ func (c *Client) listen() {
 		}
 		c.hear(m)
 	}
-	c.mu.Lock()
-	if c.inherited { // whoever waits for it to say that it is, waits in vain
-		c.isReady()
-	}
-	c.mu.Unlock()
 	ended := c.proc.wait()
 	c.mu.Lock()
 	c.ended = ended
@@ -248,17 +234,13 @@ func (c *Client) hear(m message) {
 	switch m.kind {
 	case kindReady:
 		c.state.Abilities = abilities(m.flags, m.text)
-		if !c.inherited {
-			c.isReady()
+		select {
+		case <-c.ready:
+		default:
+			close(c.ready)
 		}
 	case kindTrust:
-		c.trust, c.state.Armed = m, boot.Instant(m.b)
-	case kindHello:
-		c.greeted, c.hello = true, m.text
-		c.isReady()
-	case kindRefuse:
-		c.refused, c.stopping = true, m.flags&flagStopping != 0
-		c.isReady()
+		c.state.Armed = boot.Instant(m.b)
 	case kindReleased:
 		if m.flags&1 == 0 {
 			c.log.Info("the session of the lost lease runs out by itself: the guard's helper could not end it", "error", m.text)
@@ -281,15 +263,6 @@ func (c *Client) hear(m message) {
 			c.settle(ErrFenced)
 		}
 		c.signal()
-	}
-}
-
-// isReady lets the start go on; c.mu is held.
-func (c *Client) isReady() {
-	select {
-	case <-c.ready:
-	default:
-		close(c.ready)
 	}
 }
 

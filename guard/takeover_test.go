@@ -414,7 +414,7 @@ func TestMuteGuard(t *testing.T) {
 	_ = c.conn.Close()
 	_, err := s.claim()
 	var mute *MuteError
-	if !errors.As(err, &mute) || mute.c.State().PID != c.State().PID {
+	if !errors.As(err, &mute) || mute.PID != c.State().PID {
 		t.Fatal(err)
 	}
 	s.connect().Close(context.Background())

@@ -335,7 +335,12 @@ func (t *turn) remember() {
 		}
 	}
 	if !o.Lease.Held {
-		m.Led = "" // one session may hold the lease twice, and lead only once
+		// One session may hold the lease twice, and lead only once; what failed under
+		// a former lease says nothing about a promotion under the next.
+		m.Led, m.StartFailures = "", 0
+		if m.Handing.Stopped.IsZero() {
+			m.Handing = Handing{} // it had only begun to ask who can take over
+		}
 	}
 	if t.live() && t.running(ServerPrimary) {
 		m.Led, m.CrashedSince, m.CrashAsked, m.StartFailures = o.Lease.Session, 0, 0, 0

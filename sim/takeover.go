@@ -42,7 +42,7 @@ func (a *agent) claim() {
 		// It does not answer, but its deadline stands: the server goes first.
 		answered = true
 		a.m.w.tracef("%s: the guard does not answer: its server is killed, and then it is", a.m.name)
-		a.m.server.die()
+		a.m.server.kill()
 		g.die()
 		a.comeUp()
 	})
@@ -158,6 +158,7 @@ func (a *agent) disown(err error) {
 // begin is the ordinary life of an agent.
 func (a *agent) comeUp() {
 	a.adopting = false
+	a.m.minds()
 	a.startGuard()
 	a.keeper.start()
 	a.reload(0)

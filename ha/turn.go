@@ -364,7 +364,7 @@ func (t *turn) rememberLeader() {
 		m.Leader = cluster.Member{Name: t.view.Leader.Name}
 	}
 	m.Members = t.view.Members
-	m.LeaderlessSince, m.RaceAsked, m.VetoSince = 0, 0, 0
+	m.LeaderlessSince, m.RaceAsked, m.VetoSince, m.Streamed = 0, 0, 0, 0
 	if t.leaderIsOther() {
 		m.Promised = false
 	}

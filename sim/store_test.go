@@ -8,8 +8,8 @@ import (
 	"github.com/matriarch-ha/matriarch/dcs/layout"
 )
 
-// bare makes a world in which nothing happens by itself.
-func bare(t *testing.T, m model) *world {
+// quietWorld makes a world in which nothing happens by itself.
+func quietWorld(t *testing.T, m model) *world {
 	t.Helper()
 	w := newWorld(1, Options{Plain: true})
 	rng := w.model.rng
@@ -20,7 +20,7 @@ func bare(t *testing.T, m model) *world {
 
 // TestStoreHoldsTexts: what agents see is what package layout reads in the keys.
 func TestStoreHoldsTexts(t *testing.T) {
-	w := bare(t, model{})
+	w := quietWorld(t, model{})
 	s := w.store
 	x := s.open(0, 10*time.Second)
 	if err := s.takeLeader("ada", x.id, false); err != nil {
@@ -58,7 +58,7 @@ func TestStoreHoldsTexts(t *testing.T) {
 
 // TestCoarseStore: it grants less, and ends a session up to a tick early.
 func TestCoarseStore(t *testing.T) {
-	w := bare(t, model{tick: time.Second, most: 20 * time.Second})
+	w := quietWorld(t, model{tick: time.Second, most: 20 * time.Second})
 	s := w.store
 	w.now = time.Minute
 	early, late := false, false
@@ -85,7 +85,7 @@ func TestCoarseStore(t *testing.T) {
 // TestRestore: the keys go back, sessions of then live again, and who held the
 // lease is known.
 func TestRestore(t *testing.T) {
-	w := bare(t, model{})
+	w := quietWorld(t, model{})
 	s := w.store
 	a, b := s.open(0, 10*time.Second), s.open(1, 10*time.Second)
 	_ = s.takeLeader("ada", a.id, false)

@@ -272,9 +272,7 @@ func (c *checker) wrote(m *member, x ha.Action) {
 	case ha.WriteSync:
 		c.forcedSync(m)
 		if x.Sync.Leader == "" {
-			for _, b := range c.w.branches {
-				b.protected = 0
-			}
+			c.unprotect()
 		}
 	}
 }

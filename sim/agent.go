@@ -77,7 +77,7 @@ func (a *agent) startAfter(d time.Duration) {
 func (a *agent) start() {
 	m := a.m
 	*a = agent{m: m, alive: true, epoch: a.epoch + 1, task: task{id: a.task.id}}
-	m.w.tracef("%s: agent starts", m.name)
+	m.w.traceAs(told, "%s: agent starts", m.name)
 	m.minds()
 	a.keeper.a = a
 	a.peers = nil

@@ -102,7 +102,7 @@ func (c *checker) exempt(s *server) bool {
 }
 
 func (c *checker) paused(m *member) bool {
-	return c.pausedNow() || m.leftRunning || m.host.hung && m.agent.keeper.unguarded || m.agent.snap != nil && m.agent.snap.settings.Paused
+	return c.w.store.settings.Paused || m.leftRunning || m.host.hung && m.agent.keeper.unguarded || m.agent.snap != nil && m.agent.snap.settings.Paused
 }
 
 func (c *checker) pausedNow() bool {
@@ -168,7 +168,10 @@ func (c *checker) losses(s *server) {
 
 // excused: what the documents except from I1 and I2.
 func (c *checker) excused(x *commit) bool {
-	told := x.via == 0 && !c.w.cfg.wide.kernelFence // where the fence stands, nobody is told anything
+	if x.via != 0 { // the entrypoint serves nobody whose lease is over, whatever people do
+		return !x.sync && c.w.now < x.s.m.robbed
+	}
+	told := !c.w.cfg.wide.kernelFence // where the fence stands, nobody is told anything
 	return c.exempt(x.s) && (!x.sync && (told || c.w.now < x.s.m.robbed) || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
 }
 
@@ -208,13 +211,13 @@ func (c *checker) told(x *commit) {
 
 // promoted: I5 at the moment of a promotion.
 func (c *checker) promoted(s *server) {
+	if !c.borne(s) {
+		return
+	}
 	key := fmt.Sprintf("%s/%d", s.sysID, s.branch.timeline)
 	if o := c.numbers[key]; o != nil {
 		c.violate("I5", "%s promotes to timeline %d, which another branch bears already (left its parent at %s, this one at %s)",
 			s.m.name, s.branch.timeline, o.from, s.branch.from)
-	}
-	if !c.borne(s) {
-		return
 	}
 	c.numbers[key] = s.branch
 	if s.branch.timeline < c.highest[s.sysID] && !c.exempt(s) { // a thawed host may finish a promotion
@@ -239,6 +242,9 @@ func (c *checker) forked(s *server) {
 
 // mixedStream: I4, a stream between servers whose records differ.
 func (c *checker) mixedStream(s, from *server) {
+	if c.reused(s, from) {
+		return
+	}
 	c.violate("I4", "%s at %s of branch %d streams from %s on branch %d, which does not contain that",
 		s.m.name, s.end, s.branch.id, from.m.name, from.branch.id)
 }
@@ -264,10 +270,28 @@ func (c *checker) wrote(m *member, x ha.Action) {
 		}
 		c.system = x.SystemID
 	case ha.WriteSync:
+		c.forcedSync(m)
 		if x.Sync.Leader == "" {
 			for _, b := range c.w.branches {
 				b.protected = 0
 			}
+		}
+	}
+}
+
+// forcedSync: who leads because a person said so writes the sync key, and what it
+// lacks may be lost from here on, though it may die before it is a primary.
+func (c *checker) forcedSync(m *member) {
+	s := m.server
+	if !c.forced || !c.holds(s) || s.branch == nil {
+		return
+	}
+	for _, b := range c.w.branches {
+		if b.protected > 0 && !s.branch.contains(s.end, b, b.protected) {
+			b.protected = 0
+		}
+		if b.seenSafe > 0 && !s.branch.contains(s.end, b, b.seenSafe) {
+			b.seenSafe = 0
 		}
 	}
 }

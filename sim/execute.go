@@ -66,7 +66,7 @@ func (a *agent) run(acts []ha.Action, i int, failed bool, done func()) {
 		a.m.w.stats.Acted.count(act.Kind)
 		a.do(act, func(ok bool) {
 			if !ok {
-				a.m.w.tracef("%s:   %s failed", a.m.name, act.Kind)
+				a.m.w.traceAs(told, "%s:   %s failed", a.m.name, act.Kind)
 			}
 			if after := a.after; after != nil {
 				a.after = nil

@@ -216,9 +216,7 @@ func (k *keeper) take(id string, done func(bool)) {
 			k.gone()
 		}
 		k.a.load(func(x *snapshot, err error) {
-			mine := err == nil && x.view.Leader.Session == id
-			mine = mine || err == nil && k.a.m.w.opt.Mutant == MineByName && x.view.Leader.Name == name
-			if mine {
+			if err == nil && x.view.Leader.Session == id {
 				k.hold(id, x.view.Leader.Version, done)
 				return
 			}
@@ -287,8 +285,15 @@ func (k *keeper) observed(v *cluster.View) {
 	if k.session == "" {
 		return
 	}
+	mine := v.Leader.Held() && v.Leader.Session == k.session
+	if k.a.m.w.opt.Mutant == MineByName && v.Leader.Name == k.a.m.name {
+		if mine = true; !k.held && !k.taking {
+			k.hold(k.session, v.Leader.Version, func(bool) {})
+			return
+		}
+	}
 	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking,
-		Ours: v.Leader.Held() && v.Leader.Session == k.session, Same: v.Leader.Version == k.version,
+		Ours: mine, Same: v.Leader.Version == k.version,
 		Store: v.StoreID, Revision: v.Revision}) {
 	case fence.Unclaimed:
 		// Nobody was told that it is ours: give it back. No take may begin before

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -15,6 +14,10 @@ type Options struct {
 	Mutant Mutant // a known-bad variant, empty for the program as it is
 	Trace  bool   // write the story down
 	Drop   []int  // faults of the schedule that do not happen
+	// Lasts shortens faults, by their number; Members, when not zero, leaves only
+	// the first of the members. Both make a failing world plainer.
+	Lasts   map[int]time.Duration
+	Members int
 	// Focus, when not nil, draws faults from these kinds only.
 	Focus []FaultKind
 	// Plain leaves out what came to the simulator later: see model. Seeds that were
@@ -45,7 +48,8 @@ type Stats struct {
 	Restarts, Reinits                                       int
 	Seen                                                    Seen
 	Reset                                                   int // takeovers with an allowed loss that a client could see
-	Turns, Steps                                            int
+	Turns, Steps, Operations                                int
+	Simulated                                               time.Duration
 	Restores, NewStores, Overtaken, Compactions             int
 	TakeOvers, GuardStops, Released, Stranded               int
 	Rules                                                   [maxRules]int
@@ -78,7 +82,7 @@ func Run(seed uint64, opt Options) Result {
 
 func run(seed uint64, opt Options) *world {
 	w := newWorld(seed, opt)
-	w.faults = w.withStoreFaults(seed, Faults(seed, opt))
+	w.faults = opt.plainer(w.withStoreFaults(seed, Faults(seed, opt)))
 	w.describe(seed, w.faults)
 	w.schedule(w.faults)
 	for _, m := range w.members {
@@ -94,7 +98,7 @@ func run(seed uint64, opt Options) *world {
 	w.check.copies()
 	w.check.linear()
 	w.store.checkKeys()
-	w.stats.Steps = w.steps
+	w.stats.Steps, w.stats.Simulated, w.stats.Operations = w.steps, w.now, len(w.check.register.ops)
 	return w
 }
 
@@ -228,6 +232,8 @@ func (s *Stats) Add(o Stats) {
 	s.Reset += o.Reset
 	s.Turns += o.Turns
 	s.Steps += o.Steps
+	s.Operations += o.Operations
+	s.Simulated += o.Simulated
 	s.Restores += o.Restores
 	s.NewStores += o.NewStores
 	s.Overtaken += o.Overtaken
@@ -252,6 +258,12 @@ func (r Result) Command() string {
 	if len(r.Options.Drop) > 0 {
 		fmt.Fprintf(&b, " -drop=%s", joined(r.Options.Drop))
 	}
+	if len(r.Options.Lasts) > 0 {
+		fmt.Fprintf(&b, " -lasts=%s", formatLasts(r.Options.Lasts))
+	}
+	if r.Options.Members > 0 {
+		fmt.Fprintf(&b, " -members=%d", r.Options.Members)
+	}
 	if len(r.Options.Focus) > 0 {
 		fmt.Fprintf(&b, " -focus=%s", joined(r.Options.Focus))
 	}
@@ -259,30 +271,13 @@ func (r Result) Command() string {
 		b.WriteString(" -plain")
 	}
 	if r.Options.Mutant != "" {
-		fmt.Fprintf(&b, " -mutant=%s", r.Options.Mutant)
+		fmt.Fprintf(&b, " -mutant='%s'", r.Options.Mutant)
 	}
 	return b.String() + " -v"
 }
 
 func joined[T any](list []T) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(list), "[]"), " ", ",")
-}
-
-// Report is what went wrong, with the smallest schedule that still does it.
-func (r Result) Report() string {
-	var b strings.Builder
-	for _, v := range r.Violations {
-		fmt.Fprintln(&b, v)
-	}
-	small := r
-	small.Options.Drop = Shrink(r.Seed, r.Options)
-	for i, f := range r.Faults {
-		if !slices.Contains(small.Options.Drop, i) {
-			fmt.Fprintf(&b, "  needs fault %d: %s\n", i, f)
-		}
-	}
-	fmt.Fprintf(&b, "repeat it with:      %s\nthe smallest of it:  %s\n", r.Command(), small.Command())
-	return b.String()
 }
 
 // Silent lists the rules that never fired.

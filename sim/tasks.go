@@ -86,7 +86,7 @@ func (a *agent) ended(kind ha.TaskKind, err error) {
 		a.task.last.Error = err.Error()
 		a.told = err.Error()
 	}
-	a.m.w.tracef("%s: %s ended: %v", a.m.name, kind, err)
+	a.m.w.traceAs(told, "%s: %s ended: %v", a.m.name, kind, err)
 	a.wake()
 }
 

@@ -213,13 +213,13 @@ func (c *checker) told(x *commit) {
 
 // promoted: I5 at the moment of a promotion.
 func (c *checker) promoted(s *server) {
+	if !c.borne(s) {
+		return
+	}
 	key := fmt.Sprintf("%s/%d", s.sysID, s.branch.timeline)
 	if o := c.numbers[key]; o != nil {
 		c.violate("I5", "%s promotes to timeline %d, which another branch bears already (left its parent at %s, this one at %s)",
 			s.m.name, s.branch.timeline, o.from, s.branch.from)
-	}
-	if !c.borne(s) {
-		return
 	}
 	c.numbers[key] = s.branch
 	if s.branch.timeline < c.highest[s.sysID] && !c.exempt(s) { // a thawed host may finish a promotion
@@ -244,6 +244,9 @@ func (c *checker) forked(s *server) {
 
 // mixedStream: I4, a stream between servers whose records differ.
 func (c *checker) mixedStream(s, from *server) {
+	if c.reused(s, from) {
+		return
+	}
 	c.violate("I4", "%s at %s of branch %d streams from %s on branch %d, which does not contain that",
 		s.m.name, s.end, s.branch.id, from.m.name, from.branch.id)
 }

@@ -98,7 +98,7 @@ func (c *clients) getThrough() {
 				return
 			}
 			e.send(m.index, e.node, func() {
-				if e.alive(session) {
+				if e.alive(session) && w.now >= m.robbed {
 					seen()
 					w.check.register.end(o, w.now)
 				}
@@ -233,7 +233,9 @@ func (c *clients) release(x *commit) {
 		if w.entry.alive(x.via) {
 			w.stats.Commits++
 			w.check.told(x)
-			w.check.register.end(x.op, w.now)
+			if w.now >= x.s.m.robbed {
+				w.check.register.end(x.op, w.now)
+			}
 		}
 	})
 }

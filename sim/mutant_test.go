@@ -37,7 +37,6 @@ var hunts = map[Mutant]struct {
 	CloneDestroys: {[]FaultKind{CutStore, Isolate, HostOff, CutPair}, []string{"I8"}},
 
 	IgnoreStore:  {[]FaultKind{StoreRestore, CutStore, Isolate}, []string{"L6", "I1"}},
-	KeepSessions: {[]FaultKind{StoreRestore, CutStore, Isolate}, []string{"L6", "I1"}},
 	ForgetStore:  {[]FaultKind{StoreRestore, AgentKill, HostOff}, []string{"L6", "I1"}},
 	AskedLength:  {[]FaultKind{Stores, AgentPause, AgentMidStop, Isolate}, []string{"I1"}},
 	NoSlack:      {[]FaultKind{Stores, AgentPause, AgentMidStop, Isolate}, []string{"I1"}},

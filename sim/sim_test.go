@@ -104,6 +104,13 @@ func TestTenThousandSeeds(t *testing.T) {
 			t.Logf("the action %s was never interrupted: %s", k, why)
 		}
 	}
+	for what, n := range map[string]int{"store that went back": s.Total.Restores, "member that saw it": s.Total.NewStores,
+		"overtaken word of a watch": s.Total.Overtaken, "compaction": s.Total.Compactions, "take-over of a running server": s.Total.TakeOvers,
+		"server stopped by a guard without an agent": s.Total.GuardStops, "session ended by a helper": s.Total.Released} {
+		if n == 0 {
+			t.Errorf("no world had a %s", what)
+		}
+	}
 	for _, rule := range s.Total.Silent() {
 		if why, known := silent[rule]; !known {
 			t.Errorf("the rule %s never fired", rule)

@@ -174,6 +174,9 @@ func (v *viewer) noticeAnother(view cluster.View) {
 	another := was.StoreID != "" && (was.StoreID != view.StoreID || view.Revision < was.Revision)
 	if another {
 		v.state.NewSince = v.opt.Clock.Now()
+		// What is on disk may be a minute old, and older than what the store went back
+		// to: an agent that restarts now would not notice.
+		v.save(was)
 		v.opt.Logger.Warn("the store is another one than before, or was restored from an older state: nobody is promoted for a full ttl",
 			"store", view.StoreID, "revision", view.Revision, "known_store", was.StoreID, "known_revision", was.Revision)
 	}

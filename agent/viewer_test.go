@@ -155,6 +155,31 @@ func TestReplacedStoreIsNoticedAcrossRestarts(t *testing.T) {
 	})
 }
 
+// What is on disk may be older than what the store goes back to: an agent that saw
+// it go back, and restarts, notices all the same.
+func TestRestoredStoreIsNoticedAcrossRestarts(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.put("config", "{}")
+		r.agent.viewer.refresh(t.Context())
+		synctest.Wait() // until it is saved
+		r.put("history", "[]")
+		var b memory.Backup
+		r.server.Do(func(c *memory.Core) { b = c.Backup() })
+		r.put("history", "[1]")
+		r.agent.viewer.refresh(t.Context())
+		r.server.Do(func(c *memory.Core) { c.Restore(b) })
+		r.agent.viewer.refresh(t.Context())
+		if !r.newSince() {
+			t.Fatal("not noticed")
+		}
+		synctest.Wait()
+		again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+		if again.agent.viewer.refresh(t.Context()); !again.newSince() {
+			t.Error("not noticed after a restart")
+		}
+	})
+}
+
 // slowLoad answers with what was true when the question came.
 type slowLoad struct {
 	dcs.Store

@@ -131,6 +131,7 @@ func (a *agent) die() {
 		return
 	}
 	a.interrupted()
+	a.m.leftRunning = a.snap != nil && a.snap.settings.Paused && a.m.server.writable()
 	a.alive, a.paused, a.inbox = false, false, nil
 	a.epoch++
 	a.m.minds()

@@ -102,7 +102,9 @@ func (c *checker) exempt(s *server) bool {
 }
 
 func (c *checker) paused(m *member) bool {
-	return c.w.store.settings.Paused || m.leftRunning || m.host.hung && m.agent.keeper.unguarded || m.agent.snap != nil && m.agent.snap.settings.Paused
+	a := m.agent
+	left := m.leftRunning && (!a.alive || a.adopting) // nobody knows yet how it was left
+	return c.w.store.settings.Paused || left || m.host.hung && a.keeper.unguarded || a.snap != nil && a.snap.settings.Paused
 }
 
 func (c *checker) pausedNow() bool {

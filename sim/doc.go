@@ -2,8 +2,7 @@
 // one goroutine with virtual time, and looks from outside whether what must
 // always hold does. A world is made by its seed alone: settings, clocks, faults,
 // delays. Run returns what was violated and, when asked, the story; a seed that
-// fails is run again with the story written down, and Shrink leaves out the
-// faults that it does not need.
+// fails is made plainer (Smallest) and told in a few lines (Result.Story).
 //
 // What is modelled: hosts with power, boot clocks of unlike rate, wall clocks that
 // jump, freezing, disks that are slow, full or stuck, the kernel-timed
@@ -15,7 +14,8 @@
 // slots and WAL that is removed, synchronous_standby_names, processes that are
 // stopped; a linearizable store with sessions, watches, lost
 // answers and outages after which its timers start anew; a network cut per
-// direction; clients through an entrypoint and beside it; requests of people.
+// direction; an entrypoint that is cut off and stopped; clients that write and
+// read a register through it, and clients beside it; requests of people.
 //
 // The store holds keys and texts: what is written is encoded and what is read is
 // decoded by package layout (codec.go). There are two kinds of it (model.go): one

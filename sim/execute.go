@@ -272,7 +272,6 @@ func (a *agent) settleBootstrap(kind ha.ActionKind) bool {
 func (a *agent) exit(x ha.Action) {
 	a.m.w.tracef("%s: agent exits with %d: %s", a.m.name, x.Code, x.Why)
 	id, m := a.keeper.session, a.m
-	m.leftRunning = m.server.writable()
 	if x.Code == 0 && id != "" {
 		m.w.net.send(m.index, m.w.store.node, func() {
 			if !m.w.store.down {

@@ -91,7 +91,7 @@ func (s Summary) Years() float64 { return s.Total.Simulated.Hours() / 24 / 365 }
 // String says what was run and what happened in it.
 func (s Summary) String() string {
 	return fmt.Sprintf("%s; worlds with a failover %d, a fence %d, a rewind %d, a lost reply %d, a switchover %d, a fault between two actions %d; "+
-		"%d commits acknowledged, %d operations on the register; rules that never fired: %v",
+		"%d commits acknowledged, %d operations on the register; rules that never fired: %v; actions never carried out: %v, never interrupted: %v",
 		s.Line(), s.WithFailover, s.WithFence, s.WithRewind, s.WithLostReply, s.WithSwitchover, s.WithMidTurn,
-		s.Total.Commits, s.Total.Operations, s.Total.Silent())
+		s.Total.Commits, s.Total.Operations, s.Total.Silent(), s.Total.Acted.None(), s.Total.Interrupted.None())
 }

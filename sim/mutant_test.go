@@ -93,6 +93,8 @@ var rulesOf = map[Mutant][2]string{
 	"adopt-blind":        {"G6", "the session of the agent before counts without proof"},
 	"release-early":      {"G5", "the helper ends the session before the server is gone"},
 	"guard-from-receipt": {"L2", "the guard counts from when it was told"},
+	"failsafe-majority":  {"V6", "a majority's word keeps a leader that has no store"},
+	"failsafe-forgets":   {"V6", "a promise to leave the lease alone is not kept"},
 	"no-kernel-fence":    {"G3", "the kernel is never told of the deadline"},
 }
 
@@ -122,7 +124,7 @@ type hunted struct {
 // hunt runs worlds until one breaks what is expected.
 func hunt(m Mutant, focus []FaultKind, expect []string, bound int) (hunted, Summary) {
 	var h hunted
-	s := Many(1, bound, Options{Mutant: m, Focus: focus, StopAtFirst: true}, func(r Result) bool {
+	s := Many(1, bound, Options{Mutant: m, Focus: focus}, func(r Result) bool {
 		for _, v := range r.Violations {
 			if slices.Contains(expect, v.Invariant) && (h.seed == 0 || r.Seed < h.seed) {
 				h.by, h.seed = v, r.Seed

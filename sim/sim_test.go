@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/matriarch-ha/matriarch/ha"
 )
 
 var (
@@ -88,6 +90,20 @@ func TestTenThousandSeeds(t *testing.T) {
 			t.Errorf("no world had a %s", what)
 		}
 	}
+	for _, k := range s.Total.Acted.None() {
+		if why, known := unacted[k]; !known {
+			t.Errorf("the action %s was never carried out", k)
+		} else {
+			t.Logf("the action %s was never carried out: %s", k, why)
+		}
+	}
+	for _, k := range s.Total.Interrupted.None() {
+		if why, known := uninterrupted[k]; !known {
+			t.Errorf("the action %s was never interrupted", k)
+		} else {
+			t.Logf("the action %s was never interrupted: %s", k, why)
+		}
+	}
 	for what, n := range map[string]int{"store that went back": s.Total.Restores, "member that saw it": s.Total.NewStores,
 		"overtaken word of a watch": s.Total.Overtaken, "compaction": s.Total.Compactions, "take-over of a running server": s.Total.TakeOvers,
 		"server stopped by a guard without an agent": s.Total.GuardStops, "session ended by a helper": s.Total.Released} {
@@ -106,6 +122,13 @@ func TestTenThousandSeeds(t *testing.T) {
 
 // silent are the rules that no world can make fire, and why.
 var silent = map[string]string{}
+
+// unacted are the actions that no world can bring about, and why; uninterrupted
+// those that nothing can come between.
+var (
+	unacted       = map[ha.ActionKind]string{}
+	uninterrupted = map[ha.ActionKind]string{}
+)
 
 // TestSameSeedSameWorld: a seed has one course, or nothing could be repeated.
 func TestSameSeedSameWorld(t *testing.T) {

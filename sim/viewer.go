@@ -88,6 +88,8 @@ func (a *agent) noticeAnother(x *snapshot) {
 	}
 	if was.id != "" && (was.id != x.view.StoreID || x.view.Revision < was.rev) {
 		a.newSince = a.now()
+		*disk = was
+		disk.at = w.now
 		w.stats.NewStores++
 		w.tracef("%s: the store is another one than before: %s at %d, known was %s at %d", a.m.name, x.view.StoreID, x.view.Revision, was.id, was.rev)
 	}

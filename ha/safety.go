@@ -182,7 +182,7 @@ func (t *turn) paused() bool {
 // fences it while the cluster is paused, but as the leader it would have all
 // others rewound to a line that the cluster has left.
 func (t *turn) superseded() bool {
-	return t.o.Server.Position.Timeline < t.view.Timelines.Highest() || election.DivergedFrom(t.standing(), t.ground()) != ""
+	return t.o.Server.Position.Timeline < max(t.view.Timelines.Highest(), t.heardOf()) || election.DivergedFrom(t.standing(), t.ground()) != ""
 }
 
 func (t *turn) sameSystem() bool {

@@ -41,7 +41,7 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 	case s == nil:
 		k.mu.Unlock()
 		return "", fmt.Errorf("%w: %w", ErrNoSession, dcs.ErrUnavailable)
-	case !k.deadlines.Live(now):
+	case k.doubt != 0 || !k.deadlines.Live(now):
 		k.mu.Unlock()
 		return "", fmt.Errorf("session %s was not confirmed in time: %w", s.ID(), dcs.ErrUnavailable)
 	}
@@ -248,6 +248,7 @@ func (k *Keeper) Extend(ctx context.Context, d fence.Deadlines) error {
 		return fmt.Errorf("extend the leader lease: %w", ErrNotHeld)
 	}
 	k.extended = furthest(k.extended, d)
+	k.settle()
 	k.revive(now)
 	k.mu.Unlock()
 	return k.armGuard(ctx)
@@ -257,7 +258,7 @@ func (k *Keeper) Extend(ctx context.Context, d fence.Deadlines) error {
 // hands them over if not.
 func (k *Keeper) guarded(ctx context.Context) bool {
 	k.mu.Lock()
-	ok := !k.held || k.guard == nil || k.armed == furthest(k.deadlines, k.extended).Hard
+	ok := !k.held || k.guard == nil || k.armed == k.reach().Hard
 	k.mu.Unlock()
 	return ok || k.armGuard(ctx) == nil
 }
@@ -270,7 +271,7 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 	defer func() { <-k.arm }()
 	k.mu.Lock()
 	k.expire(k.o.Clock.Now())
-	g, gen, held, holding, d := k.guard, k.guardGen, k.held, k.holding, furthest(k.deadlines, k.extended)
+	g, gen, held, holding, d := k.guard, k.guardGen, k.held, k.holding, k.reach()
 	handle := k.handle()
 	k.mu.Unlock()
 	defer clear(handle)

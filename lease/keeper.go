@@ -99,6 +99,9 @@ type State struct {
 	Granted time.Duration
 	// LastConfirmed is when the last confirmation was received; zero never.
 	LastConfirmed boot.Instant
+	// Doubted: this host may have stood still without noticing, and no renewal was
+	// confirmed since: nothing may be begun under the lease. See Certain.
+	Doubted bool
 	// Refused: the key was lost to, or never won from, another holder.
 	Refused bool
 	// Armed is the hard deadline that the guard acknowledged last for this
@@ -114,6 +117,9 @@ type State struct {
 func (s State) Live(now boot.Instant) bool {
 	return s.Held && furthest(s.Deadlines, s.Extended).Live(now)
 }
+
+// Certain reports whether something may be begun, or written, as the leader.
+func (s State) Certain(now boot.Instant) bool { return s.Live(now) && !s.Doubted }
 
 // furthest returns the deadlines that end later. The two come from different
 // authorities, so here the order of sending does not matter.
@@ -144,6 +150,9 @@ type Keeper struct {
 	deadlines fence.Deadlines
 	confirmed boot.Instant
 	extended  fence.Deadlines
+	clocks    clocks
+	doubt     boot.Instant // what was proven before does not count for long; 0: none
+	renewing  context.CancelFunc
 
 	held      bool
 	holding   int // counts changes of held: results of older holdings are void
@@ -203,8 +212,8 @@ func (k *Keeper) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire(k.o.Clock.Now())
-	s := State{Held: k.held, Deadlines: k.capped(k.deadlines), Extended: k.capped(k.extended), Granted: k.granted,
-		LastConfirmed: k.confirmed, Refused: k.refused, Armed: k.armed,
+	s := State{Held: k.held, Deadlines: k.capped(k.trusted(k.deadlines)), Extended: k.capped(k.trusted(k.extended)), Granted: k.granted,
+		LastConfirmed: k.confirmed, Doubted: k.doubt != 0, Refused: k.refused, Armed: k.armed,
 		GuardError: k.guardError, LastError: k.lastError}
 	if k.session != nil {
 		s.Session = k.session.ID()
@@ -269,7 +278,7 @@ func (k *Keeper) SetGuard(g Guard) {
 }
 
 // until are the deadlines that a held lease has; k.mu is held.
-func (k *Keeper) until() fence.Deadlines { return k.capped(furthest(k.deadlines, k.extended)) }
+func (k *Keeper) until() fence.Deadlines { return k.capped(k.reach()) }
 
 // capped ends deadlines where the guard's end: it has killed the server then, and
 // may have had the session ended, whatever was confirmed since. (An agent that was
@@ -283,6 +292,7 @@ func (k *Keeper) capped(d fence.Deadlines) fence.Deadlines {
 
 // expire applies the deadlines at now; k.mu is held.
 func (k *Keeper) expire(now boot.Instant) {
+	k.lookAtClocks(now)
 	if !k.held {
 		return
 	}
@@ -340,7 +350,7 @@ func (k *Keeper) abandon() {
 		return
 	}
 	k.abandoned, k.session = k.session, nil
-	k.deadlines, k.granted, k.unclaimed = fence.Deadlines{}, 0, false
+	k.deadlines, k.granted, k.unclaimed, k.doubt = fence.Deadlines{}, 0, false, 0
 	poke(k.changed)
 	poke(k.kick)
 }

@@ -109,11 +109,9 @@ type child struct {
 	dogWake int
 	dogTold watchdog.State
 
-	armed      bool
-	soft, hard boot.Instant
-	watch      fence.Watch // what it goes by, and whether it has an agent
-	session    []byte      // handle of the session that the armed lease belongs to
-	owed       owed        // the acknowledgement of the newest arm
+	watch   fence.Watch // what it goes by, and whether it has an agent
+	session []byte      // handle of the session that the armed lease belongs to
+	owed    owed        // the acknowledgement of the newest arm
 
 	handover handover
 	releases releases

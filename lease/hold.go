@@ -41,7 +41,7 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 	case s == nil:
 		k.mu.Unlock()
 		return "", fmt.Errorf("%w: %w", ErrNoSession, dcs.ErrUnavailable)
-	case !k.deadlines.Live(now):
+	case k.doubt != 0 || !k.deadlines.Live(now):
 		k.mu.Unlock()
 		return "", fmt.Errorf("session %s was not confirmed in time: %w", s.ID(), dcs.ErrUnavailable)
 	}
@@ -252,6 +252,7 @@ func (k *Keeper) Extend(ctx context.Context, d fence.Deadlines) error {
 		return fmt.Errorf("extend the leader lease: %w", ErrNotHeld)
 	}
 	k.extended = furthest(k.extended, d)
+	k.settle()
 	k.revive(now)
 	k.mu.Unlock()
 	return k.armGuard(ctx)
@@ -261,7 +262,7 @@ func (k *Keeper) Extend(ctx context.Context, d fence.Deadlines) error {
 // hands them over if not.
 func (k *Keeper) guarded(ctx context.Context) bool {
 	k.mu.Lock()
-	ok := !k.held || k.guard == nil || k.armed == furthest(k.deadlines, k.extended).Hard
+	ok := !k.held || k.guard == nil || k.armed == k.reach().Hard
 	k.mu.Unlock()
 	return ok || k.armGuard(ctx) == nil
 }
@@ -274,7 +275,7 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 	defer func() { <-k.arm }()
 	k.mu.Lock()
 	k.expire(k.o.Clock.Now())
-	g, gen, held, d := k.guard, k.guardGen, k.held, furthest(k.deadlines, k.extended)
+	g, gen, held, d := k.guard, k.guardGen, k.held, k.reach()
 	k.mu.Unlock()
 	if !held {
 		return ErrNotHeld

@@ -97,6 +97,9 @@ type State struct {
 	Granted time.Duration
 	// LastConfirmed is when the last confirmation was received; zero never.
 	LastConfirmed boot.Instant
+	// Doubted: this host may have stood still without noticing, and no renewal was
+	// confirmed since: nothing may be begun under the lease. See Certain.
+	Doubted bool
 	// Refused: the key was lost to, or never won from, another holder.
 	Refused bool
 	// Armed is the hard deadline that the guard acknowledged last for this
@@ -112,6 +115,9 @@ type State struct {
 func (s State) Live(now boot.Instant) bool {
 	return s.Held && furthest(s.Deadlines, s.Extended).Live(now)
 }
+
+// Certain reports whether something may be begun, or written, as the leader.
+func (s State) Certain(now boot.Instant) bool { return s.Live(now) && !s.Doubted }
 
 // furthest returns the deadlines that end later. The two come from different
 // authorities, so here the order of sending does not matter.
@@ -142,6 +148,9 @@ type Keeper struct {
 	deadlines fence.Deadlines
 	confirmed boot.Instant
 	extended  fence.Deadlines
+	clocks    clocks
+	doubt     boot.Instant // what was proven before does not count for long; 0: none
+	renewing  context.CancelFunc
 
 	held      bool
 	holding   int // counts changes of held: results of older holdings are void
@@ -198,8 +207,8 @@ func (k *Keeper) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire(k.o.Clock.Now())
-	s := State{Held: k.held, Deadlines: k.deadlines, Extended: k.extended, Granted: k.granted,
-		LastConfirmed: k.confirmed, Refused: k.refused, Armed: k.armed,
+	s := State{Held: k.held, Deadlines: k.trusted(k.deadlines), Extended: k.trusted(k.extended), Granted: k.granted,
+		LastConfirmed: k.confirmed, Doubted: k.doubt != 0, Refused: k.refused, Armed: k.armed,
 		GuardError: k.guardError, LastError: k.lastError}
 	if k.session != nil {
 		s.Session = k.session.ID()
@@ -262,10 +271,11 @@ func (k *Keeper) SetGuard(g Guard) {
 
 // expire applies the deadlines at now; k.mu is held.
 func (k *Keeper) expire(now boot.Instant) {
+	k.lookAtClocks(now)
 	if !k.held {
 		return
 	}
-	switch furthest(k.deadlines, k.extended).Phase(now) {
+	switch k.reach().Phase(now) {
 	case fence.Lost:
 		k.lose(ErrExpired)
 		k.abandon()
@@ -307,7 +317,7 @@ func (k *Keeper) tell(kind EventKind, why string) {
 func (k *Keeper) unconfirmed(why string) {
 	if k.held && !k.troubled {
 		k.troubled = true
-		left := furthest(k.deadlines, k.extended).Soft.Sub(k.o.Clock.Now())
+		left := k.reach().Soft.Sub(k.o.Clock.Now())
 		k.tell(Trouble, fmt.Sprintf("%s; without a newer confirmation the server is stopped in %s", why, max(left, 0).Round(time.Millisecond)))
 	}
 }
@@ -319,7 +329,7 @@ func (k *Keeper) abandon() {
 		return
 	}
 	k.abandoned, k.session = k.session, nil
-	k.deadlines, k.granted, k.unclaimed = fence.Deadlines{}, 0, false
+	k.deadlines, k.granted, k.unclaimed, k.doubt = fence.Deadlines{}, 0, false, 0
 	poke(k.changed)
 	poke(k.kick)
 }

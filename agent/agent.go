@@ -132,6 +132,10 @@ type Options struct {
 	// optional.
 	OnLead func(ctx context.Context)
 
+	// Writable asks the server at an address itself whether it accepts writes;
+	// optional. It is for members that no guard stops.
+	Writable func(ctx context.Context, host, port string) (bool, error)
+
 	// Recorder is told what happened, for statistics; nil: nobody is.
 	Recorder Recorder
 
@@ -174,6 +178,7 @@ type Agent struct {
 	told      told
 	beating   heartbeat
 	readUnder string // the session under which the store was read before a take
+	tookOver  string // what was taken over from a former agent
 	sibling   sibling
 
 	mu   sync.Mutex
@@ -206,6 +211,16 @@ func New(o Options) *Agent {
 	a.requests = newRequests(o)
 	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake, fenced: a.serverFenced, watchdog: o.Watchdog}
 	return a
+}
+
+// TookOver says what was taken over from a former agent, and how its running
+// primary was seen last: until the first turn that is what others are told, who
+// must not take this member for one that does not lead. Before Run.
+func (a *Agent) TookOver(what string, f postgres.Facts) {
+	a.tookOver = what
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.snap = Snapshot{Facts: f, State: cluster.StateRunning, Role: cluster.RolePrimary}
 }
 
 // Wake makes the loop take a turn now.

@@ -32,6 +32,10 @@ type Settings struct {
 	// commit before it gives the lease up. 0 never.
 	PrimaryStallTimeout time.Duration `json:"primary_stall_timeout"`
 
+	// UnguardedVeto is how long a former leader without a guard, whose server seems to
+	// write on, keeps others from being promoted. 0: a ttl.
+	UnguardedVeto time.Duration `json:"unguarded_veto,omitempty"`
+
 	SyncMode    SyncMode      `json:"synchronous_mode"`
 	Paused      bool          `json:"pause,omitempty"`
 	UseSlots    bool          `json:"use_slots"`

@@ -29,6 +29,13 @@
 //   - What is unknown is read again before anything is concluded. A key that
 //     turns up under our session although nobody was told that it is ours is
 //     deleted.
+//   - A lease ends at the deadline that its guard acknowledged last, whatever was
+//     confirmed since: the guard has killed the server then, and may have had the
+//     session ended. So an agent that was stopped, and continued after that, never
+//     believes an answer that it had not read yet.
+//   - Adopt makes a lease mine that a former agent of this member held: by the
+//     session's handle, which its guard alone had, and only if the leader key is
+//     under that session.
 //   - Confirmations may arrive late and out of order; the newest sent counts.
 //
 // What it may not do: decide whether to lead, stop or promote a server, or

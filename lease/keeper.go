@@ -32,7 +32,9 @@ const leaderKey = "leader"
 // Guard stops the server when a deadline passes; guard.Client is one. Both
 // calls return when the guard process has acknowledged.
 type Guard interface {
-	Arm(ctx context.Context, d fence.Deadlines) error
+	// Arm hands over deadlines, and the handle of the session that they come from,
+	// so that the guard can end it when the server is dead and nobody else does.
+	Arm(ctx context.Context, d fence.Deadlines, session []byte) error
 	Disarm(ctx context.Context) error
 }
 
@@ -97,6 +99,9 @@ type State struct {
 	Granted time.Duration
 	// LastConfirmed is when the last confirmation was received; zero never.
 	LastConfirmed boot.Instant
+	// Doubted: this host may have stood still without noticing, and no renewal was
+	// confirmed since: nothing may be begun under the lease. See Certain.
+	Doubted bool
 	// Refused: the key was lost to, or never won from, another holder.
 	Refused bool
 	// Armed is the hard deadline that the guard acknowledged last for this
@@ -112,6 +117,9 @@ type State struct {
 func (s State) Live(now boot.Instant) bool {
 	return s.Held && furthest(s.Deadlines, s.Extended).Live(now)
 }
+
+// Certain reports whether something may be begun, or written, as the leader.
+func (s State) Certain(now boot.Instant) bool { return s.Live(now) && !s.Doubted }
 
 // furthest returns the deadlines that end later. The two come from different
 // authorities, so here the order of sending does not matter.
@@ -142,6 +150,9 @@ type Keeper struct {
 	deadlines fence.Deadlines
 	confirmed boot.Instant
 	extended  fence.Deadlines
+	clocks    clocks
+	doubt     boot.Instant // what was proven before does not count for long; 0: none
+	renewing  context.CancelFunc
 
 	held      bool
 	holding   int // counts changes of held: results of older holdings are void
@@ -156,9 +167,12 @@ type Keeper struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 
-	guard      Guard
-	guardGen   int
-	armed      boot.Instant
+	guard    Guard
+	guardGen int
+	armed    boot.Instant
+	// acked is the hard deadline that a guard acknowledged last for this holding,
+	// this guard or one before it; zero: none yet, or nothing is guarded.
+	acked      boot.Instant
 	guardError string
 	lastError  string
 }
@@ -198,8 +212,8 @@ func (k *Keeper) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire(k.o.Clock.Now())
-	s := State{Held: k.held, Deadlines: k.deadlines, Extended: k.extended, Granted: k.granted,
-		LastConfirmed: k.confirmed, Refused: k.refused, Armed: k.armed,
+	s := State{Held: k.held, Deadlines: k.capped(k.trusted(k.deadlines)), Extended: k.capped(k.trusted(k.extended)), Granted: k.granted,
+		LastConfirmed: k.confirmed, Doubted: k.doubt != 0, Refused: k.refused, Armed: k.armed,
 		GuardError: k.guardError, LastError: k.lastError}
 	if k.session != nil {
 		s.Session = k.session.ID()
@@ -255,17 +269,34 @@ func (k *Keeper) SetGuard(g Guard) {
 	defer func() { <-k.arm }()
 	k.mu.Lock()
 	k.guard, k.armed, k.guardError = g, 0, ""
+	if g == nil {
+		k.acked = 0
+	}
 	k.guardGen++
 	k.mu.Unlock()
 	poke(k.kick)
 }
 
+// until are the deadlines that a held lease has; k.mu is held.
+func (k *Keeper) until() fence.Deadlines { return k.capped(k.reach()) }
+
+// capped ends deadlines where the guard's end: it has killed the server then, and
+// may have had the session ended, whatever was confirmed since. (An agent that was
+// stopped in the middle of a renewal may read the answer much later.) k.mu is held.
+func (k *Keeper) capped(d fence.Deadlines) fence.Deadlines {
+	if k.held && k.acked != 0 && d.Hard > k.acked {
+		d.Soft, d.Hard = k.acked.Add(d.Soft.Sub(d.Hard)), k.acked
+	}
+	return d
+}
+
 // expire applies the deadlines at now; k.mu is held.
 func (k *Keeper) expire(now boot.Instant) {
+	k.lookAtClocks(now)
 	if !k.held {
 		return
 	}
-	switch furthest(k.deadlines, k.extended).Phase(now) {
+	switch k.until().Phase(now) {
 	case fence.Lost:
 		k.lose(ErrExpired)
 		k.abandon()
@@ -284,7 +315,7 @@ func (k *Keeper) lose(cause error) {
 	if !k.held {
 		return
 	}
-	k.held, k.version, k.suspect, k.troubled = false, "", false, false
+	k.held, k.version, k.suspect, k.troubled, k.acked = false, "", false, false, 0
 	k.holding++
 	k.sight = fence.Sight{}
 	k.extended = fence.Deadlines{}
@@ -307,7 +338,7 @@ func (k *Keeper) tell(kind EventKind, why string) {
 func (k *Keeper) unconfirmed(why string) {
 	if k.held && !k.troubled {
 		k.troubled = true
-		left := furthest(k.deadlines, k.extended).Soft.Sub(k.o.Clock.Now())
+		left := k.until().Soft.Sub(k.o.Clock.Now())
 		k.tell(Trouble, fmt.Sprintf("%s; without a newer confirmation the server is stopped in %s", why, max(left, 0).Round(time.Millisecond)))
 	}
 }
@@ -319,7 +350,7 @@ func (k *Keeper) abandon() {
 		return
 	}
 	k.abandoned, k.session = k.session, nil
-	k.deadlines, k.granted, k.unclaimed = fence.Deadlines{}, 0, false
+	k.deadlines, k.granted, k.unclaimed, k.doubt = fence.Deadlines{}, 0, false, 0
 	poke(k.changed)
 	poke(k.kick)
 }

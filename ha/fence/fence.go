@@ -21,10 +21,14 @@
 package fence
 
 import (
+	"errors"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
 )
+
+// ErrFenced is a guard's answer to deadlines that came too late.
+var ErrFenced = errors.New("the guard has killed the server: the deadline had passed")
 
 // Budget holds the times that are subtracted from a granted lease.
 type Budget struct {
@@ -77,6 +81,16 @@ func Compute(sent boot.Instant, granted time.Duration, b Budget) Deadlines {
 	// most a quarter of what is left, the guard takes care of the rest.
 	clean := min(b.CleanStop, max(0, hard.Sub(sent)/4))
 	return Deadlines{Sent: sent, Soft: hard.Add(-clean), Hard: hard, Reset: reset}
+}
+
+// Shorten returns deadlines whose soft one is no later than soft, and whose hard one
+// leaves a clean stop its time after that.
+func (d Deadlines) Shorten(soft boot.Instant, clean time.Duration) Deadlines {
+	if soft < d.Soft {
+		d.Soft = soft
+		d.Hard = min(d.Hard, soft.Add(clean))
+	}
+	return d
 }
 
 // Live reports whether the lease may still be relied on at now.

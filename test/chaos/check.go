@@ -60,9 +60,9 @@ func checkOnePrimary(rs []*reign, late func(Ack) time.Duration, exempt []span) (
 				continue
 			}
 			first := next.first
-			wrong = append(wrong, fmt.Sprintf("%s acknowledged row %d on timeline %d to client %q %s after %s acknowledged the first row of timeline %d, %d, to client %q (the former was sent %s before that, and executed %s after it)",
+			wrong = append(wrong, fmt.Sprintf("%s acknowledged row %d on timeline %d to client %q %s after %s acknowledged the first row of timeline %d, %d, to client %q (the former was sent %s and executed %s after that)",
 				worst.Node, worst.ID, old.timeline, worst.Via, worst.At.Sub(first.At).Round(100*time.Microsecond), first.Node, next.timeline, first.ID, first.Via,
-				first.At.Sub(worst.Sent).Round(100*time.Microsecond), worst.Executed.Sub(first.At).Round(100*time.Microsecond)))
+				worst.Sent.Sub(first.At).Round(100*time.Microsecond), worst.Executed.Sub(first.At).Round(100*time.Microsecond)))
 		}
 	}
 	return wrong

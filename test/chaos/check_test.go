@@ -86,7 +86,7 @@ func TestLossIsBounded(t *testing.T) {
 		a.LSN = lsn
 		return a
 	}
-	acks := []Ack{at(1, 1<<20), at(20, 2<<20), at(31, 3<<20), at(40, 4<<20)}
+	acks := []Ack{at(1, 1<<20), at(10, 2<<20), at(31, 3<<20), at(40, 4<<20)}
 	for _, c := range []struct {
 		name string
 		lost []Ack

@@ -151,7 +151,7 @@ func (w *world) thaw(m *lab.Member, serverFirst bool) {
 	delete(w.frozen, m)
 	if serverFirst {
 		m.Continue(m.Postgres()...)
-		time.Sleep(300 * time.Millisecond) // part of the fault
+		time.Sleep(time.Second) // part of the fault
 	}
 	m.Continue(m.Pids()...)
 	w.ensureAgent(m)

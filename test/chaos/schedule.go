@@ -41,7 +41,7 @@ type Schedule struct {
 
 const (
 	members = 3
-	ttl     = 10 * time.Second
+	ttl     = 20 * time.Second // the least that is taken
 	// healing is what a round's end is reckoned to take.
 	healing = 5 * time.Second
 )
@@ -56,8 +56,8 @@ func Draw(seed uint64, length time.Duration) Schedule {
 	}
 	var deck []string
 	for spent := time.Duration(0); spent < length; {
-		round := Round{Length: between(r, 14*time.Second, 26*time.Second)}
-		for range 3 + r.IntN(5) {
+		round := Round{Length: between(r, 24*time.Second, 42*time.Second)}
+		for range 3 + r.IntN(6) {
 			if len(deck) == 0 {
 				deck = names()
 				r.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
@@ -73,10 +73,10 @@ func Draw(seed uint64, length time.Duration) Schedule {
 }
 
 func drawStep(r *rand.Rand, round time.Duration, fault string) Step {
-	s := Step{Fault: fault, Draw: r.Uint64(), At: between(r, 0, round*5/10)}
+	s := Step{Fault: fault, Draw: r.Uint64(), At: between(r, 0, round*4/10)}
 	s.For = between(r, 300*time.Millisecond, 5*time.Second)
 	if r.IntN(3) > 0 { // long enough for another to lead
-		s.For = between(r, ttl, ttl*16/10)
+		s.For = between(r, ttl, ttl*13/10)
 	}
 	s.For = min(s.For, round-s.At)
 	switch n := r.IntN(10); {

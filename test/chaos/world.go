@@ -117,6 +117,14 @@ func newWorld(t *testing.T, s Schedule, store lab.StoreKind) *world {
 		return ""
 	})
 	w.startClients()
+	lab.Until(t, 30*time.Second, "a row", func() string {
+		for _, client := range w.clients {
+			if _, ok := client.last(); ok {
+				return ""
+			}
+		}
+		return "no client has one acknowledged"
+	})
 	w.note("%s leads, the clients write", w.leader().Name)
 	return w
 }

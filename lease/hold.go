@@ -7,7 +7,6 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/dcs"
-	"github.com/matriarch-ha/matriarch/ha/fence"
 )
 
 // Take creates the leader key under the current session and arms the guard.
@@ -35,7 +34,7 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 	k.expire(now)
 	s := k.session
 	switch {
-	case k.held:
+	case k.held && !k.adrift:
 		defer k.mu.Unlock()
 		return k.version, nil
 	case s == nil:
@@ -57,6 +56,8 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 	if err != nil {
 		k.mu.Lock()
 		k.refused = errors.Is(err, dcs.ErrConflict)
+		// A lease adrift ends when another holds the key: that is read once more.
+		k.suspect = k.suspect || k.adrift && k.refused
 		// Should it have been created all the same, nobody must keep it.
 		k.unclaimed = errors.Is(err, dcs.ErrUnknown) && k.session == s
 		k.mu.Unlock()
@@ -117,6 +118,12 @@ func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) err
 	if k.session != s {
 		k.mu.Unlock()
 		return fmt.Errorf("session %s was lost meanwhile: %w", s.ID(), dcs.ErrSessionGone)
+	}
+	if k.held && k.adrift {
+		k.moor(v)
+		k.mu.Unlock()
+		k.o.Logger.Info("leader key taken again, after the members alone kept the lease", "lease", s.ID())
+		return k.armGuard(ctx)
 	}
 	k.held, k.version, k.refused = true, v, false
 	k.holding++
@@ -241,27 +248,11 @@ func (k *Keeper) Disarm(ctx context.Context) error {
 	return nil
 }
 
-// Extend lets the held lease last until d although the store is silent: proven
-// by other means (failsafe mode). It returns when the guard has acknowledged.
-func (k *Keeper) Extend(ctx context.Context, d fence.Deadlines) error {
-	k.mu.Lock()
-	now := k.o.Clock.Now()
-	k.expire(now)
-	if !k.held {
-		k.mu.Unlock()
-		return fmt.Errorf("extend the leader lease: %w", ErrNotHeld)
-	}
-	k.extended = furthest(k.extended, d)
-	k.revive(now)
-	k.mu.Unlock()
-	return k.armGuard(ctx)
-}
-
 // guarded reports whether the guard has acknowledged the newest deadlines, and
 // hands them over if not.
 func (k *Keeper) guarded(ctx context.Context) bool {
 	k.mu.Lock()
-	ok := !k.held || k.guard == nil || k.armed == furthest(k.deadlines, k.extended).Hard
+	ok := !k.held || k.guard == nil || k.armed == k.effective().Hard
 	k.mu.Unlock()
 	return ok || k.armGuard(ctx) == nil
 }
@@ -274,7 +265,7 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 	defer func() { <-k.arm }()
 	k.mu.Lock()
 	k.expire(k.o.Clock.Now())
-	g, gen, held, d := k.guard, k.guardGen, k.held, furthest(k.deadlines, k.extended)
+	g, gen, held, d := k.guard, k.guardGen, k.held, k.effective()
 	k.mu.Unlock()
 	if !held {
 		return ErrNotHeld
@@ -316,6 +307,13 @@ func (k *Keeper) Observed(v cluster.View) {
 	}
 	ours := v.Leader.Held() && v.Leader.Session == k.session.ID()
 	switch {
+	case ours && k.adrift && !k.taking:
+		k.moor(v.Leader.Version) // the answer of the take was lost
+		poke(k.kick)
+	case k.adrift:
+		// Another's key in a view may be older than the loss of ours.
+		k.suspect = k.suspect || v.Leader.Held() && !ours
+		poke(k.kick)
 	case ours && k.held:
 		// A view of an earlier holding under the same session proves nothing.
 		if v.Leader.Version == k.version {
@@ -324,7 +322,7 @@ func (k *Keeper) Observed(v cluster.View) {
 	case ours && !k.taking:
 		k.unclaimed = true
 		poke(k.kick)
-	case k.held && k.seenRev > 0 && v.StoreID == k.seenStore && v.Revision > k.seenRev:
+	case k.held && k.seenRev > 0 && v.StoreID == k.seenStore && v.Revision > k.seenRev && (v.Leader.Held() || !k.promised()):
 		k.refused = true
 		k.lose(ErrTaken)
 	case k.held:
@@ -349,7 +347,11 @@ func (k *Keeper) verify(ctx context.Context) error {
 		return nil
 	}
 	k.suspect = false
-	if kv.Session != s.ID() {
+	switch {
+	case s != nil && kv.Session == s.ID():
+	case kv.Version == "" && k.promised():
+		k.drift()
+	default:
 		k.refused = true
 		k.lose(ErrTaken)
 	}

@@ -89,6 +89,9 @@ type State struct {
 	Deadlines fence.Deadlines
 	// Extended are deadlines proven without the store: see Extend.
 	Extended fence.Deadlines
+	// Adrift: the lease is held by Extended alone. The session under which the key
+	// was taken has ended, or the key is gone; Take creates it again.
+	Adrift bool
 	// Granted is the session's length as granted by the store.
 	Granted time.Duration
 	// LastConfirmed is when the last confirmation was received; zero never.
@@ -106,7 +109,15 @@ type State struct {
 
 // Live reports whether the server may write at now.
 func (s State) Live(now boot.Instant) bool {
-	return s.Held && furthest(s.Deadlines, s.Extended).Live(now)
+	return s.Held && s.Effective().Live(now)
+}
+
+// Effective are the deadlines that count while the lease is held.
+func (s State) Effective() fence.Deadlines {
+	if s.Adrift {
+		return s.Extended
+	}
+	return furthest(s.Deadlines, s.Extended)
 }
 
 // furthest returns the deadlines that end later. The two come from different
@@ -143,6 +154,7 @@ type Keeper struct {
 	deadlines fence.Deadlines
 	confirmed boot.Instant
 	extended  fence.Deadlines
+	adrift    bool // held by extended alone: the key is not in the store
 
 	held      bool
 	holding   int // counts changes of held: results of older holdings are void
@@ -200,7 +212,7 @@ func (k *Keeper) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire(k.o.Clock.Now())
-	s := State{Held: k.held, Deadlines: k.deadlines, Extended: k.extended, Granted: k.granted,
+	s := State{Held: k.held, Deadlines: k.deadlines, Extended: k.extended, Adrift: k.adrift, Granted: k.granted,
 		LastConfirmed: k.confirmed, Refused: k.refused, Armed: k.armed,
 		GuardError: k.guardError, LastError: k.lastError}
 	if k.session != nil {
@@ -267,7 +279,7 @@ func (k *Keeper) expire(now boot.Instant) {
 	if !k.held {
 		return
 	}
-	d := furthest(k.deadlines, k.extended)
+	d := k.effective()
 	switch {
 	case now >= d.Hard:
 		k.lose(ErrExpired)
@@ -287,7 +299,7 @@ func (k *Keeper) lose(cause error) {
 	k.held, k.version, k.suspect, k.troubled = false, "", false, false
 	k.holding++
 	k.seenStore, k.seenRev = "", 0
-	k.extended = fence.Deadlines{}
+	k.extended, k.adrift = fence.Deadlines{}, false
 	k.cancel(cause)
 	poke(k.changed)
 	poke(k.watch)
@@ -307,7 +319,7 @@ func (k *Keeper) tell(kind EventKind, why string) {
 func (k *Keeper) unconfirmed(why string) {
 	if k.held && !k.troubled {
 		k.troubled = true
-		left := furthest(k.deadlines, k.extended).Soft.Sub(k.o.Clock.Now())
+		left := k.effective().Soft.Sub(k.o.Clock.Now())
 		k.tell(Trouble, fmt.Sprintf("%s; without a newer confirmation the server is stopped in %s", why, max(left, 0).Round(time.Millisecond)))
 	}
 }
@@ -332,7 +344,13 @@ func (k *Keeper) gone(s dcs.Session, cause error) {
 		return
 	}
 	k.lastError = cause.Error()
-	k.lose(cause)
+	if k.held && k.promised() {
+		// Nobody else can have taken the key: the lease goes on, and is taken again
+		// under another session.
+		k.drift()
+	} else {
+		k.lose(cause)
+	}
 	k.abandon()
 	k.abandoned = nil
 }

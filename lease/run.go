@@ -123,7 +123,7 @@ func (k *Keeper) watchDeadlines(ctx context.Context) {
 		k.expire(now)
 		wait := longestSleep
 		if k.held {
-			d := furthest(k.deadlines, k.extended)
+			d := k.effective()
 			wait = d.Hard.Sub(now)
 			if now < d.Soft {
 				wait = d.Soft.Sub(now)
@@ -227,7 +227,7 @@ func (k *Keeper) open(ctx context.Context, t *turns) error {
 		return err
 	}
 	defer func() { <-k.role }()
-	if k.State().Held {
+	if st := k.State(); st.Held && !st.Adrift {
 		return nil // taken meanwhile
 	}
 	ttl := k.o.TTL()
@@ -285,7 +285,7 @@ func (k *Keeper) renew(ctx context.Context, s dcs.Session, t *turns) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.o.Renewed != nil && k.held && k.session == s {
-		k.o.Renewed(furthest(k.deadlines, k.extended).Soft.Sub(k.o.Clock.Now()))
+		k.o.Renewed(k.effective().Soft.Sub(k.o.Clock.Now()))
 	}
 	k.confirm(s, c)
 	t.next = c.Sent.Add(k.interval(c.Granted))
@@ -312,7 +312,7 @@ func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
 	k.deadlines = k.deadlines.Later(fence.Compute(c.Sent, c.Granted, b))
 	before := k.confirmed
 	k.granted, k.confirmed = c.Granted, now
-	if k.held && k.troubled {
+	if k.held && k.troubled && !k.adrift {
 		k.troubled = false
 		k.tell(Confirmed, fmt.Sprintf("a renewal was confirmed again, %s after the last one", now.Sub(before).Round(time.Millisecond)))
 	}
@@ -327,7 +327,7 @@ func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
 // revive makes a holding live again whose soft deadline had passed before a
 // newer proof came; k.mu is held.
 func (k *Keeper) revive(now boot.Instant) {
-	if k.held && furthest(k.deadlines, k.extended).Live(now) {
+	if k.held && k.effective().Live(now) {
 		if k.softTold {
 			k.softTold = false
 			k.ctx, k.cancel = context.WithCancelCause(context.Background())

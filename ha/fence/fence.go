@@ -9,6 +9,11 @@
 //	hard = sent + granted − clock rate − store slack − fence budget
 //	soft = hard − clean-stop budget
 //
+// Where the store is silent, the members' promises take its place: sent is then
+// from before the first of them was asked, and granted what each of them
+// promised, counted on its own clock from when it was asked (Promised), so that
+// the promise of every member outlives the deadline.
+//
 // Until soft the member works; from soft the agent stops PostgreSQL cleanly;
 // at hard the guard kills what is left, and has finished before the store can
 // give the lease to another.
@@ -71,3 +76,8 @@ func (d Deadlines) Later(o Deadlines) Deadlines {
 	}
 	return d
 }
+
+// Promised is until when a member keeps a promise of that length that it is asked
+// for at now: it is not shortened, since whoever relies on it has subtracted the
+// difference of the clocks' rates already, and counted from before it asked.
+func Promised(now boot.Instant, length time.Duration) boot.Instant { return now.Add(length) }

@@ -32,6 +32,10 @@ type Settings struct {
 	// commit before it gives the lease up. 0 never.
 	PrimaryStallTimeout time.Duration `json:"primary_stall_timeout"`
 
+	// Failsafe: a leader that cannot reach the store leads on while every recorded
+	// member accepts that, and nobody but a recorded member may lead.
+	Failsafe bool `json:"failsafe_mode,omitempty"`
+
 	SyncMode    SyncMode      `json:"synchronous_mode"`
 	Paused      bool          `json:"pause,omitempty"`
 	UseSlots    bool          `json:"use_slots"`

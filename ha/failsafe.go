@@ -76,7 +76,8 @@ func (t *turn) whyNoFailsafe() string {
 
 // reclaim: the members' word outlived the key. Nobody else may take it as long as
 // their promises last, so this member takes it again, under another session.
-// Until that is done it writes nothing that a leader writes.
+// Until that is done it writes nothing that a leader writes. A store that was
+// replaced meanwhile is none to wait for: this member is no new leader.
 func (t *turn) reclaim() bool {
 	l := t.o.Lease
 	if !l.Held || !l.Adrift {
@@ -84,8 +85,9 @@ func (t *turn) reclaim() bool {
 	}
 	t.wake(soon)
 	left := l.Deadlines.Soft.Sub(t.o.Now)
+	s := t.o.Server
 	switch {
-	case !t.running(ServerPrimary):
+	case !t.running(ServerPrimary) || s.Rewinding || s.RewindUnproven:
 		return t.answer(SituationLeading, "the leader key is gone, and the server is no running primary: leaving the lease to others",
 			Action{Kind: ReleaseLeader, Session: l.Session})
 	case t.view.Leader.Held() && t.view.Leader.Session != l.Session:

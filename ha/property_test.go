@@ -215,7 +215,7 @@ var properties = []property{
 	{"a vote is a promise: the lease is not taken while a receiver may run (V1)", forbid(
 		func(o ha.Observation, a ha.Action) bool {
 			primary := o.Server.Role == ha.ServerPrimary && (o.Server.Process == ha.ProcessRunning || o.Server.Process == ha.ProcessStopped)
-			return (o.Server.Receiver || o.Server.Upstream != "") && !(o.Settings.Paused && primary) && o.Server.Dir != ha.DirUnfinished
+			return (o.Server.Receiver || o.Server.Upstream != "") && !((o.Settings.Paused || o.Lease.Adrift) && primary) && o.Server.Dir != ha.DirUnfinished
 		}, ha.TakeLeader)},
 	{"the key is not taken from anybody (L5)", forbid(
 		func(o ha.Observation, a ha.Action) bool {
@@ -238,9 +238,9 @@ var properties = []property{
 		}
 		return ""
 	}},
-	{"a replaced store makes nobody a leader (L6)", forbid(
+	{"a replaced store makes nobody a leader who is none (L6)", forbid(
 		func(o ha.Observation, a ha.Action) bool {
-			return !o.Store.NewSince.IsZero() && o.Now.Sub(o.Store.NewSince) < o.Settings.TTL && !o.Settings.Paused && o.Server.Dir != ha.DirUnfinished
+			return !o.Lease.Adrift && !o.Store.NewSince.IsZero() && o.Now.Sub(o.Store.NewSince) < o.Settings.TTL && !o.Settings.Paused && o.Server.Dir != ha.DirUnfinished
 		}, ha.TakeLeader, ha.ClaimInitialize)},
 	{"without the store nothing is decided that needs it", forbid(
 		func(o ha.Observation, a ha.Action) bool { return !o.Store.Known || !o.Store.Reachable },

@@ -1,32 +1,8 @@
 package proxy
 
 import (
-	"fmt"
-	"time"
-
-	"github.com/matriarch-ha/matriarch/boot"
-	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/route"
 )
-
-// whyEnded says by what a lease ended that a word had stated. The caller holds
-// the lock.
-func (t *table) whyEnded(name string, now boot.Instant) string {
-	w := t.words[name]
-	switch {
-	case w.Name != "" && w.Name != name:
-		return fmt.Sprintf("%s answers at the address of %s", w.Name, name)
-	case w.Role != cluster.RolePrimary:
-		return fmt.Sprintf("%s says that its server is %s", name, w.Role)
-	case w.Authority(route.TTL(t.view)).IsZero():
-		return name + " says that it has no live lease"
-	}
-	text := fmt.Sprintf("the time is over for which %s could be relied on when it answered last, %s ago", name, now.Sub(w.Asked).Round(time.Millisecond))
-	if f := t.failures[name]; f != "" {
-		text += " (" + f + ")"
-	}
-	return text
-}
 
 // primary names who is behind a gate. The caller holds the lock.
 func (t *table) primary(g *gate) served {

@@ -96,12 +96,11 @@ func (t *table) setView(ctx context.Context, wg *sync.WaitGroup, v cluster.View)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.view.Leader.Name
+	if route.Forgets(t.view, v, t.open().Backend.Member) {
+		delete(t.words, v.Leader.Name)
+	}
 	t.view, t.viewAt = v, t.clock.Now()
 	if now := v.Leader.Name; now != before {
-		// A word from before it led proves nothing about this term.
-		if t.leader == nil || t.leader.backend.Member != now {
-			delete(t.words, now)
-		}
 		t.log.Info("the leader key changed hands", "from", before, "to", now)
 	}
 	t.reconcile(ctx, wg)
@@ -162,28 +161,32 @@ func (t *table) announce() {
 }
 
 func (t *table) refreshLeader() {
-	now := t.clock.Now()
+	q := t.query(route.Policy{Access: route.ReadWrite})
 	if g := t.leader; g != nil {
-		name, lead := g.backend.Member, t.view.Leader
-		until := t.words[name].Authority(route.TTL(t.view))
-		switch {
-		case lead.Held() && lead.Name != name:
-			t.shutLeader(lead.Name+" is the leader now", "")
-		case until <= now:
-			t.shutLeader("the primary lost its lease", t.whyEnded(name, now))
-		case t.moved(g):
-			t.shutLeader("the address of the primary changed", "")
-		default:
-			g.deadline.Store(int64(until))
+		r := q.Review(t.open())
+		if r.Keep {
+			g.deadline.Store(int64(r.Until))
 			t.prove(g)
 			return
 		}
+		if f := t.failures[g.backend.Member]; r.Detail != "" && f != "" {
+			r.Detail += " (" + f + ")"
+		}
+		t.shutLeader(r.Why, r.Detail)
 	}
-	if c := route.Pick(t.query(route.Policy{Access: route.ReadWrite})); c.OK {
+	if c := route.Pick(q); c.OK {
 		t.leader = newGate(c.Backend, t.clock, c.Until, t.servedBy(c.Backend.Member))
 		t.log.Info("a primary is served", "primary", c.Backend.Member, "address", c.Backend.Addr, "why", c.Why)
 		t.outages.open(t.primary(t.leader))
 	}
+}
+
+// open is the permission to write that stands. The caller holds the lock.
+func (t *table) open() route.Permission {
+	if t.leader == nil {
+		return route.Permission{}
+	}
+	return route.Permission{Backend: t.leader.backend, Until: boot.Instant(t.leader.deadline.Load())}
 }
 
 // shutLeader ends the sessions to the primary. why is told to its clients, detail
@@ -201,12 +204,6 @@ func (t *table) shutLeader(why, detail string) {
 	t.outages.cut(who, why, open, func() { g.close("%s", told) })
 	t.log.Log(context.Background(), level, "the sessions to the former primary end", "primary", g.backend.Member, "sessions", sessions, "why", why)
 	t.leader = nil
-}
-
-// moved reports that the gate's member published another address since.
-func (t *table) moved(g *gate) bool {
-	b, ok := route.BackendOf(t.view, g.backend.Member)
-	return ok && b != g.backend
 }
 
 // expire shuts the leader's gate at its deadline. The gate itself refuses bytes
@@ -239,6 +236,12 @@ func (t *table) expire(ctx context.Context) {
 func (t *table) query(p route.Policy) route.Query {
 	q := route.Query{Now: t.clock.Now(), View: t.view, Policy: p}
 	q.ViewAge = q.Now.Sub(t.viewAt)
+	if g := t.leader; g != nil && p.Access == route.ReadWrite {
+		// Its key may have run out of the store; its own word still counts.
+		if _, listed := t.view.Member(g.backend.Member); !listed {
+			q.Words = append(q.Words, t.words[g.backend.Member])
+		}
+	}
 	for _, m := range t.view.Members {
 		if w, ok := t.words[m.Name]; ok {
 			q.Words = append(q.Words, w)

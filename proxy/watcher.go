@@ -6,20 +6,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/route"
 )
 
-// How often a leader is asked that is not served yet: each of these is part of
-// the outage that clients see. A member that does not answer our own path runs
-// another program or none, and is spared.
-const (
-	askUnserved      = 50 * time.Millisecond
-	askUnservedOther = 250 * time.Millisecond
-	askTimeout       = 2 * time.Second
-	askAtLeast       = 10 * time.Millisecond
-)
+// askTimeout is how long one answer is waited for.
+const askTimeout = 2 * time.Second
 
 // watcher asks one member again and again.
 type watcher struct {
@@ -62,9 +54,7 @@ func (t *table) reconcile(ctx context.Context, wg *sync.WaitGroup) {
 
 // leads reports whether a member's lease matters: it holds the key, or it still
 // has sessions.
-func (t *table) leads(name string) bool {
-	return t.view.Leader.Name == name || t.leader != nil && t.leader.backend.Member == name
-}
+func (t *table) leads(name string) bool { return route.Leads(t.view, t.open().Backend.Member, name) }
 
 // pokeMember makes a watcher ask now, instead of waiting, or for an answer to
 // what it asked before.
@@ -106,7 +96,7 @@ func (t *table) askOnce(ctx context.Context, w *watcher) {
 		t.mu.Unlock()
 		return
 	}
-	question, cancel := context.WithTimeout(ctx, t.patience(w.member.Name))
+	question, cancel := context.WithTimeout(ctx, t.pace().Patience(t.clock.Now(), t.open(), w.member.Name))
 	defer cancel()
 	w.abandon = cancel
 	ttl := route.TTL(t.view)
@@ -129,30 +119,10 @@ func (t *table) askOnce(ctx context.Context, w *watcher) {
 	}
 }
 
-// patience bounds a question by half of what the lease still gives, so that a
-// lost packet leaves room for another one.
-func (t *table) patience(name string) time.Duration {
-	if g := t.leader; g != nil && g.backend.Member == name {
-		return min(askTimeout, max(askAtLeast, t.remaining(g)/2))
-	}
-	return askTimeout
-}
+func (t *table) pace() route.Pace { return route.Pace{Interval: t.interval, Timeout: askTimeout} }
 
 func (t *table) nextAsk(name string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch g := t.leader; {
-	case g != nil && g.backend.Member == name:
-		return max(askAtLeast, min(t.interval, t.remaining(g)/4))
-	case t.view.Leader.Name != name:
-		return t.interval
-	case t.words[name].Leased && t.failures[name] == "":
-		return min(t.interval, askUnserved)
-	default:
-		return min(t.interval, askUnservedOther)
-	}
-}
-
-func (t *table) remaining(g *gate) time.Duration {
-	return boot.Instant(g.deadline.Load()).Sub(t.clock.Now())
+	return t.pace().Next(t.clock.Now(), t.view, t.open(), name, t.words[name], t.failures[name] == "")
 }

@@ -11,5 +11,5 @@
 // leader key alone proves nothing (its reader may be late); the word alone
 // serves sessions that exist already, never against another holder of the key.
 //
-// Begin with Pick and Authority.
+// Begin with Pick, Review and Authority.
 package route

@@ -24,6 +24,11 @@ type branch struct {
 	acked     wal.LSN
 	ever      wal.LSN // the same, and never forgotten
 	protected wal.LSN
+
+	// values are the register's on this branch; seen is the newest that a client
+	// saw, seenSafe of those that no failover may lose.
+	values         []version
+	seen, seenSafe wal.LSN
 }
 
 // promoted makes the branch that a promotion at from begins.

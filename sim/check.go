@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/wal"
 )
@@ -26,6 +25,7 @@ type checker struct {
 	unpaused  time.Duration
 	handover  handover
 	forced    bool // a person named the one who took the lease last
+	register  register
 }
 
 // taken: the leader key was created. A person's request counts as it was then.
@@ -132,6 +132,7 @@ func (c *checker) reignBegins(s *server) {
 // losses: I2 and I3 at the moment when a server takes the cluster over.
 func (c *checker) losses(s *server) {
 	forced := c.forced
+	c.register.takeover(c.w, s, forced)
 	if h := c.handover; h.branch != nil && c.w.now < h.until && !forced && !c.pausedNow() && !s.branch.contains(s.end, h.branch, h.end) {
 		c.violate("V3", "%s becomes primary without the last record at %s of the former leader, which stopped cleanly", s.m.name, h.end)
 	}
@@ -160,10 +161,15 @@ func (c *checker) losses(s *server) {
 	}
 }
 
-// acked: a client was told that its commit is safe.
+// excused: what the documents except from I1 and I2.
+func (c *checker) excused(x *commit) bool {
+	return c.exempt(x.s) && (!x.sync && x.via == 0 || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
+}
+
+// acked: a server tells a client that its commit is safe.
 func (c *checker) acked(x *commit) {
 	w := c.w
-	excused := c.exempt(x.s) && (!x.sync && x.via == 0 || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
+	excused := c.excused(x)
 	if x.reign < c.lastReign && !excused {
 		c.violate("I1", "%s (reign %d) acknowledges a commit after the later reign %d of %s acknowledged one (synchronous: %t, through the entrypoint: %t)",
 			x.s.m.name, x.reign, c.lastReign, c.reigns[c.lastReign].m.name, x.sync, x.via != 0)
@@ -175,8 +181,18 @@ func (c *checker) acked(x *commit) {
 		c.violate("I1", "%s acknowledges a commit and the lease is held by %q", x.s.m.name, w.store.view.Leader.Name)
 	}
 	c.lastReign = max(c.lastReign, x.reign)
+}
+
+// told: the acknowledgement reached its client.
+func (c *checker) told(x *commit) {
+	if !c.holds(x.s) && c.excused(x) {
+		return // documented: it may be lost
+	}
+	if x.op != nil {
+		c.register.told(x)
+	}
 	x.branch.acked, x.branch.ever = max(x.branch.acked, x.lsn), max(x.branch.ever, x.lsn)
-	if w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !c.paused(x.s.m) {
+	if x.protects {
 		x.branch.protected = max(x.branch.protected, x.lsn)
 		if c.current != nil && c.current.reign > x.reign && !c.current.branch.contains(c.current.end, x.branch, x.lsn) {
 			c.violate("I2", "%s acknowledges a protected commit at %s that the later primary %s does not have", x.s.m.name, x.lsn, c.current.m.name)
@@ -270,6 +286,13 @@ func (c *checker) undisturbed(m *member) bool {
 	a := m.agent
 	return a.alive && !a.paused && a.starved == 0 && !m.host.frozen && m.host.slowDisk == 0 &&
 		c.w.net.both(m.index, c.w.store.node) && !c.w.store.down && !c.pausedNow() && m.loseReplies == 0
+}
+
+// linear: what clients saw through the entrypoint is one register.
+func (c *checker) linear() {
+	if why := linearizable(c.register.ops); why != "" {
+		c.violate("register", "%s", why)
+	}
 }
 
 // copies: I8, every acknowledged commit still exists on some disk.

@@ -1,9 +1,12 @@
 package sim
 
 import (
+	"math/rand/v2"
 	"slices"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/wal"
 )
 
@@ -15,38 +18,100 @@ type commit struct {
 	reign  int
 	sync   bool // the server waited for a standby
 	via    int  // session of the entrypoint it came through, 0 for none
-	born   time.Duration
+	op     *op  // what it writes into the register, nil for nothing
+
+	protects bool // when its wait ended, no failover could lose it any more
 }
 
-// clients write all the time: one through the entrypoint, one directly to
-// whatever server takes it.
+// clients write all the time: one through the entrypoint, which also reads what
+// is written there, one directly to whatever server takes it. Their draws come
+// from a source of their own: what they do does not change what members do.
 type clients struct {
 	w    *world
 	node int
+	rng  *rand.Rand
+	held bool // a statement waits for the entrypoint to serve
+}
+
+func newClients(w *world, seed uint64) *clients {
+	return &clients{w: w, node: w.cfg.members + 1, rng: rand.New(rand.NewPCG(seed, 6))}
+}
+
+func (c *clients) upTo(d time.Duration) time.Duration {
+	return time.Duration(c.rng.Int64N(int64(d) + 1))
 }
 
 func (c *clients) start() {
+	c.w.entry.opened = c.opened
 	c.w.after(c.w.cfg.writeEvery, c.through)
 	c.w.after(c.w.cfg.writeEvery, c.direct)
 }
 
-// through writes by way of the entrypoint.
+// through writes by way of the entrypoint, and reads a moment later.
 func (c *clients) through() {
 	w := c.w
-	w.after(w.cfg.writeEvery/2+w.upTo(w.cfg.writeEvery), c.through)
-	if m := w.entry.open(); m != nil {
-		c.write(m.server, w.entry.session)
+	w.after(w.cfg.writeEvery/2+c.upTo(w.cfg.writeEvery), c.through)
+	c.held = w.entry.backend() == nil
+	if !c.held {
+		c.putThrough()
 	}
+	w.after(c.upTo(w.cfg.writeEvery), c.getThrough)
+}
+
+// opened lets a held client go: nobody is faster to a new primary.
+func (c *clients) opened() {
+	if c.held {
+		c.held = false
+		c.putThrough()
+		c.getThrough()
+	}
+}
+
+func (c *clients) putThrough() {
+	e := c.w.entry
+	m, session := e.backend(), e.session
+	if m == nil {
+		return
+	}
+	o := c.w.check.register.begin(c.w.now, true)
+	e.send(e.node, m.index, func() { c.write(m.server, session, o) })
+}
+
+// getThrough reads the register. The server that answers may have changed its
+// role since the session was let through: PostgreSQL says which it is in.
+func (c *clients) getThrough() {
+	w, e := c.w, c.w.entry
+	m, session := e.backend(), e.session
+	if m == nil {
+		return
+	}
+	o := w.check.register.begin(w.now, false)
+	e.send(e.node, m.index, func() {
+		s := m.server
+		s.later(time.Millisecond, s.life, func() {
+			if s.proc != ha.ProcessRunning {
+				return
+			}
+			w.check.register.read(o, s)
+			e.send(m.index, e.node, func() {
+				if e.alive(session) {
+					w.check.register.end(o, w.now)
+				}
+			})
+		})
+	})
 }
 
 // direct tries any server, as a client does that was configured by hand.
 func (c *clients) direct() {
 	w := c.w
-	w.after(w.cfg.writeEvery/2+w.upTo(w.cfg.writeEvery), c.direct)
-	first := w.rng.IntN(len(w.members))
+	w.after(w.cfg.writeEvery/2+c.upTo(w.cfg.writeEvery), c.direct)
+	first := c.rng.IntN(len(w.members))
 	for i := range w.members {
 		if s := w.members[(first+i)%len(w.members)].server; s.writable() {
-			c.write(s, 0)
+			if w.net.both(c.node, s.m.index) {
+				c.write(s, 0, nil)
+			}
 			return
 		}
 	}
@@ -54,28 +119,35 @@ func (c *clients) direct() {
 
 // write begins a transaction; the server acknowledges it when it is flushed,
 // here and where the server must wait for it.
-func (c *clients) write(s *server, via int) {
-	w := c.w
-	if !s.writable() || !w.net.both(c.node, s.m.index) {
+func (c *clients) write(s *server, via int, o *op) {
+	if !s.writable() {
 		return
 	}
-	size := wal.LSN(100 + w.rng.IntN(400))
-	if w.rng.IntN(16) == 0 {
-		size += wal.LSN(w.rng.IntN(w.cfg.burst))
+	size := wal.LSN(100 + c.rng.IntN(400))
+	if c.rng.IntN(16) == 0 {
+		size += wal.LSN(c.rng.IntN(c.w.cfg.burst))
 	}
-	born := w.now
 	s.later(time.Millisecond+s.slow(), s.life, func() {
-		if !s.writable() {
+		if !s.writable() || o != nil && s.registerLocked() {
 			return
 		}
 		s.append(size)
-		x := &commit{s: s, branch: s.branch, lsn: s.end, reign: s.reign, sync: len(s.syncNames) > 0, via: via, born: born}
+		x := &commit{s: s, branch: s.branch, lsn: s.end, reign: s.reign, sync: len(s.syncNames) > 0, via: via, op: o}
+		if o != nil {
+			c.w.check.register.wrote(x)
+		}
 		if s.flushed(x) {
-			c.reply(x)
+			c.release(x)
 			return
 		}
 		s.waiters = append(s.waiters, x)
 	})
+}
+
+// registerLocked: a transaction that wrote the register's row still waits for a
+// standby, and holds the row's lock.
+func (s *server) registerLocked() bool {
+	return slices.ContainsFunc(s.waiters, func(x *commit) bool { return x.op != nil })
 }
 
 // flushed reports whether everybody the commit waits for has it.
@@ -97,7 +169,7 @@ func (s *server) acknowledge() {
 	for _, x := range s.waiters {
 		if s.flushed(x) {
 			x.sync = len(s.syncNames) > 0 // waiters are let go when nobody is waited for any more
-			s.m.w.clients.reply(x)
+			s.m.w.clients.release(x)
 		} else {
 			left = append(left, x)
 		}
@@ -105,91 +177,32 @@ func (s *server) acknowledge() {
 	s.waiters = left
 }
 
-// reply is the moment of the acknowledgement, if it reaches the client.
-func (c *clients) reply(x *commit) {
+// release is the end of a commit's wait: others see it from now on, and its
+// client is answered, if that gets through.
+func (c *clients) release(x *commit) {
 	w := c.w
-	if !w.net.open(x.s.m.index, c.node) || x.via != 0 && !w.entry.alive(x.via) {
+	x.protects = w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !w.check.paused(x.s.m)
+	if x.op != nil {
+		w.check.register.released(x)
+	}
+	if !w.net.open(x.s.m.index, c.node) {
 		return
 	}
-	w.stats.Commits++
+	if x.via == 0 {
+		w.stats.Commits++
+		w.check.acked(x)
+		w.check.told(x)
+		return
+	}
+	if !w.entry.alive(x.via) {
+		return
+	}
 	w.check.acked(x)
-}
-
-// entrypoint follows the leader of the view, and believes it as long as the
-// leader itself said that its lease lasts.
-type entrypoint struct {
-	w        *world
-	node     int
-	view     *snapshot
-	target   *member
-	session  int
-	deadline time.Duration
-	watch    *watcher
-}
-
-func (e *entrypoint) start() {
-	e.watch = e.w.store.watch(e.node, e.see, func() {
-		e.w.after(time.Second, e.start)
-	})
-	e.watch.changed()
-	if e.session == 0 {
-		e.session = 1
-		e.ask()
-	}
-}
-
-func (e *entrypoint) see(x *snapshot) {
-	e.view = x
-	m := e.w.member(x.view.Leader.Name)
-	if m == e.target || m == nil {
-		return
-	}
-	e.target, e.deadline = m, 0
-	e.session++
-	e.question()
-}
-
-// ask questions the leader for ever.
-func (e *entrypoint) ask() {
-	e.question()
-	e.w.after(700*time.Millisecond+e.w.upTo(400*time.Millisecond), e.ask)
-}
-
-func (e *entrypoint) question() {
-	w, m, asked := e.w, e.target, e.w.now
-	if m == nil {
-		return
-	}
-	w.net.send(e.node, m.index, func() {
-		m.agent.in(m.agent.epoch, func() {
-			k := &m.agent.keeper
-			left := k.deadlines.Hard.Sub(m.host.now())
-			if !k.held || left <= 0 || !m.server.writable() {
-				return
-			}
-			w.net.send(m.index, e.node, func() {
-				if e.target == m {
-					e.extend(asked + left - left/200)
-				}
-			})
-		})
+	w.entry.send(x.s.m.index, c.node, func() {
+		if w.entry.alive(x.via) {
+			w.stats.Commits++
+			w.check.told(x)
+			w.check.register.end(x.op, w.now)
+		}
 	})
 }
-
-func (e *entrypoint) extend(to time.Duration) {
-	if e.w.now > e.deadline {
-		e.session++
-	}
-	e.deadline = max(e.deadline, to)
-}
-
-// open returns the server that a new session goes to.
-func (e *entrypoint) open() *member {
-	if e.target == nil || e.w.now >= e.deadline {
-		return nil
-	}
-	return e.target
-}
-
-// alive: the session was not cut.
-func (e *entrypoint) alive(session int) bool { return e.session == session && e.w.now < e.deadline }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,8 @@ func Many(first uint64, n int, opt Options, stop func(Result) bool) Summary {
 	var next atomic.Uint64
 	var halt atomic.Bool
 	began := time.Now()
+	// A world is garbage once it is over, and little at a time: collect rarely.
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {

@@ -26,6 +26,9 @@ const (
 	StartBlind    Mutant = "restart-without-lease" // a primary is started because it was one
 	IgnoreRewind  Mutant = "ignore-rewind-mark"    // a half rewound directory is started
 	CloneDestroys Mutant = "clone-destroys"        // the replaced directory is deleted
+
+	EntryForever   Mutant = "entrypoint-forever"    // sessions outlive the leader's word while nobody else leads
+	EntryFromReply Mutant = "entrypoint-from-reply" // the leader's word is counted from its arrival
 )
 
 // Mutants lists all of them.

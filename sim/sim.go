@@ -40,6 +40,7 @@ type Stats struct {
 	Reigns, Failovers, Switchovers, Fences, Rewinds, Clones int
 	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
 	Restarts, Reinits                                       int
+	Reset                                                   int // takeovers with an allowed loss that a client could see
 	Turns, Steps                                            int
 	Rules                                                   [maxRules]int
 	Recovery                                                time.Duration // from the end of the faults to a primary
@@ -69,14 +70,15 @@ func Run(seed uint64, opt Options) Result {
 	for _, m := range w.members {
 		m.agent.startAfter(w.upTo(2 * time.Second))
 	}
-	w.entry.start()
 	w.clients.start()
+	w.entry.start()
 	w.observeEvery()
 	w.until(w.cfg.safety, nil)
 	if !opt.StopAtFirst || len(w.check.violations) == 0 {
 		w.settle()
 	}
 	w.check.copies()
+	w.check.linear()
 	w.stats.Steps = w.steps
 	return Result{Seed: seed, Options: opt, Violations: w.check.violations, Faults: faults, Trace: w.trace.String(), Stats: w.stats}
 }
@@ -198,6 +200,7 @@ func (s *Stats) Add(o Stats) {
 	s.Reinits += o.Reinits
 	s.Commits += o.Commits
 	s.Lost += o.Lost
+	s.Reset += o.Reset
 	s.Turns += o.Turns
 	s.Steps += o.Steps
 	s.Recovery += o.Recovery

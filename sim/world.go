@@ -114,8 +114,8 @@ func newWorld(seed uint64, opt Options) *world {
 		m.tags = drawTags(tags, i)
 		w.members = append(w.members, m)
 	}
-	w.clients = &clients{w: w, node: w.cfg.members + 1}
-	w.entry = &entrypoint{w: w, node: w.cfg.members + 1}
+	w.clients = newClients(w, seed)
+	w.entry = newEntrypoint(w, seed)
 	return w
 }
 

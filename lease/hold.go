@@ -7,6 +7,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/ha/fence"
 )
 
 // Take creates the leader key under the current session and arms the guard.
@@ -128,7 +129,7 @@ func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) err
 	k.held, k.version, k.refused = true, v, false
 	k.holding++
 	k.unclaimed, k.suspect, k.softTold, k.troubled = false, false, false, false
-	k.seenStore, k.seenRev, k.armed = "", 0, 0
+	k.sight, k.armed = fence.Sight{}, 0
 	k.ctx, k.cancel = context.WithCancelCause(context.Background())
 	k.mu.Unlock()
 	poke(k.watch)
@@ -305,28 +306,18 @@ func (k *Keeper) Observed(v cluster.View) {
 	if k.session == nil {
 		return
 	}
-	ours := v.Leader.Held() && v.Leader.Session == k.session.ID()
-	switch {
-	case ours && k.adrift && !k.taking:
-		k.moor(v.Leader.Version) // the answer of the take was lost
-		poke(k.kick)
-	case k.adrift:
-		// Another's key in a view may be older than the loss of ours.
-		k.suspect = k.suspect || v.Leader.Held() && !ours
-		poke(k.kick)
-	case ours && k.held:
-		// A view of an earlier holding under the same session proves nothing.
-		if v.Leader.Version == k.version {
-			k.seenStore, k.seenRev = v.StoreID, max(k.seenRev, v.Revision)
-		}
-	case ours && !k.taking:
+	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking, Adrift: k.adrift, Promised: k.promised(), Free: !v.Leader.Held(),
+		Ours: v.Leader.Held() && v.Leader.Session == k.session.ID(), Same: v.Leader.Version == k.version,
+		Store: v.StoreID, Revision: v.Revision}) {
+	case fence.Unclaimed:
 		k.unclaimed = true
 		poke(k.kick)
-	case k.held && k.seenRev > 0 && v.StoreID == k.seenStore && v.Revision > k.seenRev && (v.Leader.Held() || !k.promised()):
+	case fence.Regained:
+		k.moor(v.Leader.Version) // the answer of the take was lost
+	case fence.Taken:
 		k.refused = true
 		k.lose(ErrTaken)
-	case k.held:
-		// The view may be older than our take: only a fresh reading tells.
+	case fence.Suspect:
 		k.suspect = true
 		poke(k.kick)
 	}

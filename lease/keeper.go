@@ -114,19 +114,7 @@ func (s State) Live(now boot.Instant) bool {
 
 // Effective are the deadlines that count while the lease is held.
 func (s State) Effective() fence.Deadlines {
-	if s.Adrift {
-		return s.Extended
-	}
-	return furthest(s.Deadlines, s.Extended)
-}
-
-// furthest returns the deadlines that end later. The two come from different
-// authorities, so here the order of sending does not matter.
-func furthest(a, b fence.Deadlines) fence.Deadlines {
-	if b.Hard > a.Hard {
-		return b
-	}
-	return a
+	return fence.Kept(s.Deadlines, s.Extended, s.Adrift)
 }
 
 // Keeper keeps one member's session and leader lease. Run does the work; all
@@ -161,12 +149,11 @@ type Keeper struct {
 	version   cluster.Version
 	taking    bool
 	refused   bool
-	suspect   bool // a view contradicts held: read the key again
-	unclaimed bool // the key is ours but nobody was told
-	seenStore string
-	seenRev   int64 // newest revision at which the key was seen ours, 0 never
-	softTold  bool  // the soft deadline was signalled for the current deadlines
-	troubled  bool  // that renewals are not confirmed was told
+	suspect   bool        // a view contradicts held: read the key again
+	unclaimed bool        // the key is ours but nobody was told
+	sight     fence.Sight // the newest view in which the key was ours
+	softTold  bool        // the soft deadline was signalled for the current deadlines
+	troubled  bool        // that renewals are not confirmed was told
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 
@@ -279,12 +266,14 @@ func (k *Keeper) expire(now boot.Instant) {
 	if !k.held {
 		return
 	}
-	d := k.effective()
-	switch {
-	case now >= d.Hard:
+	switch k.effective().Phase(now) {
+	case fence.Lost:
 		k.lose(ErrExpired)
 		k.abandon()
-	case now >= d.Soft && !k.softTold:
+	case fence.Stopping:
+		if k.softTold {
+			return
+		}
 		k.softTold = true
 		k.cancel(ErrSoft)
 		poke(k.changed)
@@ -298,7 +287,7 @@ func (k *Keeper) lose(cause error) {
 	}
 	k.held, k.version, k.suspect, k.troubled = false, "", false, false
 	k.holding++
-	k.seenStore, k.seenRev = "", 0
+	k.sight = fence.Sight{}
 	k.extended, k.adrift = fence.Deadlines{}, false
 	k.cancel(cause)
 	poke(k.changed)

@@ -254,7 +254,7 @@ func (k *Keeper) open(ctx context.Context, t *turns) error {
 
 // interval returns the time between renewals.
 func (k *Keeper) interval(granted time.Duration) time.Duration {
-	return max(min(k.o.Interval(), granted/3), time.Millisecond)
+	return fence.Interval(k.o.Interval(), granted)
 }
 
 // endReplaced ends the session that a changed ttl made obsolete. A renewal lies
@@ -297,8 +297,7 @@ func (k *Keeper) renew(ctx context.Context, s dcs.Session, t *turns) error {
 func (k *Keeper) attempt() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	left := k.deadlines.Soft.Sub(k.o.Clock.Now()) / 3
-	return max(min(left, k.granted/3), shortestAttempt)
+	return fence.Attempt(k.deadlines.Soft.Sub(k.o.Clock.Now()), k.granted, shortestAttempt)
 }
 
 // confirm takes the store's word for session s; k.mu is held.

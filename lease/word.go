@@ -32,7 +32,7 @@ func (k *Keeper) Extend(ctx context.Context, sent boot.Instant, promised time.Du
 		k.mu.Unlock()
 		return fmt.Errorf("extend the leader lease: %w", ErrNotHeld)
 	}
-	k.extended = furthest(k.extended, d)
+	k.extended = fence.Furthest(k.extended, d)
 	k.revive(now)
 	k.mu.Unlock()
 	return k.armGuard(ctx)
@@ -40,10 +40,7 @@ func (k *Keeper) Extend(ctx context.Context, sent boot.Instant, promised time.Du
 
 // effective are the deadlines of a held lease; k.mu is held.
 func (k *Keeper) effective() fence.Deadlines {
-	if k.adrift {
-		return k.extended
-	}
-	return furthest(k.deadlines, k.extended)
+	return fence.Kept(k.deadlines, k.extended, k.adrift)
 }
 
 // promised: the members' word alone keeps the lease still; k.mu is held.
@@ -56,7 +53,7 @@ func (k *Keeper) drift() {
 	if k.adrift {
 		return
 	}
-	k.adrift, k.version, k.seenStore, k.seenRev, k.suspect = true, "", "", 0, false
+	k.adrift, k.version, k.sight, k.suspect = true, "", fence.Sight{}, false
 	k.o.Logger.Warn("the leader key is gone from the store, and the members' word alone keeps the lease: taking the key again",
 		"left", k.extended.Soft.Sub(k.o.Clock.Now()))
 	poke(k.changed)

@@ -32,6 +32,8 @@ type agent struct {
 	loading   bool
 	storeErr  string
 
+	round    round
+	promised boot.Instant // until then the lease is left alone
 	peers    []ha.Peer
 	task     task
 	stopping bool
@@ -74,6 +76,7 @@ func (a *agent) start() {
 	m.w.tracef("%s: agent starts", m.name)
 	a.keeper.a = a
 	a.peers = nil
+	a.remembers()
 	a.startGuard()
 	a.keeper.start()
 	a.reload(0)
@@ -324,7 +327,7 @@ func matters(a, b *snapshot) bool {
 func (a *agent) patience() time.Duration {
 	d := a.m.w.cfg.requestTimeout
 	if a.turning && (a.keeper.held || a.m.server.writable()) {
-		d = min(d, time.Millisecond+a.m.host.until(a.keeper.deadlines.Soft))
+		d = min(d, time.Millisecond+a.m.host.until(a.keeper.until().Soft))
 	}
 	return d
 }

@@ -27,6 +27,9 @@ const (
 	IgnoreRewind  Mutant = "ignore-rewind-mark"    // a half rewound directory is started
 	CloneDestroys Mutant = "clone-destroys"        // the replaced directory is deleted
 
+	FailsafeMajority Mutant = "failsafe-majority" // V6: the word of a majority keeps a leader without the store
+	FailsafeForgets  Mutant = "failsafe-forgets"  // V6: a promise to leave the lease alone is not kept
+
 	EntryForever   Mutant = "entrypoint-forever"    // sessions outlive the leader's word while nobody else leads
 	EntryFromReply Mutant = "entrypoint-from-reply" // the leader's word is counted from its arrival
 )
@@ -34,7 +37,7 @@ const (
 // Mutants lists all of them.
 func Mutants() []Mutant {
 	return []Mutant{NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
-		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys}
+		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys, FailsafeMajority, FailsafeForgets}
 }
 
 // blind changes what the rules are told, so that they decide as if the line of

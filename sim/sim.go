@@ -40,6 +40,7 @@ type Stats struct {
 	Reigns, Failovers, Switchovers, Fences, Rewinds, Clones int
 	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
 	Restarts, Reinits                                       int
+	FailsafeRounds, Extended, Adrift                        int
 	Reset                                                   int // takeovers with an allowed loss that a client could see
 	Turns, Steps                                            int
 	Rules                                                   [maxRules]int
@@ -138,7 +139,7 @@ const settleWithin = 180 * time.Second
 // grants is what the design grants beyond ttl + 1 s: the store's timers started
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
-	g := w.cfg.expirySlop + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
+	g := w.promisesLast() + w.cfg.expirySlop + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
 	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.settings.TTL {
 		g += w.cfg.settings.TTL
 	}
@@ -201,6 +202,9 @@ func (s *Stats) Add(o Stats) {
 	s.Commits += o.Commits
 	s.Lost += o.Lost
 	s.Reset += o.Reset
+	s.FailsafeRounds += o.FailsafeRounds
+	s.Extended += o.Extended
+	s.Adrift += o.Adrift
 	s.Turns += o.Turns
 	s.Steps += o.Steps
 	s.Recovery += o.Recovery

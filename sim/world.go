@@ -104,6 +104,7 @@ func drawConfig(r *rand.Rand) worldConfig {
 func newWorld(seed uint64, opt Options) *world {
 	w := &world{opt: opt, rng: rand.New(rand.NewPCG(seed, 0x6d61747269617263))}
 	w.cfg = drawConfig(rand.New(rand.NewPCG(seed, 1)))
+	w.cfg.settings.Failsafe = drawFailsafe(seed, opt)
 	w.trace = &trace{on: opt.Trace}
 	w.net = newNetwork(w, w.cfg.members+2)
 	w.store = newStore(w, w.cfg.members)

@@ -36,9 +36,9 @@ func TestLeaderThatTheStoreHasLost(t *testing.T) {
 			}
 		}
 		// It is asked about although nothing in the store tells of it.
-		a.answer = func(string) (route.Word, bool) { return route.Word{}, false }
+		a.script(func(string) (route.Word, bool) { return route.Word{}, false })
 		<-g.ctx.Done()
-		a.answer = func(name string) (route.Word, bool) { return primary(20 * time.Second), name == "a" }
+		a.script(func(name string) (route.Word, bool) { return primary(20 * time.Second), name == "a" })
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if again, why := tb.take(route.ReadWrite); again == nil || again.backend.Member != "a" {
@@ -112,7 +112,7 @@ func TestSuspendedHost(t *testing.T) {
 		if g == nil {
 			t.Fatal(why)
 		}
-		a.answer = func(string) (route.Word, bool) { return route.Word{}, false }
+		a.script(func(string) (route.Word, bool) { return route.Word{}, false })
 		clock.slept.Store(int64(time.Minute))
 		if g.open() {
 			t.Fatal("open although its deadline passed during the sleep")

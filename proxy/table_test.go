@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,18 +26,30 @@ type scriptAsker struct {
 	clock  bubbleClock
 	delay  time.Duration
 	answer func(member string) (route.Word, bool)
+	mu     sync.Mutex // one question at a time looks at the script
 	asked  []boot.Instant
+}
+
+// script changes the answers.
+func (a *scriptAsker) script(answer func(member string) (route.Word, bool)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answer = answer
 }
 
 func (a *scriptAsker) lease(ctx context.Context, m cluster.Member) (route.Word, error) {
 	asked := a.clock.Now()
+	a.mu.Lock()
 	a.asked = append(a.asked, asked)
+	a.mu.Unlock()
 	select {
 	case <-time.After(a.delay):
 	case <-ctx.Done():
 		return route.Word{}, ctx.Err()
 	}
+	a.mu.Lock()
 	w, ok := a.answer(m.Name)
+	a.mu.Unlock()
 	if !ok {
 		return w, errors.New("no answer")
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/matriarch-ha/matriarch/lease"
 	"github.com/matriarch-ha/matriarch/postgres"
 	"github.com/matriarch-ha/matriarch/wal"
+	"github.com/matriarch-ha/matriarch/watchdog"
 )
 
 // Postgres is the local server; *postgres.Server is one.
@@ -46,6 +47,9 @@ type Postgres interface {
 	// Loss is what a finished rewind or clone took out of the data, until LossNoted.
 	Loss() (l postgres.Loss, ok bool)
 	LossNoted() error
+	// ProveCommit shows that the primary can commit; DropProof closes what it keeps.
+	ProveCommit(ctx context.Context) error
+	DropProof()
 }
 
 // Guard is a running guard process; *guard.Client is one.
@@ -121,6 +125,10 @@ type Options struct {
 	Postgres Postgres
 	// StartGuard starts a guard process; nil where there is none.
 	StartGuard func(ctx context.Context) (Guard, error)
+	// Watchdog is why the watchdog device, which is required, does not work, for a
+	// lease of this length and with a guard that says so much of it; empty: it does,
+	// or is not required. It is asked at each turn. nil: there is none.
+	Watchdog func(granted time.Duration, st watchdog.State) string
 	// Kill ends every process of the server at once and proves it.
 	Kill func(ctx context.Context) error
 	// OnLead is called, beside the loop, now and then while this member leads;
@@ -148,6 +156,7 @@ type Agent struct {
 	peers   *peers
 	task    *tasks
 	guards  *guards
+	prover  *prover
 	trouble *repeats
 
 	failsafe *failsafe
@@ -170,6 +179,7 @@ type Agent struct {
 	told      told
 	beating   heartbeat
 	readUnder string // the session under which the store was read before a take
+	sibling   sibling
 
 	mu   sync.Mutex
 	snap Snapshot
@@ -195,12 +205,13 @@ func New(o Options) *Agent {
 	a.ends = newEnds()
 	a.viewer = newViewer(o, a.Wake)
 	a.peers = newPeers(o, a.Wake)
+	a.prover = &prover{opt: o}
 	a.task = &tasks{clock: o.Clock, wake: a.Wake, record: o.Recorder.Task}
 	a.trouble = newRepeats(o.Clock)
 	a.failsafe = &failsafe{opt: o, wake: a.Wake}
 	a.promises = newPromises(o)
 	a.requests = newRequests(o)
-	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake, fenced: a.serverFenced}
+	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake, fenced: a.serverFenced, watchdog: o.Watchdog}
 	return a
 }
 
@@ -241,6 +252,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.viewer.run)
 	run(func(ctx context.Context) { _ = a.opt.Keeper.Run(ctx) })
 	run(a.guards.run)
+	run(a.prover.run)
 	run(a.relay)
 	for {
 		exit, wait := a.turn(ctx)

@@ -131,7 +131,7 @@ func (a *Agent) fence(ctx context.Context) error {
 		// given to anybody.
 		return fmt.Errorf("every process of the server is dead, but the %s in progress does not end", a.task.current().Kind)
 	}
-	err := a.opt.Postgres.MarkStandby()
+	err := a.markStandby()
 	// The server provably writes no more: whatever is left of the lease may go at
 	// once, so that nobody has to wait until it runs out.
 	release, done := context.WithTimeout(ctx, 2*time.Second)
@@ -141,6 +141,25 @@ func (a *Agent) fence(ctx context.Context) error {
 	}
 	a.Wake()
 	return err
+}
+
+// markWait is how long the disk may take to hold a signal file before a fence goes
+// on without waiting for it.
+const markWait = 2 * time.Second
+
+// markStandby places standby.signal. A disk that hangs may be why the server was
+// fenced, and must not keep the lease from another: the file comes when it can.
+func (a *Agent) markStandby() error {
+	marked := make(chan error, 1)
+	go func() { marked <- a.opt.Postgres.MarkStandby() }()
+	late := time.NewTimer(markWait)
+	defer late.Stop()
+	select {
+	case err := <-marked:
+		return err
+	case <-late.C:
+		return errors.New("every process of the server is dead, but standby.signal is not in its data directory yet: the disk does not answer")
+	}
 }
 
 // ask questions peers, by name, as they were last published.

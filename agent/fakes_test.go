@@ -203,6 +203,8 @@ func (f *fakeServer) Loss() (postgres.Loss, bool) {
 	}
 	return *f.loss, true
 }
+func (f *fakeServer) ProveCommit(ctx context.Context) error { return f.do(ctx, "prove-commit", nil) }
+func (f *fakeServer) DropProof()                            {}
 func (f *fakeServer) LossNoted() error {
 	return f.do(context.Background(), "loss-noted", func(*postgres.Facts) { f.loss = nil })
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/lease"
+	"github.com/matriarch-ha/matriarch/watchdog"
 )
 
 // guards sees to it that a guard runs: it is started before the server may
@@ -20,6 +21,9 @@ type guards struct {
 	wake   func()
 	// fenced is told of each fence, with the guard's proof.
 	fenced func(guard.Proof)
+	// watchdog is why the watchdog device, which is required, does not work. nil:
+	// none is required.
+	watchdog func(granted time.Duration, st watchdog.State) string
 
 	// handing is held while the keeper is given a guard, or told to do without:
 	// a guard that starts during that must not be armed in a pause.
@@ -144,19 +148,28 @@ func (g *guards) state(st lease.State) ha.Guard {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	out := ha.Guard{Required: g.start != nil && !g.paused, Running: g.guard != nil && st.GuardError == "", Armed: st.Armed}
-	out.Kernel = g.guard != nil && g.guard.Kernel().Active
+	var dog watchdog.State
+	if g.guard != nil {
+		out.Kernel = g.guard.Kernel().Active
+		dog = g.guard.State().Watchdog
+		out.Device = dog.Active
+	}
+	if g.watchdog != nil {
+		out.Watchdog = g.watchdog(st.Granted, dog)
+	}
 	return out
 }
 
 // unbar has the kernel-timed fence taken away that a former guard left, so that
-// a standby can be reached: one that this agent started was let go of before the
+// a standby can be reached, and the watchdog device disarmed that would reset its
+// host: one that this agent started was let go of before the
 // start, one that it found running was not. notWriter: the server certainly
 // takes no writes.
 func (g *guards) unbar(ctx context.Context, notWriter bool) {
 	g.mu.Lock()
 	guard, paused := g.guard, g.paused
 	g.mu.Unlock()
-	if guard == nil || !notWriter || !guard.Kernel().Barred || g.keeper.State().Held {
+	if guard == nil || !notWriter || !guard.Kernel().Barred && !guard.State().Watchdog.Left || g.keeper.State().Held {
 		return
 	}
 	disarm := g.keeper.Disarm
@@ -164,7 +177,7 @@ func (g *guards) unbar(ctx context.Context, notWriter bool) {
 		disarm = guard.Disarm
 	}
 	if err := disarm(ctx); err != nil {
-		g.log.Warn("the kernel-timed fence of a former guard cannot be taken away; trying again", "error", err)
+		g.log.Warn("the kernel-timed fence, or the watchdog device, that a former guard left cannot be taken away; trying again", "error", err)
 	}
 }
 
@@ -173,7 +186,8 @@ func (g *guards) replaceMute(st lease.State) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	guard := g.guard
-	if guard != nil && st.GuardError != "" && guard != g.killed {
+	// One that refuses because of its watchdog device answers well.
+	if guard != nil && st.GuardError != "" && guard != g.killed && !guard.State().Watchdog.Failed {
 		// Beside the loop: a process that hangs on a disk does not die at once.
 		g.killed = guard
 		go guard.Kill()

@@ -6,9 +6,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/postgres"
 	"github.com/matriarch-ha/matriarch/postgres/control"
+	"github.com/matriarch-ha/matriarch/watchdog"
 )
 
 // leading gives a rig whose member holds the lease under a guard.
@@ -202,5 +204,60 @@ func TestFenceOfAFormerGuard(t *testing.T) {
 				t.Error("the standby cannot be reached")
 			}
 		})
+	})
+}
+
+// A watchdog device that is required and does not work keeps this member from
+// leading, whatever its guard does, but not while the cluster is paused; and the
+// guard that says so is not taken for one that does not answer.
+func TestWatchdogThatIsRequired(t *testing.T) {
+	inBubble(t, func(o *Options) {
+		o.Watchdog = func(granted time.Duration, st watchdog.State) string { return st.Trouble }
+	}, func(t *testing.T, r *rig) {
+		leading(r)
+		g := r.guard()
+		g.mu.Lock()
+		g.state.Watchdog = watchdog.State{Failed: true, Trouble: "broken"}
+		g.mu.Unlock()
+		if got := r.agent.observe(t.Context()).Guard; got.Ready() || got.Watchdog != "broken" {
+			t.Errorf("%+v", got)
+		}
+		g.breaks(guard.ErrWatchdog)
+		time.Sleep(15 * time.Second) // a renewal, which the guard refuses
+		st := r.agent.opt.Keeper.State()
+		if st.GuardError == "" {
+			t.Fatal("the guard was not asked")
+		}
+		r.agent.guards.replaceMute(st)
+		synctest.Wait()
+		if r.guard() != g {
+			t.Error("a guard that answers was replaced")
+		}
+		r.agent.guards.pause(t.Context(), true)
+		if got := r.agent.guards.state(st); !got.Ready() {
+			t.Errorf("in a pause: %+v", got)
+		}
+	})
+}
+
+// The device that a former guard left running is disarmed as soon as the server
+// is seen to be a standby.
+func TestWatchdogOfAFormerGuard(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		g := barred(t, r)
+		g.mu.Lock()
+		g.kernel.Barred, g.state.Watchdog.Left = false, true
+		before := g.disarmed
+		g.mu.Unlock()
+		r.pg.set(primary())
+		r.agent.observe(t.Context())
+		if g.disarmed != before {
+			t.Fatal("disarmed although the server is a primary")
+		}
+		r.pg.set(standby())
+		r.agent.observe(t.Context())
+		if g.disarmed == before {
+			t.Error("the host of a standby is going to be reset")
+		}
 	})
 }

@@ -1,6 +1,10 @@
 package agent
 
 import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"testing"
 	"time"
 
@@ -8,6 +12,7 @@ import (
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/layout"
 	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/internal/clock"
 )
 
 // Of two agents with one name only one publishes: the key would otherwise lead
@@ -37,6 +42,49 @@ func TestNamesakeIsNotOverwritten(t *testing.T) {
 			t.Fatalf("the other is gone, and this one wrote %d times", n)
 		}
 	})
+}
+
+// One that was written over before it ever saw its own key finds out, too: both
+// started in the same instant. What it says ends with the other.
+func TestNamesakeThatStartedAtOnce(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.agent.opt.Peers = nil
+		r.startKeeper()
+		r.pg.set(standby())
+		r.publish()
+		other := cluster.Member{Name: "a", APIURL: "http://elsewhere:8008/patroni"}
+		if _, err := r.store.Put(t.Context(), layout.KeyMember("a"), layout.EncodeMember(other), dcs.Always()); err != nil {
+			t.Fatal(err)
+		}
+		puts := r.countPuts()
+		for range 3 {
+			r.publish()
+		}
+		if n := puts("members/a"); n != 0 {
+			t.Errorf("wrote %d times over the other's key", n)
+		}
+		if got := r.agent.observe(t.Context()).Self.Namesake; got != other.APIURL {
+			t.Errorf("it decides on the namesake %q", got)
+		}
+	})
+	answers := make(chan int, 2)
+	peer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(<-answers) }))
+	defer peer.Close()
+	a := New(Options{Name: "a", Peers: peer.Client(), Logger: slog.New(slog.DiscardHandler), Clock: clock.Real{}})
+	a.sibling.url = peer.URL + "/patroni"
+	answers <- http.StatusOK
+	answers <- http.StatusServiceUnavailable
+	for len(answers) > 0 {
+		a.sibling.asked = 0
+		a.forgetNamesake(t.Context())
+		for left := len(answers); left > 0 && len(answers) == left; {
+			runtime.Gosched()
+		}
+	}
+	<-a.wake // it answered first: the wake is its end
+	if a.sibling.address() != "" {
+		t.Error("it is remembered although it is gone")
+	}
 }
 
 // A leader key of this member's name that no session holds is removed after a

@@ -47,7 +47,7 @@ func (a *Agent) observe(ctx context.Context) ha.Observation {
 	a.guards.unbar(ctx, f.Process == postgres.ProcRunning && f.Role == postgres.RoleStandby)
 	o := ha.Observation{
 		Now: a.opt.Clock.Now(), Wall: a.opt.Clock.Wall(),
-		Self:     ha.Self{Name: a.opt.Name, Tags: a.opt.Tags, CanBootstrap: a.opt.CanBootstrap},
+		Self:     ha.Self{Name: a.opt.Name, Tags: a.opt.Tags, CanBootstrap: a.opt.CanBootstrap, Namesake: a.sibling.address()},
 		Settings: a.config.settings,
 		Server:   a.server(f),
 		Task:     task,
@@ -59,6 +59,7 @@ func (a *Agent) observe(ctx context.Context) ha.Observation {
 		Requests: a.requests.current(),
 		Stopping: a.stop.Err() != nil,
 	}
+	a.proof(f, &o.Server)
 	if a.opt.MaxIdle > 0 {
 		o.Settings.LoopWait = a.opt.MaxIdle
 	}

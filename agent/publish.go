@@ -27,6 +27,7 @@ type publishedState struct {
 // publish writes this member's key when it changed: at once when something that
 // others decide on changed, else at most once per loop_wait.
 func (a *Agent) publish(ctx context.Context, o ha.Observation, d ha.Decision) {
+	a.forgetNamesake(ctx)
 	if o.Lease.Session == "" || !o.Store.Reachable {
 		return
 	}
@@ -39,13 +40,24 @@ func (a *Agent) publish(ctx context.Context, o ha.Observation, d ha.Decision) {
 	stored, there := o.Store.View.Member(a.opt.Name)
 	mine := there && stored.APIURL == a.opt.APIURL
 	p.seen = same && there && (p.seen || mine)
+	if same && there && !p.seen {
+		// The view may be older than what was written; a reading is not.
+		a.viewer.refresh(ctx)
+		now := a.viewer.current("")
+		stored, there = now.View.Member(a.opt.Name)
+		mine = there && stored.APIURL == a.opt.APIURL
+		p.seen = now.Reachable && there
+	}
+	foreign := p.seen && !mine
+	if foreign {
+		a.namesake(stored, o.Lease.Held)
+	}
 	switch {
-	case p.seen && !mine && !o.Lease.Held:
-		a.namesake(stored)
+	case foreign && !o.Lease.Held:
 		return
-	case same && there && text == p.member:
+	case same && there && !foreign && text == p.member:
 		return
-	case same && there && quiet == p.still && o.Now.Sub(p.at) < min(o.Settings.LoopWait, 10*time.Second):
+	case same && there && !foreign && quiet == p.still && o.Now.Sub(p.at) < min(o.Settings.LoopWait, 10*time.Second):
 		return
 	}
 	// Not worth holding the next turn up for: it tries again.
@@ -59,27 +71,14 @@ func (a *Agent) publish(ctx context.Context, o ha.Observation, d ha.Decision) {
 	p.session, p.member, p.still, p.at = o.Lease.Session, text, quiet, o.Now
 }
 
-// namesake: somebody wrote over this member's key: two agents bear one name,
-// and started too close together to see each other. The leader's word stands;
-// this one keeps still until the other's key is gone.
-func (a *Agent) namesake(other cluster.Member) {
-	text := "name " + other.APIURL
-	if a.warned[text] {
-		return
-	}
-	a.warned[text] = true
-	a.log.Error("another agent of this name already runs in the cluster: two must not share a name; this one stays out until it is given another, or the other is stopped",
-		"other", other.APIURL, "here", a.opt.APIURL)
-}
-
 // member is this member as others see it.
 func (a *Agent) member(o ha.Observation, d ha.Decision) cluster.Member {
 	f := a.facts.last
 	m := cluster.Member{
 		Name: a.opt.Name, ConnURL: a.opt.ConnURL, APIURL: a.opt.APIURL,
 		Version: a.opt.Version, Matriarch: a.opt.Own,
-		Guarded: o.Guard.Required && o.Guard.Running,
-		Tags:    a.opt.Tags, State: stateOf(o, d.Memory), Role: roleOf(o, d.Memory),
+		Guarded: o.Guard.Required && o.Guard.Running, Namesake: o.Self.Namesake,
+		Tags: a.opt.Tags, State: stateOf(o, d.Memory), Role: roleOf(o, d.Memory),
 		Timeline: f.Position.Timeline,
 		Paused:   o.Settings.Paused,
 
@@ -186,7 +185,10 @@ func (a *Agent) publishStatus(ctx context.Context, o ha.Observation) error {
 	if text == p.status && o.Store.View.Status.Optime == st.Optime || recent && little {
 		return nil
 	}
-	if err := a.put(ctx, layout.KeyStatus, text, dcs.Always()); err != nil {
+	// A former leader's word that comes late, or was sent by an agent that did not
+	// know better yet, must not stand for its successor's: nobody may be near enough
+	// to a position that the cluster has left.
+	if err := a.put(ctx, layout.KeyStatus, text, dcs.Unchanged(o.Store.View.Status.Version)); err != nil {
 		return err
 	}
 	p.status, p.statusAt = text, o.Now

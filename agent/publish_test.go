@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/dcs/layout"
 	"github.com/matriarch-ha/matriarch/dcs/memory"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/postgres"
@@ -113,6 +116,33 @@ func TestStatusEarlyWhenMuchWasWritten(t *testing.T) {
 		synctest.Wait()
 		if wrote(1<<30) != 0 {
 			t.Error("written without a live lease")
+		}
+	})
+}
+
+// A leader that was stopped, and whose lease ended meanwhile, goes on with what it
+// knew: its successor's position stands.
+func TestStatusOfAFormerLeaderIsRefused(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.startKeeper()
+		r.pg.set(stopped(control.ShutDown))
+		r.act(ha.Action{Kind: ha.TakeLeader})
+		r.pg.set(primary())
+		r.agent.viewer.refresh(t.Context())
+		old := r.agent.observe(t.Context())
+		successor := layout.EncodeStatus(cluster.Status{Optime: 7})
+		if _, err := r.store.Put(t.Context(), layout.KeyStatus, successor, dcs.Always()); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.agent.publishStatus(t.Context(), old); !errors.Is(err, dcs.ErrConflict) {
+			t.Errorf("published all the same: %v", err)
+		}
+		if got := r.view().Status.Optime; got != 7 {
+			t.Errorf("the successor's position is gone: %d", got)
+		}
+		r.agent.viewer.refresh(t.Context())
+		if err := r.agent.publishStatus(t.Context(), r.agent.observe(t.Context())); err != nil {
+			t.Errorf("with a newer view: %v", err)
 		}
 	})
 }

@@ -62,6 +62,8 @@ func (a *Agent) tell(o ha.Observation, before ha.Memory, d ha.Decision) {
 	switch {
 	case d.Rule == ha.PermanentLeader || d.Rule == ha.NoData && o.Server.Dir == ha.DirInaccessible:
 		level = slog.LevelWarn // a person made it, and may have to mend it
+	case d.Rule == ha.StalledPrimary || d.Rule == ha.Lead && before.StallAsked != 0 && d.Memory.StallAsked != 0:
+		level = slog.LevelWarn // its clients wait
 	case d.Rule == ha.CrashedPrimary && (o.Server.Ended != "" || before.StartFailures > 0):
 		level = slog.LevelWarn // clients feel it
 	}

@@ -19,9 +19,11 @@ type viewer struct {
 	opt  Options
 	wake func()
 
-	mu    sync.Mutex
-	state ha.Store
-	saved time.Time
+	mu      sync.Mutex
+	state   ha.Store
+	saved   time.Time
+	saving  bool
+	pending known // to be saved next
 }
 
 // known is what is remembered of the store across restarts of the agent, to
@@ -181,8 +183,31 @@ func (v *viewer) noticeAnother(view cluster.View) {
 	now := v.opt.Clock.Wall()
 	if was.StoreID == "" || now.Sub(v.saved) > time.Minute {
 		v.saved = now
-		v.write(known{view.StoreID, view.Revision})
+		v.save(known{view.StoreID, view.Revision})
 	}
+}
+
+// save writes beside everything else, the newest last: a disk that hangs must hold
+// up neither the view nor the loop. It is called under the lock.
+func (v *viewer) save(k known) {
+	v.pending = k
+	if v.saving {
+		return
+	}
+	v.saving = true
+	go func() {
+		for done := (known{}); ; done = k {
+			v.mu.Lock()
+			k = v.pending
+			if k == done {
+				v.saving = false
+				v.mu.Unlock()
+				return
+			}
+			v.mu.Unlock()
+			v.write(k)
+		}
+	}()
 }
 
 func (v *viewer) path() string { return filepath.Join(v.opt.StateDir, "store_seen.json") }

@@ -133,6 +133,7 @@ func TestReplacedStoreIsNoticedAcrossRestarts(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		r.put("config", "{}")
 		r.agent.viewer.refresh(t.Context())
+		synctest.Wait() // until it is saved
 		r.server.Do(func(c *memory.Core) { c.Replace("other") })
 		for range 3 {
 			again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
@@ -146,6 +147,7 @@ func TestReplacedStoreIsNoticedAcrossRestarts(t *testing.T) {
 		last.agent.viewer.refresh(t.Context())
 		time.Sleep(10 * time.Minute)
 		last.agent.viewer.refresh(t.Context())
+		synctest.Wait()
 		again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
 		if again.agent.viewer.refresh(t.Context()); again.newSince() {
 			t.Error("still new after a long time")

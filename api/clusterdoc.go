@@ -35,6 +35,8 @@ type MemberDoc struct {
 	// Guarded: a guard process stops its server when its lease ends (our
 	// members only).
 	Guarded bool `json:"guarded,omitempty"`
+	// Namesake: another agent bears the same name, at this address (our members only).
+	Namesake string `json:"namesake,omitempty"`
 
 	// Absent for the leader.
 	ReceiveLag *Lag    `json:"receive_lag,omitempty"`
@@ -119,7 +121,7 @@ func memberDoc(m cluster.Member, v cluster.View, s cluster.Settings) MemberDoc {
 	d := MemberDoc{
 		Name: m.Name, Role: memberRole(m, v, s), State: string(m.State), APIURL: m.APIURL,
 		Timeline: int64(m.Timeline), PendingRestart: m.PendingRestart,
-		Guarded: m.Guarded, PendingReason: reasonObject(m.PendingRestartReason), Tags: tagsObject(m.Tags),
+		Guarded: m.Guarded, Namesake: m.Namesake, PendingReason: reasonObject(m.PendingRestartReason), Tags: tagsObject(m.Tags),
 		Scheduled: restartObject(m.ScheduledRestart),
 	}
 	if d.Scheduled = restartObject(m.ScheduledRestart); d.Scheduled != nil {

@@ -35,7 +35,8 @@ type StatusDoc struct {
 	PendingRestart bool          `json:"pending_restart,omitempty"`
 	PendingReason  pyjson.Object `json:"pending_restart_reason,omitempty"`
 
-	Scheduled *RestartDoc `json:"scheduled_restart,omitempty"`
+	Scheduled      *RestartDoc `json:"scheduled_restart,omitempty"`
+	WatchdogFailed bool        `json:"watchdog_failed,omitempty"`
 
 	Patroni   PatroniDoc    `json:"patroni"`
 	Matriarch *MatriarchDoc `json:"matriarch,omitempty"`
@@ -67,6 +68,7 @@ type MatriarchDoc struct {
 	WhyNot           string `json:"why_not,omitempty"`
 	Guarded          bool   `json:"guarded"`
 	KernelFence      bool   `json:"kernel_fence"`
+	Watchdog         bool   `json:"watchdog,omitempty"`
 	Task             string `json:"task,omitempty"`
 	Progress         string `json:"progress,omitempty"`
 }
@@ -92,11 +94,11 @@ func statusDoc(s Status, now boot.Instant) StatusDoc {
 		Pause: s.Settings.Paused, Unlocked: s.Unlocked(now), FailsafeActive: s.FailsafeActive,
 		Tags: tagsObject(s.Tags), SystemID: s.SystemID,
 		PendingRestart: len(s.Pending) > 0, PendingReason: reasonObject(s.Pending),
-		Scheduled: restartObject(s.ScheduledRestart),
-		Patroni:   PatroniDoc{Version: s.Version, Scope: s.Scope, Name: s.Name},
+		Scheduled: restartObject(s.ScheduledRestart), WatchdogFailed: s.WatchdogFailed,
+		Patroni: PatroniDoc{Version: s.Version, Scope: s.Scope, Name: s.Name},
 		Matriarch: &MatriarchDoc{
 			Version: s.Matriarch, LeaseRemainingMs: s.Lease.Remaining(now).Milliseconds(),
-			Voting: s.Voting, Eligible: s.Eligible, WhyNot: s.WhyNot, Guarded: s.Guarded, KernelFence: s.KernelFence,
+			Voting: s.Voting, Eligible: s.Eligible, WhyNot: s.WhyNot, Guarded: s.Guarded, KernelFence: s.KernelFence, Watchdog: s.Watchdog,
 			Task: s.Task, Progress: s.Progress,
 		},
 	}

@@ -157,6 +157,8 @@ func (m *metrics) ours(s Status, now boot.Instant) {
 		secondsText(s.Lease.Remaining(now)))
 	m.flag("matriarch_guarded", "Value is 1 if a guard process stops the server when its lease ends", s.Guarded)
 	m.flag("matriarch_kernel_fence", "Value is 1 if the kernel closes the server's port when its lease ends, also when no process can run", s.KernelFence)
+	m.flag("matriarch_watchdog_active", "Value is 1 if the watchdog device resets this host unless the lease is renewed", s.Watchdog)
+	m.flag("matriarch_watchdog_failed", "Value is 1 if the watchdog device is required and does not work", s.WatchdogFailed)
 	m.flag("matriarch_eligible", "Value is 1 if this node could take over", s.Eligible)
 	m.gauge("matriarch_log_queue_size", "Log records that wait to be written.", strconv.Itoa(s.LogQueue))
 	m.counter("matriarch_log_records_lost_total", "Log records that were lost because too many waited.", s.LogLost)

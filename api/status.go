@@ -61,6 +61,9 @@ type Status struct {
 	Guarded bool
 	// KernelFence: the kernel also closes the server's port then, by itself.
 	KernelFence bool
+	// Watchdog: a watchdog device resets this host unless the lease is renewed.
+	// WatchdogFailed: one is required and does not work.
+	Watchdog, WatchdogFailed bool
 	// NextTurn is when the loop looks again at the latest; a loop that is much
 	// later than this is stuck.
 	NextTurn boot.Instant

@@ -87,6 +87,7 @@ func (m *member) change(f *config.File) error {
 	}
 	m.transport.replace(transport)
 	m.logs.Reconfigure(f.Log)
+	m.watch.configure(f)
 	m.source.file.Store(f)
 	m.agent.Wake()
 	return nil

@@ -77,6 +77,7 @@ type member struct {
 	server  *postgres.Server
 	major   int
 	keeper  *lease.Keeper
+	watch   *watch
 	journal *journal.Journal
 	peers   *http.Client
 	// transport is what peers uses; a reload replaces it.
@@ -181,28 +182,22 @@ func (m *member) checkName(ctx context.Context) error {
 func (m *member) makeAgent(context.Context) error {
 	f := m.file
 	budget := fence.Budget{Fence: f.Matriarch.Guard.FenceBudget, CleanStop: f.Matriarch.Guard.CleanStop}
-	settings := func() cluster.Settings {
-		if m.agent != nil {
-			if s := m.agent.Settings(); s.TTL > 0 {
-				return s
-			}
-		}
-		return m.initialSettings()
-	}
+	m.watch = newWatch(f, budget, m.log)
 	m.keeper = lease.New(lease.Options{
 		Store: m.store, Clock: m.clock, Budget: budget, Member: f.Name, Logger: m.log,
-		Interval: func() time.Duration { return settings().LoopWait },
-		TTL:      func() time.Duration { return settings().TTL },
+		Interval: func() time.Duration { return m.settings().LoopWait },
+		TTL:      func() time.Duration { return m.settings().TTL },
 		Renewed:  m.stats.renewed,
+		Watchdog: m.watch.margin,
 		Told:     func(e lease.Event) { m.agent.Leased(e) }, // nothing is held before the agent runs
 	})
 	o := agent.Options{
 		Name: f.Name, Version: CompatVersion, Own: Version, StateDir: f.Matriarch.StateDir,
 		Reloadable: m.reloadable(f), Remember: m.server.KeepDynamic,
 		Store: m.store, Keeper: m.keeper, Postgres: m.server,
-		StartGuard: m.startGuard,
-		Kill:       func(ctx context.Context) error { _, err := guard.Kill(ctx, f.Postgres.DataDir, m.clock); return err },
-		Peers:      m.peers, Journal: m.journal, Clock: m.clock, Logger: m.log,
+		StartGuard: m.startGuard, Watchdog: m.watch.trouble,
+		Kill:  func(ctx context.Context) error { _, err := guard.Kill(ctx, f.Postgres.DataDir, m.clock); return err },
+		Peers: m.peers, Journal: m.journal, Clock: m.clock, Logger: m.log,
 		Recorder: m.stats, Heartbeat: m.logs.Heartbeat,
 	}
 	if m.access != nil {
@@ -211,6 +206,16 @@ func (m *member) makeAgent(context.Context) error {
 	m.agent = agent.New(o)
 	m.stats.watch(m.agent, m.clock)
 	return nil
+}
+
+// settings are those in force.
+func (m *member) settings() cluster.Settings {
+	if m.agent != nil {
+		if s := m.agent.Settings(); s.TTL > 0 {
+			return s
+		}
+	}
+	return m.initialSettings()
 }
 
 // canBootstrap: this member may found a cluster. A method other than initdb is
@@ -253,11 +258,13 @@ func (m *member) startGuard(ctx context.Context) (agent.Guard, error) {
 	duty := guard.Duty{DataDir: m.file.Postgres.DataDir, Port: uint16(m.file.Postgres.Port),
 		KernelFence: guard.KernelFence(m.file.Matriarch.KernelFence)}
 	g, err := guard.Start(ctx, guard.Options{Args: guardArgs(duty), Duty: duty,
-		Env:    []string{guard.NoteEnv + "=" + filepath.Join(m.file.Matriarch.StateDir, guard.NoteName)},
+		Env: []string{guard.NoteEnv + "=" + filepath.Join(m.file.Matriarch.StateDir, guard.NoteName),
+			guard.WatchdogEnv + "=" + m.file.Watchdog.Device},
 		Logger: m.log, Clock: m.clock})
 	if err != nil {
 		return nil, err
 	}
+	g.SetWatchdog(func() (time.Duration, bool) { return m.watch.wanted(m.settings().LoopWait) })
 	m.sayKernelFence(g.Kernel(), duty)
 	if refused := g.State().Abilities.Refused; refused != "" {
 		m.log.Debug("the guard runs without some protections", "refused", refused)

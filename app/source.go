@@ -52,6 +52,7 @@ func (s *source) status(n agent.Snapshot) api.Status {
 		Voting:   n.Decision.Memory.Promised && !f.Receiver.Running,
 		Eligible: n.Decision.Memory.Eligible, WhyNot: n.Decision.Memory.WhyNot,
 		Guarded: o.Guard.Required && o.Guard.Running, KernelFence: o.Guard.Kernel,
+		Watchdog: o.Guard.Device, WatchdogFailed: o.Guard.Required && o.Guard.Watchdog != "",
 		NextTurn: n.Next, Task: string(o.Task.Kind), Progress: o.Task.Progress,
 		ScheduledRestart: s.agent.ScheduledRestart(),
 	}

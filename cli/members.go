@@ -367,6 +367,11 @@ func footer(d api.ClusterDoc) string {
 	if d.Pause {
 		b.WriteString(" Maintenance mode: on\n")
 	}
+	for _, m := range d.Members {
+		if m.Namesake != "" {
+			fmt.Fprintf(&b, " %s: the name is taken: another agent of this name runs at %s; give that one another name\n", m.Name, harmless(m.Namesake))
+		}
+	}
 	if s := d.Scheduled; s != nil {
 		b.WriteString(" Switchover scheduled at: " + s.At + "\n")
 		const width = len(" Switchover scheduled at:")

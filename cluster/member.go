@@ -53,6 +53,9 @@ type Member struct {
 	Matriarch string `json:"matriarch,omitempty"`
 	// Guarded says that a guard process stops the server when its lease ends.
 	Guarded bool `json:"guarded,omitempty"`
+	// Namesake is the address of another agent that bears this member's name, which
+	// is a mistake that a person has to mend.
+	Namesake string `json:"namesake,omitempty"`
 
 	Tags     Tags         `json:"tags"`
 	Timeline wal.Timeline `json:"timeline,omitempty"`

@@ -40,12 +40,14 @@ type View struct {
 
 // Initialize is the bootstrap key. Present with an empty SystemID means that a
 // bootstrap is under way; then Owner says whose leased claim it is, and is
-// empty when the claim's owner is gone.
+// empty when the claim's owner is gone. OwnerSession is what makes a claim mine:
+// another agent may bear my name.
 type Initialize struct {
-	Present  bool    `json:"present,omitempty"`
-	SystemID string  `json:"system_id,omitempty"`
-	Version  Version `json:"version,omitempty"`
-	Owner    string  `json:"owner,omitempty"`
+	Present      bool    `json:"present,omitempty"`
+	SystemID     string  `json:"system_id,omitempty"`
+	Version      Version `json:"version,omitempty"`
+	Owner        string  `json:"owner,omitempty"`
+	OwnerSession string  `json:"owner_session,omitempty"`
 }
 
 // Leader is the leader key. Session names the lease or session that holds the

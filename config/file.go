@@ -189,7 +189,7 @@ type Bootstrap struct {
 
 // Watchdog is the kernel's watchdog device.
 type Watchdog struct {
-	Mode         string // off or automatic; the default is automatic
+	Mode         string // off, automatic or required; the default is automatic
 	Device       string // default /dev/watchdog
 	SafetyMargin int    // seconds; -1 means half of ttl
 }

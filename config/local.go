@@ -118,10 +118,8 @@ func decodeWatchdog(d reader, r *report) Watchdog {
 	case "off", "disable", "disabled":
 		w.Mode = "off"
 	case "auto", "automatic":
-		r.warn(WarnUnsupported, "watchdog.mode", n, "automatic %s: the guard process fences this member", notYet)
 	case "require", "required":
-		r.problem("watchdog.mode", n, "the watchdog device is not supported yet, so it cannot be required",
-			"write off; the guard process fences this member")
+		w.Mode = "required"
 	default:
 		r.problem("watchdog.mode", n, "must be one of off, automatic, required", "")
 	}

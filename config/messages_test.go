@@ -25,7 +25,6 @@ func TestMessages(t *testing.T) {
 		{"strict-mode", good + "bootstrap: {dcs: {synchronous_mode_strict: true}}\n"},
 		{"quorum-mode", good + "bootstrap: {dcs: {synchronous_mode: quorum}}\n"},
 		{"standby-cluster", good + "bootstrap: {dcs: {standby_cluster: {host: 10.0.0.1}}}\n"},
-		{"watchdog-required", good + "watchdog: {mode: required}\n"},
 		{"listen-port", "scope: s\nname: n\nembedded: {}\npostgresql: {data_dir: /d, listen: '127.0.0.1:postgres'}\n"},
 	} {
 		path := filepath.Join(t.TempDir(), "n.yml")

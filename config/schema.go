@@ -138,7 +138,7 @@ func localFields() []field {
 			yesno("insecure"), str("cacert"), str("certfile"), str("keyfile"), str("keyfile_password"), str("cafile")),
 		section("postgresql", append(postgresFields(), localPostgresFields()...)...),
 		section("watchdog",
-			str("mode"), later(str("device"), notYet, "/dev/watchdog"), later(num("safety_margin", -1), notYet, "5"),
+			str("mode"), lasting(str("device")), num("safety_margin", -1),
 			later(str("driver"), notYet, "default")),
 		{name: "bootstrap", typ: tSection, fields: bootstrapFields(), effect: onFounding},
 		{name: "tags", typ: tSection, open: true, fields: tagFields()},

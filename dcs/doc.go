@@ -15,6 +15,11 @@
 //     no degraded, unconditional form.
 //   - A session's keys vanish when the session ends, and never because another
 //     process of the same name came or went.
+//   - A session belongs to the store and not to the process that opened it. It
+//     ends by Session.End or by its time, never because a process was killed,
+//     closed its store, panicked or exited. Whoever has the Handle goes on with
+//     it, or ends it. While two processes hold one session, what is confirmed to
+//     either holds, and the end is the end for both.
 //   - A confirmation's Sent is an instant from which the store cannot have
 //     counted earlier than Session.Slack allows: see Confirmation.
 //   - Errors fall in the classes below. What is unknown stays unknown: a store

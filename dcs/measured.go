@@ -75,6 +75,16 @@ func (m *measured) Open(ctx context.Context, ttl time.Duration) (Session, error)
 	return &measuredSession{s, m.record}, nil
 }
 
+func (m *measured) Resume(ctx context.Context, h Handle) (Session, error) {
+	begin := time.Now()
+	s, err := m.Store.Resume(ctx, h)
+	m.record.done("resume", begin, err)
+	if err != nil {
+		return nil, err
+	}
+	return &measuredSession{s, m.record}, nil
+}
+
 type measuredSession struct {
 	Session
 	record Record

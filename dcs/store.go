@@ -116,6 +116,19 @@ type Store interface {
 	// itself: only Session.Renew keeps it, so that a stopped loop loses it.
 	Open(ctx context.Context, ttl time.Duration) (Session, error)
 
+	// Resume goes on with a session that was opened elsewhere, by the handle that
+	// its owner left. It is a renewal: it returns only when the store has said
+	// that the session lives, which Opened then confirms, and the session lives
+	// on for its granted length from there. So only who may keep the lease, or is
+	// about to end it, calls it. ErrSessionGone when the session is over or was
+	// opened in another store; ErrRefused when this is no handle of such a store
+	// or its secret is wrong, in which case the session is unharmed.
+	//
+	// Two processes may hold one session for a while. Neither takes from the
+	// other what the store has confirmed; when one of them ends it, the other
+	// gets ErrSessionGone.
+	Resume(ctx context.Context, h Handle) (Session, error)
+
 	// Close releases connections. It never ends a session.
 	Close() error
 }
@@ -141,7 +154,11 @@ type Session interface {
 	// ID names the session as KV.Session and cluster.Leader.Session do.
 	ID() string
 
-	// Opened is the confirmation that the opening itself gave.
+	// Handle returns what another process needs to go on with this session or to
+	// end it. It costs no request, and is best taken anew with each confirmation.
+	Handle() Handle
+
+	// Opened is the confirmation that the opening, or the resumption, gave.
 	Opened() Confirmation
 
 	// Slack is how much earlier than Sent+Granted the store may end the session

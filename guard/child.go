@@ -15,6 +15,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/watchdog"
 )
 
 // SocketFD is the descriptor on which a guard finds its end of the socket pair.
@@ -66,6 +67,9 @@ func Main(d Duty) error {
 	if c.kern, c.kernel, err = startFencer(d); err != nil {
 		return err
 	}
+	if err := c.startDog(os.Getenv(WatchdogEnv)); err != nil {
+		return err
+	}
 	c.told = c.kernel
 	c.say(message{kind: kindKernel, flags: c.kernel.flags(), text: c.kernel.Trouble})
 	got := harden(raised)
@@ -85,8 +89,13 @@ type child struct {
 	kernel, told KernelState // as the fencer said last, and as the agent was told
 	unanswered   int         // words that the fencer has not answered
 
+	dog     *watchdog.Dog // nil: no device
+	dogWake int
+	dogTold watchdog.State
+
 	armed      bool
 	soft, hard boot.Instant
+	owed       owed // the acknowledgement of the newest arm
 	orphan     bool // the agent's end is closed
 	asked      bool // an orphan has asked for a fast shutdown
 }
@@ -98,10 +107,11 @@ func (c *child) run() error {
 		// could not run was still sent in time.
 		c.listen()
 		c.listenKernel()
+		c.hearDog()
 		wake := c.act()
 		// Let go of an unanswered word only when the fence is lifted: the next server
 		// on this port needs it gone.
-		if c.orphan && !c.armed && c.unanswered == 0 {
+		if c.orphan && !c.armed && c.unanswered == 0 && !c.dogBusy() {
 			return nil
 		}
 		if err := c.wait(wake); err != nil {
@@ -142,10 +152,13 @@ func (c *child) hear(m message) {
 		if c.clock.Now() >= c.hard {
 			return // too late: act fences, and says so instead of an acknowledgement
 		}
-		if c.kern >= 0 {
-			c.tellKernel(m) // acknowledged when the element stands
-			return
+		// Acknowledged when the element stands, and the device runs.
+		c.owed = owed{nonce: m.nonce, kernel: c.kern >= 0, dog: c.feed(m)}
+		if c.owed.kernel {
+			c.tellKernel(m)
 		}
+		c.grant()
+		return
 	case kindDisarm:
 		c.armed, c.soft, c.hard = false, 0, 0
 		defer c.lift()
@@ -162,8 +175,10 @@ func (c *child) tellKernel(m message) {
 	}
 }
 
-// lift has the kernel-timed fence taken away: nothing is left to be held back.
+// lift has the kernel-timed fence taken away, and the watchdog device disarmed:
+// nothing is left to be held back.
 func (c *child) lift() {
+	c.restDog()
 	if c.kern >= 0 {
 		c.tellKernel(message{kind: kindDisarm})
 	}
@@ -189,8 +204,9 @@ func (c *child) listenKernel() {
 			c.told = c.kernel
 			c.say(message{kind: kindKernel, flags: c.kernel.flags(), text: m.text})
 		}
-		if m.nonce != 0 && m.flags&flagGranted != 0 && c.armed && c.clock.Now() < c.hard {
-			c.say(message{kind: kindAck, nonce: m.nonce})
+		if m.nonce != 0 && m.nonce == c.owed.nonce && m.flags&flagGranted != 0 {
+			c.owed.kernel = false
+			c.grant()
 		}
 	}
 }
@@ -236,10 +252,11 @@ func (c *child) wait(wake boot.Instant) error {
 		return fmt.Errorf("guard: set timer: %w", err)
 	}
 	// A negative descriptor is passed over.
-	fds := [3]unix.PollFd{{Fd: int32(c.timer), Events: unix.POLLIN}, {Fd: int32(c.kern), Events: unix.POLLIN}, {Fd: int32(c.sock), Events: unix.POLLIN}}
-	n := 3
+	fds := [4]unix.PollFd{{Fd: int32(c.timer), Events: unix.POLLIN}, {Fd: int32(c.kern), Events: unix.POLLIN},
+		{Fd: int32(c.dogWake), Events: unix.POLLIN}, {Fd: int32(c.sock), Events: unix.POLLIN}}
+	n := 4
 	if c.orphan {
-		n = 2
+		n = 3
 	}
 	if _, err := unix.Poll(fds[:n], -1); err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("guard: poll: %w", err)

@@ -18,6 +18,7 @@ import (
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/ha/fence"
 	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/watchdog"
 )
 
 const (
@@ -56,7 +57,8 @@ type State struct {
 	// Armed is the hard deadline that was acknowledged last; zero when disarmed.
 	Armed boot.Instant
 	Abilities
-	Kernel KernelState
+	Kernel   KernelState
+	Watchdog watchdog.State
 	// Fences counts the completed fences; Proof is the last one.
 	Fences int
 	Proof  Proof
@@ -82,6 +84,8 @@ type Client struct {
 	nonce   uint64
 	waiting uint64       // nonce whose acknowledgement is awaited, 0 for none
 	arming  boot.Instant // what the awaited acknowledgement makes of State.Armed
+	strict  bool         // ... may be refused for the watchdog device
+	wanted  func() (every time.Duration, required bool)
 	answer  chan error
 	out     [maxMessage]byte // owned by word
 }
@@ -211,6 +215,8 @@ func (c *Client) hear(m message) {
 		}
 	case kindKernel:
 		c.hearKernel(kernelState(m))
+	case kindWatchdog:
+		c.hearDog(m)
 	case kindFenced:
 		c.state.Err = m.text
 		if m.flags&1 != 0 {
@@ -263,7 +269,7 @@ func (c *Client) signal() {
 // Arm hands the guard new deadlines and returns when it has acknowledged them.
 // After an error the guard may or may not have heard.
 func (c *Client) Arm(ctx context.Context, d fence.Deadlines) error {
-	if err := c.tell(ctx, message{kind: kindArm, a: int64(d.Soft), b: int64(d.Hard)}, d.Hard); err != nil {
+	if err := c.tell(ctx, c.withReset(message{kind: kindArm, a: int64(d.Soft), b: int64(d.Hard)}, d), d.Hard); err != nil {
 		return fmt.Errorf("arm the guard: %w", err)
 	}
 	return nil
@@ -294,6 +300,7 @@ func (c *Client) tell(ctx context.Context, m message, armed boot.Instant) error 
 	c.nonce++
 	m.nonce = c.nonce
 	c.waiting, c.arming, c.answer = m.nonce, armed, answer
+	c.strict = m.kind == kindArm && m.flags&flagDogRequired != 0
 	c.mu.Unlock()
 
 	deadline, _ := ctx.Deadline()

@@ -25,6 +25,12 @@ const (
 	kindAck    kind = 'k' // guard: nonce
 	kindFenced kind = 'f' // guard: a = began, b = took, count, dying, text = error
 	kindKernel kind = 'n' // guard: flags = state of the kernel-timed fence, text = trouble
+
+	// kindWatchdog tells how the watchdog device stands: flags, a = timeout, nonce =
+	// of the arm that it answers, text = trouble. An arm carries flags, count =
+	// milliseconds from hard to the reset (0: no device), dying = those between two
+	// renewals.
+	kindWatchdog kind = 'w'
 )
 
 // message is the one shape of all messages: fixed head, optional text. The
@@ -74,7 +80,7 @@ func decode(buf []byte) (message, error) {
 		dying: le.Uint32(buf[32:]),
 	}
 	switch m.kind {
-	case kindArm, kindDisarm, kindReady, kindAck, kindFenced, kindKernel:
+	case kindArm, kindDisarm, kindReady, kindAck, kindFenced, kindKernel, kindWatchdog:
 	default:
 		return message{}, fmt.Errorf("guard message of unknown kind %q", buf[0])
 	}

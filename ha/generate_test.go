@@ -110,7 +110,7 @@ func taskKind(t *rapid.T) ha.ActionKind {
 
 func viewOf(t *rapid.T) cluster.View {
 	return cluster.View{
-		Initialize: cluster.Initialize{Present: yesNo(t), SystemID: mostly(t, systemID, "", "8000"), Version: version(t), Owner: name(t)},
+		Initialize: cluster.Initialize{Present: yesNo(t), SystemID: mostly(t, systemID, "", "8000"), Version: version(t), Owner: name(t), OwnerSession: session(t)},
 		Leader:     cluster.Leader{Name: name(t), Session: session(t), Version: version(t)},
 		Members:    many(t, memberOf),
 		Status:     cluster.Status{Optime: lsnOf(t), Slots: many(t, slot), Retain: many(t, name), Version: version(t)},
@@ -157,6 +157,7 @@ var observations = rapid.Custom(func(t *rapid.T) ha.Observation {
 			Position: wal.Position{Timeline: timeline(t), LSN: lsnOf(t)}, Replayed: lsnOf(t), ReplayDone: !seldom(t),
 			Receiver: yesNo(t), Streaming: yesNo(t), Upstream: some(t, "", "b.db:5432", "c.db:5432"), Identity: identityOf(t), History: historyOf(t),
 			Clean: yesNo(t), ShutDown: seldom(t), Rewinding: seldom(t), RewindUnproven: seldom(t), CanRewind: yesNo(t), CheckpointTimeline: timeline(t),
+			Proven: mostly(t, 0, near()), Unproven: mostly(t, "", "no answer"),
 			SyncNames: many(t, name), Slots: many(t, slot), Version: mostly(t, 150018, 0), PostmasterStart: mostly(t, epoch, time.Time{}, epoch.Add(1)),
 			Replication: many(t, func(t *rapid.T) ha.Walsender {
 				return ha.Walsender{Name: name(t), State: mostly(t, "streaming", "backup"), SyncState: some(t, "async", "sync", "potential", "?"), Flush: lsnOf(t)}
@@ -193,7 +194,7 @@ var memories = rapid.Custom(func(t *rapid.T) ha.Memory {
 	m := ha.Memory{
 		Leader: memberOf(t), Members: many(t, memberOf), LeaderlessSince: instant(t), RaceAsked: instant(t), VetoSince: instant(t),
 		Promised: yesNo(t), Led: session(t), CrashedSince: instant(t), CrashAsked: instant(t), StartFailures: rapid.IntRange(0, 3).Draw(t, ""),
-		PermanentSince: instant(t).Add(1), PermanentVersion: version(t),
+		StallAsked: instant(t), PermanentSince: instant(t).Add(1), PermanentVersion: version(t),
 		HandoverSeen: instant(t), HandoverVersion: version(t), Released: instant(t), OwnerSeen: yesNo(t), OwnerVersion: version(t),
 		Claimed: session(t), RewindFailures: rapid.IntRange(0, 2).Draw(t, ""), SyncNames: many(t, name), SyncSince: instant(t), SyncMark: lsnOf(t),
 	}

@@ -43,10 +43,11 @@ func (t *turn) unfinishedData() bool {
 	return t.answer(SituationLeading, "the new database is made: taking the lease and registering it", acts...)
 }
 
-// ownsClaim: the bootstrap claim is this session's.
+// ownsClaim: the bootstrap claim is this session's. Its owner's name proves
+// nothing: of two agents of one name that claim in the same instant one is refused.
 func (t *turn) ownsClaim() bool {
 	init := t.view.Initialize
-	return init.Present && init.SystemID == "" && init.Owner == t.o.Self.Name &&
+	return init.Present && init.SystemID == "" && init.Owner == t.o.Self.Name && init.OwnerSession == t.o.Lease.Session &&
 		t.m.Claimed != "" && t.m.Claimed == t.o.Lease.Session
 }
 
@@ -118,6 +119,10 @@ func (t *turn) waitForBootstrap() bool {
 func (t *turn) clone() bool {
 	if t.o.Server.Dir != DirEmpty || !t.stopped() || !t.leaderIsOther() {
 		return false
+	}
+	if t.view.Leader.Name == t.o.Self.Name {
+		t.wake(roundLength)
+		return t.answer(SituationJoining, t.namesakeLeads())
 	}
 	src := t.cloneSource()
 	if src.IsZero() {

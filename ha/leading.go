@@ -276,15 +276,14 @@ func (t *turn) lead() bool {
 		// Everything that only the server can tell is missing, not empty: acting
 		// on it would publish position zero, empty the synchronous set, drop slots.
 		t.wake(roundLength)
-		return t.answer(SituationLeading, "leads, but its server does not answer: its duties wait"+lastError(t.o.Server))
+		return t.answer(SituationLeading, "leads, but its server does not answer: its duties wait"+lastError(t.o.Server)+t.stall)
 	}
-	t.d.WakeAfter = t.o.Settings.LoopWait
 	if t.o.Server.Position.LSN != t.view.Status.Optime {
 		// What a failover may lose is counted from the published position: while
 		// it moves, look often enough to publish it before much was written.
 		t.wake(statusPace)
 	}
-	return t.withDuties(sentence("leads on timeline %d", t.o.Server.Position.Timeline))
+	return t.withDuties(sentence("leads on timeline %d", t.o.Server.Position.Timeline) + t.stall)
 }
 
 // withDuties answers with what a leader always does.
@@ -312,7 +311,7 @@ func (t *turn) takeOver() bool {
 	case !t.o.Guard.Ready():
 		// Somebody else can lead meanwhile, and may be this member again.
 		t.wake(soon)
-		return t.answer(SituationLeading, "won the lease, but the guard does not run, without which nothing may write: giving it up", release)
+		return t.answer(SituationLeading, sentence("won the lease, but %s, and nothing may write without: giving it up", t.o.Guard.Missing()), release)
 	case t.o.Server.Rewinding || t.o.Server.RewindUnproven:
 		return t.answer(SituationLeading, "won the lease, but the server was rewound and is not known to be consistent: giving it up", release)
 	case !t.o.Server.Position.Known():
@@ -333,7 +332,7 @@ func (t *turn) takeOver() bool {
 		t.wake(soon)
 		return t.answer(SituationLeading, sentence("won the lease at %s: registering first which branch of that timeline it continues", endOf(t.o.Server.Position)), id...)
 	}
-	next := max(t.o.Server.Position.Timeline, t.view.Timelines.Highest(), t.view.History.Timeline()) + 1
+	next := max(t.o.Server.Position.Timeline, t.view.Timelines.Highest(), t.view.History.Timeline(), t.heardOf()) + 1
 	var acts []Action
 	if t.o.Server.Receiver || t.o.Server.Upstream != "" {
 		acts = append(acts, Action{Kind: StopReceiver})
@@ -347,6 +346,30 @@ func (t *turn) takeOver() bool {
 			Claim: cluster.TimelineClaim{Timeline: next, Winner: t.o.Self.Name}},
 		Action{Kind: Promote, Session: t.o.Lease.Session, Timeline: next})
 	return t.answer(SituationLeading, sentence("won the lease at %s: promoting to timeline %d", endOf(t.o.Server.Position), next), acts...)
+}
+
+// heardOf is the highest timeline that any member is known to be on. The register
+// of claims can have gone back with a store that was restored from a backup: a
+// number that lives in somebody's data is not given to a second branch, since
+// PostgreSQL would let the two stream from each other.
+func (t *turn) heardOf() wal.Timeline {
+	const beyond = 1 << 30 // no cluster comes there: a number like that is rubbish
+	var most wal.Timeline
+	hear := func(tl wal.Timeline) {
+		if tl < beyond {
+			most = max(most, tl)
+		}
+	}
+	for _, m := range t.view.Members {
+		hear(m.Timeline)
+	}
+	for _, m := range t.m.Members {
+		hear(m.Timeline)
+	}
+	for _, p := range t.o.Peers {
+		hear(p.Position.Timeline)
+	}
+	return most
 }
 
 // forced: a person named this member in a failover (not a switchover), knowing

@@ -39,6 +39,9 @@ type Memory struct {
 	// CrashAsked when peers were asked whether one could take over.
 	CrashedSince boot.Instant `json:"crashed_since,omitempty"`
 	CrashAsked   boot.Instant `json:"crash_asked,omitempty"`
+	// StallAsked is when peers were asked whether one could take over from a primary
+	// that does not commit any more.
+	StallAsked boot.Instant `json:"stall_asked,omitempty"`
 	// StartFailures counts failed starts of the primary since CrashedSince, and
 	// FailureSeq is the task that was counted last.
 	StartFailures int `json:"start_failures,omitempty"`

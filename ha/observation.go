@@ -38,6 +38,8 @@ type Self struct {
 	// CanBootstrap: the configuration has a bootstrap section and the tags
 	// allow to lead.
 	CanBootstrap bool `json:"can_bootstrap,omitempty"`
+	// Namesake is the address of another agent that was seen to bear this name.
+	Namesake string `json:"namesake,omitempty"`
 }
 
 // Process is the state of the local postmaster.
@@ -140,6 +142,11 @@ type Server struct {
 	// it was started, by its own clock. Zero: not known.
 	Version         int       `json:"version,omitempty"`
 	PostmasterStart time.Time `json:"postmaster_start,omitzero"`
+	// Proven is when a running primary last proved that it can commit: its flushed
+	// position moved, or a record written for that alone reached its disk. Zero: it
+	// is not looked for. Unproven is why the latest attempt failed.
+	Proven   boot.Instant `json:"proven,omitempty"`
+	Unproven string       `json:"unproven,omitempty"`
 	// Ended says of a stopped server how its postmaster ended, as a sentence, when
 	// this member had not told it to: "PostgreSQL was ended by SIGKILL".
 	Ended string `json:"ended,omitempty"`
@@ -208,10 +215,26 @@ type Guard struct {
 	// Kernel: the kernel closes the server's port at that deadline, also when no
 	// process can run. It is told, and decides nothing.
 	Kernel bool `json:"kernel,omitempty"`
+	// Device: a watchdog device resets the host unless the lease is renewed. It is
+	// told, and decides nothing.
+	Device bool `json:"device,omitempty"`
+	// Watchdog is why the watchdog device, which is required, does not work.
+	Watchdog string `json:"watchdog,omitempty"`
 }
 
 // Ready reports whether a primary may run under this guard.
-func (g Guard) Ready() bool { return !g.Required || g.Running }
+func (g Guard) Ready() bool { return g.Missing() == "" }
+
+// Missing is why not.
+func (g Guard) Missing() string {
+	switch {
+	case g.Required && !g.Running:
+		return "its guard does not run"
+	case g.Required && g.Watchdog != "":
+		return "its watchdog device is required and does not work: " + g.Watchdog
+	}
+	return ""
+}
 
 // Store is the last view of the cluster and its worth.
 type Store struct {

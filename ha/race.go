@@ -153,7 +153,7 @@ func (t *turn) rivals() []cluster.Member {
 // beatenBy reports whether the peer is the better candidate. A candidate that a
 // person named is better for a while, whatever its position.
 func (t *turn) beatenBy(p Peer) bool {
-	if p.EligibleKnown && !p.Eligible || !p.Position.Known() || p.WatchdogFailed {
+	if p.EligibleKnown && !p.Eligible && !t.othersMayWait() || !p.Position.Known() || p.WatchdogFailed {
 		return false
 	}
 	if t.failover().Candidate == p.Name && t.since(t.m.LeaderlessSince) < successorWait {
@@ -164,6 +164,13 @@ func (t *turn) beatenBy(p Peer) bool {
 		return false
 	}
 	return election.Ahead(rival, t.standing())
+}
+
+// othersMayWait: the store went back, this member has waited for a ttl, and
+// whoever saw it later waits still. Who saw it first is not the best: for another
+// ttl the one that is ahead is given the time, or what only it has would be lost.
+func (t *turn) othersMayWait() bool {
+	return !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < 2*t.o.Settings.TTL
 }
 
 // heldUpBy: a member says that its server accepts writes. One with a guard is

@@ -22,6 +22,7 @@ const (
 	NoData           RuleID = "no-data"
 	AdoptData        RuleID = "adopt-data"
 	CrashedPrimary   RuleID = "crashed-primary"
+	StalledPrimary   RuleID = "stalled-primary"
 	SwitchoverAway   RuleID = "switchover-away"
 	Lead             RuleID = "lead"
 	TakeOver         RuleID = "promote"
@@ -74,6 +75,8 @@ var rules = []rule{
 	{AdoptData, "data here but the store knows no cluster: register the primary's", (*turn).adoptData},
 	// Leading.
 	{CrashedPrimary, "the leader's server is down: start it in place, or give the lease up", (*turn).crashedPrimary},
+	// Before a switchover: what cannot commit cannot be shut down cleanly either.
+	{StalledPrimary, "the primary cannot commit any more and another member can lead: kill it, give the lease up", (*turn).stalledPrimary},
 	{SwitchoverAway, "a person wants another leader: find one that can, then hand over", (*turn).switchoverAway},
 	{Lead, "this member leads: do the leader's duties", (*turn).lead},
 	{TakeOver, "this member won the lease: claim a timeline and promote", (*turn).takeOver},
@@ -87,13 +90,15 @@ var rules = []rule{
 
 // Decide says what this member should do about what it sees. It is total and
 // pure: the same input always gives the same decision.
-func Decide(o Observation, m Memory) Decision {
+func Decide(o Observation, m Memory) Decision { return decide(rules, o, m) }
+
+func decide(table []rule, o Observation, m Memory) Decision {
 	t := &turn{o: o, m: m, view: o.Store.View}
 	t.remember()
 	t.followRestart()
 	t.followReinit()
-	for _, r := range rules {
-		if r.try(t) {
+	for i := range table {
+		if r := &table[i]; r.try(t) {
 			t.d.Rule = r.id
 			t.answerPeople()
 			t.d.Memory = t.m

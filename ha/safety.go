@@ -196,7 +196,7 @@ func (t *turn) idle() bool {
 	switch {
 	case t.leaderIsOther() && t.view.Leader.Name == t.o.Self.Name:
 		t.wake(roundLength)
-		return t.answer(SituationFollowing, "the leader key bears this member's name under another session; waiting until it expires")
+		return t.answer(SituationFollowing, t.namesakeLeads())
 	case t.leaderIsOther() && t.running(ServerStandby) && s.Streaming:
 		return t.answer(SituationFollowing, sentence("following the leader %s", t.view.Leader.Name), t.followerDuties()...)
 	case t.leaderIsOther() && t.running(ServerStandby):
@@ -209,6 +209,17 @@ func (t *turn) idle() bool {
 		t.wake(roundLength)
 		return t.answer(t.situation(), sentence("waiting; the server is %s%s", s.Process, lastError(s)))
 	}
+}
+
+// namesakeLeads says what a leader key means that bears this member's name under
+// another session: it is left of a former life of this member, or another agent's
+// that was given the same name.
+func (t *turn) namesakeLeads() string {
+	if other := t.o.Self.Namesake; other != "" {
+		return sentence("the name %s is taken: another agent of this name, at %s, leads. Two members must not share a name: "+
+			"give this one another (name, or the flag --name), or stop the other", t.o.Self.Name, other)
+	}
+	return "the leader key bears this member's name under another session; waiting until it expires"
 }
 
 func lastError(s Server) string {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/ha/fence"
@@ -18,7 +19,7 @@ import (
 //
 //	world leading|following|leaderless|racing|empty   begin anew
 //	tick 500ms                         time passes
-//	self nofailover=yes …              tags of a; bootstrap=no
+//	self nofailover=yes …              tags of a; bootstrap=no, namesake=URL
 //	set sync=on ttl=30s …              dynamic settings
 //	server role=standby lsn=0/5000000 …  the local server
 //	walsender b sync=sync flush=0/5000000 | walsender b none
@@ -62,7 +63,8 @@ var verbs = map[string]func(*world, args) error{
 	"self":     editSelf, "set": editSettings, "server": editServer, "walsender": editWalsender, "task": editTask,
 	"lease": editLease, "store": editStore,
 	"guard": func(w *world, a args) error {
-		return a.each(fields{"running": yes(&w.o.Guard.Running), "required": yes(&w.o.Guard.Required)})
+		return a.each(fields{"running": yes(&w.o.Guard.Running), "required": yes(&w.o.Guard.Required),
+			"watchdog": func(v string) error { w.o.Guard.Watchdog = v; return nil }})
 	},
 	"initialize": editInitialize, "leader": editLeader, "member": editMember, "status": editStatus,
 	"history": editHistory, "timelines": editTimelines, "failover": editFailover, "sync": editSync,
@@ -301,7 +303,7 @@ func join(fs ...fields) fields {
 
 func editSelf(w *world, a args) error {
 	s := &w.o.Self
-	return a.each(join(tagFields(&s.Tags), fields{"bootstrap": yes(&s.CanBootstrap)}))
+	return a.each(join(tagFields(&s.Tags), fields{"bootstrap": yes(&s.CanBootstrap), "namesake": text(&s.Namesake)}))
 }
 
 func editSettings(w *world, a args) error {
@@ -309,7 +311,7 @@ func editSettings(w *world, a args) error {
 	return a.each(fields{
 		"ttl": duration(&s.TTL), "loop_wait": duration(&s.LoopWait), "sync": text(&s.SyncMode), "paused": yes(&s.Paused), "failsafe": yes(&s.Failsafe),
 		"lag": number(&s.MaxLagOnFailover), "check_timeline": yes(&s.CheckTimeline), "max_history": number(&s.MaxHistory),
-		"start_timeout": duration(&s.PrimaryStartTimeout), "slots": yes(&s.UseSlots), "slots_ttl": duration(&s.SlotsTTL),
+		"start_timeout": duration(&s.PrimaryStartTimeout), "stall_timeout": duration(&s.PrimaryStallTimeout), "slots": yes(&s.UseSlots), "slots_ttl": duration(&s.SlotsTTL),
 		"rewind": yes(&s.UsePgRewind), "reclone_on_failure": yes(&s.RecloneOnRewindFailure), "reclone_on_divergence": yes(&s.RecloneOnDivergence),
 	})
 }
@@ -339,12 +341,17 @@ func editServer(w *world, a args) error {
 			}
 			return nil
 		},
-		"since": func(v string) error { // how long ago
-			ago, err := time.ParseDuration(v)
-			s.RoleSince = w.o.Now.Add(-ago)
-			return err
-		},
+		"since": w.ago(&s.RoleSince), "proven": w.ago(&s.Proven), "proof_error": text(&s.Unproven),
 	})
+}
+
+// ago reads how long ago an instant was.
+func (w *world) ago(p *boot.Instant) func(string) error {
+	return func(v string) error {
+		ago, err := time.ParseDuration(v)
+		*p = w.o.Now.Add(-ago)
+		return err
+	}
 }
 
 // instantOf reads the time of a day in the worlds' year.

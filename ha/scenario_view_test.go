@@ -60,7 +60,15 @@ func editInitialize(w *world, a args) error {
 		i.Version = w.version()
 	}
 	i.Present = true
-	return a.each(fields{"system": func(v string) error { i.Version = w.version(); return text(&i.SystemID)(v) }, "owner": text(&i.Owner)})
+	owner := func(v string) error {
+		i.Owner, i.OwnerSession = "", ""
+		if v != "none" {
+			i.Owner, i.OwnerSession = v, "s"+v
+		}
+		return nil
+	}
+	return a.each(fields{"system": func(v string) error { i.Version = w.version(); return text(&i.SystemID)(v) },
+		"owner": owner, "session": text(&i.OwnerSession)})
 }
 
 func editLeader(w *world, a args) error {

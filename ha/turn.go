@@ -34,6 +34,7 @@ type turn struct {
 	view cluster.View
 	d    Decision
 
+	stall   string   // why a primary that cannot commit leads on, for the reason given
 	replies []Action // to people, before whatever the rule does
 	waits   bool     // a request stays, to be looked at again when the way is free
 }
@@ -178,7 +179,7 @@ func (t *turn) reasons() []string {
 	check(t.o.Stopping, "its agent is stopping")
 	check(!t.o.Store.Known || !t.o.Store.Reachable, "it cannot reach the store")
 	check(t.o.Lease.Session == "", "it has no session in the store")
-	check(!t.o.Guard.Ready(), "its guard does not run")
+	check(!t.o.Guard.Ready(), t.o.Guard.Missing())
 	usable := s.Dir == DirPresent && !s.Rewinding
 	check(!usable, "its data directory holds no usable server")
 	check(usable && s.RewindUnproven, "it has not reached consistency since it was rewound")

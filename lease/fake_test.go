@@ -179,6 +179,28 @@ func (f *fakeStore) Open(ctx context.Context, ttl time.Duration) (dcs.Session, e
 	return s, nil
 }
 
+func (f *fakeStore) Resume(ctx context.Context, h dcs.Handle) (dcs.Session, error) {
+	f.mu.Lock()
+	s := f.live[h.ID]
+	f.mu.Unlock()
+	if s == nil {
+		return nil, dcs.ErrSessionGone
+	}
+	c, err := s.Renew(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return resumed{s, c}, nil
+}
+
+// resumed is a session as another process has it.
+type resumed struct {
+	*fakeSession
+	opened dcs.Confirmation
+}
+
+func (r resumed) Opened() dcs.Confirmation { return r.opened }
+
 func (f *fakeStore) Watch(context.Context) <-chan dcs.Update { panic("not used") }
 func (f *fakeStore) Put(context.Context, string, string, dcs.Condition) (cluster.Version, error) {
 	panic("not used")
@@ -202,6 +224,7 @@ type fakeSession struct {
 }
 
 func (s *fakeSession) ID() string               { return s.id }
+func (s *fakeSession) Handle() dcs.Handle       { return dcs.Handle{ID: s.id, Granted: s.ttl} }
 func (s *fakeSession) Opened() dcs.Confirmation { return s.opened }
 func (s *fakeSession) Slack() time.Duration     { return 0 }
 
@@ -302,6 +325,7 @@ type world struct {
 	log   *slog.Logger
 	k     *Keeper
 	left  []time.Duration // what Renewed was told
+	watch func(granted time.Duration) (margin time.Duration, device bool)
 
 	toldMu sync.Mutex
 	told   []Event
@@ -315,7 +339,7 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	if change != nil {
 		change(w)
 	}
-	w.k = New(Options{Store: w.store, Clock: w.clock, Budget: fence.DefaultBudget(), Member: "n1", Guard: w.guard, Logger: w.log,
+	w.k = New(Options{Store: w.store, Clock: w.clock, Budget: fence.DefaultBudget(), Member: "n1", Guard: w.guard, Logger: w.log, Watchdog: w.watch,
 		Interval: func() time.Duration { return 5 * time.Second }, TTL: func() time.Duration { return w.ttl },
 		Renewed: func(left time.Duration) { w.left = append(w.left, left) },
 		Told: func(e Event) {

@@ -41,8 +41,12 @@ type Options struct {
 	Store  dcs.Store
 	Clock  clock.Clock
 	Budget fence.Budget // StoreSlack is taken from each session instead
-	Member string       // the value of the leader key
-	Guard  Guard        // nil: nothing to guard (a witness)
+	// Watchdog says how long before the end of a lease of this length a watchdog
+	// device resets the host, and whether there is one. It returns at once and may
+	// not call the Keeper. nil: there is none.
+	Watchdog func(granted time.Duration) (margin time.Duration, device bool)
+	Member   string // the value of the leader key
+	Guard    Guard  // nil: nothing to guard (a witness)
 	// Interval is the wanted time between renewals (loop_wait); a third of what
 	// the store granted is the upper limit.
 	Interval func() time.Duration

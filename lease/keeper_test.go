@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -364,6 +365,36 @@ func TestRenewedTellsTheMargin(t *testing.T) {
 		// 5 s since the renewal before.
 		if want := 21850 * time.Millisecond; len(w.left) != 2 || w.left[0] != want || w.left[1] != want {
 			t.Errorf("told %v, want %v twice", w.left, want)
+		}
+	})
+}
+
+// A watchdog device that resets the host makes the lease end earlier for this
+// member, and renewals come often enough for that.
+func TestWatchdogShortensTheLease(t *testing.T) {
+	var used atomic.Bool
+	used.Store(true)
+	run(t, func(w *world) {
+		w.watch = func(granted time.Duration) (time.Duration, bool) { return granted / 2, used.Load() }
+	}, func(t *testing.T, w *world) {
+		w.take()
+		time.Sleep(10 * time.Second)
+		s := w.holds(true)
+		d := s.Deadlines
+		if want := d.Sent.Add(15*time.Second - 150*time.Millisecond); d.Reset != want || d.Hard != want.Add(-2*time.Second) || w.guard.armed() != d.Hard {
+			t.Errorf("reset %v, hard %v after sent; the guard was told %v", d.Reset.Sub(d.Sent), d.Hard.Sub(d.Sent), w.guard.armed().Sub(d.Sent))
+		}
+		if got := w.k.interval(30 * time.Second); got > 5500*time.Millisecond {
+			t.Errorf("renewals come every %v", got)
+		}
+		w.store.setFaults(func(string) fault { return down })
+		time.Sleep(d.Hard.Sub(w.clock.Now()))
+		w.holds(false)
+		used.Store(false)
+		w.store.setFaults(nil)
+		time.Sleep(time.Minute)
+		if d := w.k.State().Deadlines; !d.Reset.IsZero() {
+			t.Errorf("without a device: %+v", d)
 		}
 	})
 }

@@ -252,9 +252,26 @@ func (k *Keeper) open(ctx context.Context, t *turns) error {
 	return nil
 }
 
-// interval returns the time between renewals.
+// interval returns the time between renewals. A watchdog device makes a lease
+// end earlier, and two renewals have to fit in all the same.
 func (k *Keeper) interval(granted time.Duration) time.Duration {
-	return fence.Interval(k.o.Interval(), granted)
+	b := k.budget(granted, 0)
+	d := fence.Interval(k.o.Interval(), granted)
+	if b.Device {
+		life := fence.Compute(0, granted, b)
+		d = min(d, life.Soft.Sub(life.Sent)/2)
+	}
+	return max(d, time.Millisecond)
+}
+
+// budget is what is subtracted from a lease of this length.
+func (k *Keeper) budget(granted, slack time.Duration) fence.Budget {
+	b := k.o.Budget
+	b.StoreSlack = slack
+	if k.o.Watchdog != nil {
+		b.Margin, b.Device = k.o.Watchdog(granted)
+	}
+	return b
 }
 
 // endReplaced ends the session that a changed ttl made obsolete. A renewal lies
@@ -306,9 +323,7 @@ func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
 		return // abandoned meanwhile: its word counts no more
 	}
 	now := k.o.Clock.Now()
-	b := k.o.Budget
-	b.StoreSlack = s.Slack()
-	k.deadlines = k.deadlines.Later(fence.Compute(c.Sent, c.Granted, b))
+	k.deadlines = k.deadlines.Later(fence.Compute(c.Sent, c.Granted, k.budget(c.Granted, s.Slack())))
 	before := k.confirmed
 	k.granted, k.confirmed = c.Granted, now
 	if k.held && k.troubled && !k.adrift {

@@ -22,9 +22,7 @@ import (
 // The answers must have come while the lease was held: then nobody can have
 // taken it before they were given.
 func (k *Keeper) Extend(ctx context.Context, sent boot.Instant, promised time.Duration) error {
-	b := k.o.Budget
-	b.StoreSlack = 0 // no store counts here
-	d := fence.Compute(sent, promised, b)
+	d := fence.Compute(sent, promised, k.budget(promised, 0))
 	k.mu.Lock()
 	now := k.o.Clock.Now()
 	k.expire(now)

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/internal/clock"
@@ -52,6 +53,10 @@ type Server struct {
 	procMu  sync.Mutex // one search for the postmaster at a time
 	probeMu sync.Mutex
 	heart   *probe.Conn
+
+	proveMu   sync.Mutex
+	prover    *probe.Conn   // for ProveCommit
+	proveTook time.Duration // the latest attempt
 
 	events chan Event
 	done   chan struct{}
@@ -171,6 +176,7 @@ func (s *Server) Close() {
 	s.probeMu.Lock()
 	s.dropHeart()
 	s.probeMu.Unlock()
+	s.DropProof()
 	s.wg.Wait()
 }
 

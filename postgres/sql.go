@@ -15,6 +15,7 @@ import (
 const (
 	heartApp = "Matriarch heartbeat"
 	taskApp  = "Matriarch"
+	proveApp = "Matriarch commit probe"
 	// askTimeout bounds one observation; the server itself gives up after 2 s.
 	askTimeout = 2500 * time.Millisecond
 )

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
@@ -28,6 +29,8 @@ type agent struct {
 	seen      boot.Instant
 	reachable bool
 	newSince  boot.Instant
+	storeLife int    // of the store, as its client knows
+	readUnder string // the session under which the store was read last
 	watch     *watcher
 	loading   bool
 	storeErr  string
@@ -43,6 +46,7 @@ type agent struct {
 
 	// The turn.
 	turning, again bool
+	adopting       bool // it is not settled yet whether the server is taken over
 	wakeAt         uint64
 	cut            int           // the fault strikes after this many further actions
 	cutPause       time.Duration // it stops the agent for that long; zero kills it
@@ -77,10 +81,11 @@ func (a *agent) start() {
 	a.keeper.a = a
 	a.peers = nil
 	a.remembers()
-	a.startGuard()
-	a.keeper.start()
-	a.reload(0)
-	a.wake()
+	if m.guard.alive && m.guard.left {
+		a.claim()
+		return
+	}
+	a.comeUp()
 }
 
 // startGuard takes over the guard that runs, or starts one.
@@ -131,10 +136,14 @@ func (a *agent) die() {
 		a.watch.dead = true
 	}
 	a.task.agentGone()
+	a.m.guard.lost()
 }
 
 // kill ends the agent; its service manager starts another.
 func (a *agent) kill() {
+	if a.m.w.opt.Mutant == EndSession {
+		a.m.w.store.end(a.keeper.session)
+	}
 	a.die()
 	a.startAfter(100*time.Millisecond + a.m.w.upTo(3*time.Second))
 }
@@ -178,7 +187,7 @@ func (a *agent) resume() {
 
 // wake asks for a turn now.
 func (a *agent) wake() {
-	if !a.alive {
+	if !a.alive || a.adopting {
 		return
 	}
 	if a.turning {
@@ -246,7 +255,7 @@ func (a *agent) reload(d time.Duration) {
 			epoch := a.epoch
 			a.watch = a.m.w.store.watch(a.m.index, func(x *snapshot) {
 				at := a.now()
-				a.in(epoch, func() { a.see(x, at) })
+				a.in(epoch, func() { a.watched(x, at) })
 			}, func() {
 				a.in(epoch, func() {
 					a.unreachable(dcs.ErrUnavailable)
@@ -275,33 +284,19 @@ func (a *agent) unreachable(err error) {
 // load reads the store linearizably.
 func (a *agent) load(done func(*snapshot, error)) {
 	var x *snapshot
-	sent := a.now()
+	sent, floor := a.now(), int64(0)
+	if a.snap != nil {
+		floor = a.snap.view.Revision
+	}
 	a.call(func(s *store) error { x = s.snap; return nil }, func(err error, _ int64) {
+		if x != nil && x.life == a.storeLife && errors.Is(err, errAnother) {
+			err = nil // that is what a reading is for
+		}
 		if err == nil {
-			a.see(x, sent)
+			a.see(x, sent, floor)
 		}
 		done(x, err)
 	})
-}
-
-// see makes a view the cached one, unless a newer one is known.
-func (a *agent) see(x *snapshot, at boot.Instant) {
-	old := a.snap
-	if old != nil && old.view.StoreID == x.view.StoreID && x.view.Revision < old.view.Revision {
-		return
-	}
-	if old != nil && (old.view.StoreID != x.view.StoreID || x.view.Revision < old.view.Revision) {
-		a.newSince = a.now()
-	}
-	if old != nil && old.settings.Paused && !x.settings.Paused {
-		a.m.grace = max(a.m.grace, a.m.w.now+4*time.Second)
-		a.m.pauseGrace, a.cut = a.m.grace, 0
-	}
-	a.snap, a.seen, a.storeErr = x, max(a.seen, at), ""
-	a.keeper.observed(&x.view)
-	if old == nil || matters(old, x) {
-		a.wake()
-	}
 }
 
 // matters: progress alone wakes nobody, so that a busy cluster is not a storm.
@@ -332,6 +327,10 @@ func (a *agent) patience() time.Duration {
 	return d
 }
 
+// errAnother: the store that answered is another one than was known when the
+// request was sent.
+var errAnother = errors.New("the store is another one")
+
 // call sends one request to the store. Whatever is lost on the way, there or
 // back, the agent learns only that it does not know.
 func (a *agent) call(op func(*store) error, done func(err error, rev int64)) {
@@ -341,10 +340,15 @@ func (a *agent) call(op func(*store) error, done func(err error, rev int64)) {
 // callFor is call with its own patience, for what is no part of a turn.
 func (a *agent) callFor(patience time.Duration, op func(*store) error, done func(err error, rev int64)) {
 	w, epoch, answered := a.m.w, a.epoch, false
+	known, life := a.storeLife, 0
 	finish := func(err error, rev int64) {
 		a.in(epoch, func() {
 			if !answered {
 				answered = true
+				if life != 0 && (known != 0 && life != known || life < a.storeLife) {
+					err = errors.Join(errAnother, dcs.ErrUnknown)
+				}
+				a.knows(life)
 				done(err, rev)
 			}
 		})
@@ -357,12 +361,15 @@ func (a *agent) callFor(patience time.Duration, op func(*store) error, done func
 			}
 			return
 		}
-		err := op(w.store)
+		err, at := op(w.store), w.store.life
 		rev := w.store.view.Revision
 		if a.m.loseReplies > 0 {
 			w.stats.LostReplies++
 			return
 		}
-		w.net.send(w.store.node, a.m.index, func() { finish(err, rev) })
+		w.net.send(w.store.node, a.m.index, func() {
+			life = at
+			finish(err, rev)
+		})
 	})
 }

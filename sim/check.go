@@ -23,9 +23,13 @@ type checker struct {
 	reigns    map[int]*server
 	current   *server // the server of the newest reign
 	unpaused  time.Duration
+	syncLost  time.Duration // until when the sync key that went back may mislead
+	syncWent  bool
+	wentBack  bool // the sync key or the register of timelines did, with the store
 	handover  handover
 	forced    bool // a person named the one who took the lease last
 	register  register
+	wishes    wishes
 }
 
 // taken: the leader key was created. A person's request counts as it was then.
@@ -86,7 +90,7 @@ func (c *checker) violate(invariant, format string, args ...any) {
 // holds reports whether the store gives the lease to the server's member.
 func (c *checker) holds(s *server) bool {
 	l := c.w.store.view.Leader
-	return l.Name == s.m.name && l.Session != "" // one written by hand is nobody's lease
+	return c.w.store.formerly(s.m) || l.Name == s.m.name && l.Session != "" // one written by hand is nobody's lease
 }
 
 // exempt: a frozen host, and the moment after its thaw until the guard has run,
@@ -94,7 +98,7 @@ func (c *checker) holds(s *server) bool {
 // that the pause has ended has come to the member.
 func (c *checker) exempt(s *server) bool {
 	w := c.w
-	return s.m.host.frozen || w.now < s.m.grace || c.paused(s.m)
+	return s.m.host.frozen || w.now < s.m.grace || w.now < s.m.robbed || c.paused(s.m)
 }
 
 func (c *checker) paused(m *member) bool {
@@ -121,6 +125,7 @@ func (c *checker) reignBegins(s *server) {
 		c.violate("I1", "%s begins to accept writes and the lease is held by %q", s.m.name, w.store.view.Leader.Name)
 	}
 	w.tracef("%s: accepts writes: reign %d on branch %d (timeline %d) from %s", s.m.name, s.reign, s.branch.id, s.branch.timeline, s.end)
+	c.tooSoon(s)
 	w.countReign(s)
 	c.reigns[s.reign] = s
 	if c.holds(s) {
@@ -163,7 +168,7 @@ func (c *checker) losses(s *server) {
 
 // excused: what the documents except from I1 and I2.
 func (c *checker) excused(x *commit) bool {
-	return c.exempt(x.s) && (!x.sync && x.via == 0 || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
+	return c.exempt(x.s) && (!x.sync && (x.via == 0 || c.w.now < x.s.m.robbed) || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
 }
 
 // acked: a server tells a client that its commit is safe.
@@ -207,6 +212,9 @@ func (c *checker) promoted(s *server) {
 		c.violate("I5", "%s promotes to timeline %d, which another branch bears already (left its parent at %s, this one at %s)",
 			s.m.name, s.branch.timeline, o.from, s.branch.from)
 	}
+	if !c.borne(s) {
+		return
+	}
 	c.numbers[key] = s.branch
 	if s.branch.timeline < c.highest[s.sysID] && !c.exempt(s) { // a thawed host may finish a promotion
 		c.violate("I5", "%s promotes to timeline %d although the cluster was on %d already", s.m.name, s.branch.timeline, c.highest[s.sysID])
@@ -247,6 +255,8 @@ func (c *checker) wrote(m *member, x ha.Action) {
 		if b := m.server.branch; b != nil && c.holds(m.server) {
 			c.published[b] = c.w.store.view.Status.Optime
 		}
+	case ha.ClearFailover:
+		c.cleared(m, x)
 	case ha.WriteInitialize:
 		if c.system != "" && c.system != x.SystemID {
 			c.violate("I8", "%s replaces the cluster's database %s by %s", m.name, c.system, x.SystemID)

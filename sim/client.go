@@ -92,9 +92,10 @@ func (c *clients) getThrough() {
 			if s.proc != ha.ProcessRunning {
 				return
 			}
-			w.check.register.read(o, s)
+			seen := w.check.register.read(o, s)
 			e.send(m.index, e.node, func() {
 				if e.alive(session) {
+					seen()
 					w.check.register.end(o, w.now)
 				}
 			})
@@ -181,7 +182,7 @@ func (s *server) acknowledge() {
 // client is answered, if that gets through.
 func (c *clients) release(x *commit) {
 	w := c.w
-	x.protects = w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !w.check.paused(x.s.m)
+	x.protects = w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !w.check.paused(x.s.m) && w.now >= w.check.syncLost
 	if x.op != nil {
 		w.check.register.released(x)
 	}

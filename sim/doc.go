@@ -8,18 +8,41 @@
 // What is modelled: hosts with power, boot clocks of unlike rate, freezing, slow
 // disks; agents (turns, actions one by one, tasks beside them, the lease keeper
 // on its own schedule, peers' questions) that are killed, stopped, starved,
-// also between two actions; guards; PostgreSQL servers with branches of WAL,
-// their own choice of timeline numbers, streaming, replay, crash recovery,
+// also between two actions; guards, and a new agent that takes one over with the
+// server and the session of the agent before; PostgreSQL servers with branches of
+// WAL, their own choice of timeline numbers, streaming, replay, crash recovery,
 // promotion, clean stops, pg_rewind that believes numbers, base backups,
 // synchronous_standby_names; a linearizable store with sessions, watches, lost
 // answers and outages after which its timers start anew; a network cut per
 // direction; clients through an entrypoint and beside it; requests of people.
 //
-// What is not: the codec of the keys and the calls of a real store (the store
-// here holds a cluster.View, with the semantics of package dcs: so that a world
-// takes milliseconds), the kernel-timed fence, the loss of agent and guard of
-// one host within one lease, data older than the store, a restored store,
-// failsafe mode, quorum commit, standby clusters, failover slots.
+// The store holds keys and texts: what is written is encoded and what is read is
+// decoded by package layout (codec.go). There are two kinds of it (model.go): one
+// like etcd, and one like ZooKeeper, which grants less than was asked for and ends
+// a session up to a tick before its newest confirmation says. It is compacted,
+// goes back to a backup, and loses sessions by a person's hand; watches deliver
+// twice and out of order; messages get lost (storefaults.go).
+//
+// What runs unchanged, beside ha.Decide: package layout; of package ha/fence the
+// deadlines, what a lease keeper concludes from the clock and from a view, and
+// what a guard has to do when.
+//
+// What is not modelled: the calls of a real store, the kernel-timed fence, the loss
+// of agent and guard of one host within one lease, data older than the store, a
+// backup of the store from before the founding of the cluster, a second restore
+// within two ttl, failsafe mode, quorum commit, standby clusters, failover slots.
+//
+// What a fault excuses, and no more than that:
+//
+//   - A session that a person ends (session-kill): until the lease's former end its
+//     member may acknowledge what waited for no standby, and lose it.
+//   - A store that went back (store-restore): whoever held the lease is its holder
+//     until that lease would have ended, and nobody else may be promoted within a
+//     ttl (L6). Commits are protected again when the sync key is the same as before,
+//     or has been written anew. A number whose claim is gone may be claimed again. A
+//     member that knew nothing newer than the backup cannot tell, if the store's
+//     identity stayed the same. When nobody is eligible by the keys that came back,
+//     a person has to decide, and the world ends there.
 //
 // How data passes:
 //

@@ -31,6 +31,9 @@ type entrypoint struct {
 	pace    route.Pace
 	timer   int
 
+	stopped bool
+	inbox   []func()
+
 	// opened is told that sessions are possible again.
 	opened func()
 }
@@ -65,14 +68,21 @@ func (e *entrypoint) send(from, to int, deliver func()) {
 	}
 	d := 200*time.Microsecond + e.upTo(2*time.Millisecond) + e.upTo(n.link(from, to).extra)
 	e.w.after(d, func() {
-		if n.open(from, to) {
+		switch {
+		case !n.open(from, to):
+		case to == e.node:
+			e.in(deliver)
+		default:
 			deliver()
 		}
 	})
 }
 
+// after is world.after for the entrypoint's process.
+func (e *entrypoint) after(d time.Duration, fn func()) { e.w.after(d, func() { e.in(fn) }) }
+
 func (e *entrypoint) start() {
-	e.watch = e.w.store.watch(e.node, e.see, func() { e.w.after(time.Second, e.start) })
+	e.watch = e.w.store.watch(e.node, func(x *snapshot) { e.in(func() { e.see(x) }) }, func() { e.w.after(time.Second, e.start) })
 	e.watch.changed()
 }
 
@@ -131,7 +141,7 @@ func (e *entrypoint) refresh() {
 func (e *entrypoint) atDeadline() {
 	e.timer++
 	timer := e.timer
-	e.w.after(time.Duration(float64(e.open.Until.Sub(e.now()))/e.rate)+1, func() {
+	e.after(time.Duration(float64(e.open.Until.Sub(e.now()))/e.rate)+1, func() {
 		if e.timer == timer && e.target != nil {
 			e.refresh()
 		}
@@ -167,13 +177,13 @@ func (e *entrypoint) ask(name string) {
 			e.refresh()
 		}
 		d := e.pace.Next(e.now(), e.snap.view, e.open, name, e.words[i], ok)
-		e.w.after(d, func() {
+		e.after(d, func() {
 			if e.asks[i] == next {
 				e.ask(name)
 			}
 		})
 	}
-	e.w.after(e.pace.Patience(asked, e.open, name), func() { settle(route.Word{}, false) })
+	e.after(e.pace.Patience(asked, e.open, name), func() { settle(route.Word{}, false) })
 	e.send(e.node, i, func() {
 		if !m.host.up {
 			return
@@ -204,7 +214,7 @@ func (a *agent) leaseWord() route.Word {
 
 // backend returns the member that sessions go to now.
 func (e *entrypoint) backend() *member {
-	if e.target == nil || e.now() >= e.open.Until {
+	if e.target == nil || e.stopped || e.now() >= e.open.Until {
 		return nil
 	}
 	return e.target

@@ -117,7 +117,13 @@ func (a *agent) do(x ha.Action, done func(bool)) {
 		a.task.cancel()
 		done(true)
 	case ha.TakeLeader:
-		a.keeper.take(x.Session, done)
+		a.lookAgain(func(ok bool) {
+			if !ok {
+				done(false)
+				return
+			}
+			a.keeper.take(x.Session, done)
+		})
 	case ha.ReleaseLeader:
 		a.release(x, done)
 	case ha.AskPeers:
@@ -148,6 +154,10 @@ func (a *agent) do(x ha.Action, done func(bool)) {
 // fence kills the server and waits for the proof.
 func (a *agent) fence(done func(bool)) {
 	a.m.w.stats.Fences++
+	if a.m.w.opt.Mutant == Unfenced {
+		done(true)
+		return
+	}
 	a.task.cancel()
 	a.later(a.m.w.upTo(a.m.w.cfg.kill), func() {
 		a.m.server.die()
@@ -158,7 +168,7 @@ func (a *agent) fence(done func(bool)) {
 // release gives the lease up, the handover first, if the server does not write.
 func (a *agent) release(x ha.Action, done func(bool)) {
 	s := a.m.server
-	if !s.down() && s.role == ha.ServerPrimary || s.promote || !a.keeper.held {
+	if (!s.down() && s.role == ha.ServerPrimary || s.promote) && a.m.w.opt.Mutant != ReleaseUp || !a.keeper.held {
 		done(false)
 		return
 	}

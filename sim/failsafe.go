@@ -144,7 +144,7 @@ func (k *keeper) extend(sent boot.Instant, length time.Duration) bool {
 	if k.expire(); !k.held {
 		return false
 	}
-	k.extended = fence.Furthest(k.extended, fence.Compute(sent, length, k.a.m.w.cfg.budget))
+	k.extended = fence.Furthest(k.extended, fence.Compute(sent, length, k.a.m.w.cfg.budget)) // no store counts here
 	k.a.m.w.stats.Extended++
 	if !k.unguarded {
 		k.arm(nil)

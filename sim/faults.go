@@ -125,6 +125,7 @@ func Faults(seed uint64, focus []FaultKind) []Fault {
 		out = append(out, f)
 	}
 	out = append(out, handwritten(seed, cfg, focus)...)
+	out = append(out, entryFaults(seed, cfg, focus)...)
 	slices.SortStableFunc(out, func(a, b Fault) int { return int(a.At - b.At) })
 	return out
 }
@@ -250,6 +251,9 @@ func (w *world) strike(i int, f Fault) {
 	case AskRestart, AskReinit:
 		a.asked(f)
 	default:
+		if w.strikeStore(f, m, heal) || w.strikeEntry(f, m, heal) {
+			return
+		}
 		w.strikeNet(f, m, heal)
 	}
 }
@@ -361,8 +365,10 @@ func (w *world) cease() {
 	w.ceased = w.now
 	w.tracef("all faults cease")
 	w.net.heal()
+	w.entry.goOn()
 	for _, m := range w.members {
 		m.stutters = nil
+		m.loss, m.noise = 0, 0
 		m.loseReplies, m.host.slowDisk, m.agent.starved, m.agent.cut = 0, 0, 0, 0
 		if m.host.frozen {
 			m.grace = w.now + w.cfg.kill + 100*time.Millisecond
@@ -373,6 +379,7 @@ func (w *world) cease() {
 		m.agent.resume()
 	}
 	w.store.recover()
+	w.ceaseStore()
 	w.store.pause(false)
 	w.store.handwritten = ""
 	if l := &w.store.view.Leader; l.Held() && l.Session == "" {

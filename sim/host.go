@@ -15,6 +15,7 @@ type host struct {
 
 	up       bool
 	frozen   bool
+	froze    time.Duration
 	waiting  []func() // what happens once it is thawed
 	slowDisk time.Duration
 }
@@ -50,13 +51,16 @@ func (h *host) until(i boot.Instant) time.Duration {
 
 func (h *host) thawed(fn func()) { h.waiting = append(h.waiting, fn) }
 
-func (h *host) freeze() { h.frozen = true }
+func (h *host) freeze() { h.frozen, h.froze = true, h.m.w.now }
 
 func (h *host) thaw() {
 	if !h.frozen {
 		return
 	}
 	h.frozen = false
+	if h.m.w.opt.Mutant == FrozenClock {
+		h.origin = h.origin.Add(h.froze - h.m.w.now)
+	}
 	waiting := h.waiting
 	h.waiting = nil
 	// Nobody can say who runs first after a thaw.

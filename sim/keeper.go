@@ -16,6 +16,7 @@ import (
 type keeper struct {
 	a         *agent
 	session   string
+	life      int // of the store in which it was opened
 	granted   time.Duration
 	deadlines fence.Deadlines
 	held      bool
@@ -61,15 +62,17 @@ func (k *keeper) work() {
 }
 
 func (k *keeper) every() time.Duration {
-	return min(k.a.m.w.cfg.settings.LoopWait, k.granted/3)
+	return fence.Interval(k.a.m.w.cfg.settings.LoopWait, k.granted)
 }
 
 func (k *keeper) open() {
-	w, id := k.a.m.w, ""
+	w := k.a.m.w
+	id, granted, life := "", time.Duration(0), 0
 	k.busy = true
 	sent := k.a.now()
 	k.a.call(func(s *store) error {
-		id = s.open(k.a.m.index, w.cfg.settings.TTL).id
+		x := s.open(k.a.m.index, w.cfg.settings.TTL)
+		id, granted, life = x.id, x.ttl, s.life
 		return nil
 	}, func(err error, _ int64) {
 		k.busy = false
@@ -78,11 +81,24 @@ func (k *keeper) open() {
 			k.tick(time.Second)
 			return
 		}
-		k.session, k.granted = id, w.cfg.settings.TTL
-		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, w.cfg.budget), k.held && k.adrift
+		if w.opt.Mutant == AskedLength {
+			granted = w.cfg.settings.TTL
+		}
+		k.session, k.granted, k.life = id, granted, life
+		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, k.budget()), k.held && k.adrift
 		k.a.wake()
 		k.tick(k.every())
 	})
+}
+
+// budget is what a lease is shorter by.
+func (k *keeper) budget() fence.Budget {
+	w := k.a.m.w
+	b := w.cfg.budget
+	if b.StoreSlack = w.model.tick; w.opt.Mutant == NoSlack {
+		b.StoreSlack = 0
+	}
+	return b
 }
 
 // from is the instant a lease counts from.
@@ -111,7 +127,7 @@ func (k *keeper) renew() {
 		case err != nil:
 			k.tick(500 * time.Millisecond)
 		default:
-			k.deadlines = k.deadlines.Later(fence.Compute(k.from(sent), k.granted, k.a.m.w.cfg.budget))
+			k.deadlines = k.deadlines.Later(fence.Compute(k.from(sent), k.granted, k.budget()))
 			if k.held && !k.unguarded {
 				k.arm(nil)
 			}
@@ -172,7 +188,7 @@ func (k *keeper) arm(done func(ok bool)) {
 		}
 	}
 	epoch := k.a.epoch
-	g.arm(k.session, hard, func() { k.a.in(epoch, func() { finish(true) }) })
+	g.arm(trusted{k.session, k.life, k.granted}, k.until(), func() { k.a.in(epoch, func() { finish(true) }) })
 	if !answered {
 		k.a.later(time.Second, func() { finish(false) })
 	}
@@ -209,7 +225,9 @@ func (k *keeper) take(id string, done func(bool)) {
 			k.gone()
 		}
 		k.a.load(func(x *snapshot, err error) {
-			if err == nil && x.view.Leader.Session == id {
+			mine := err == nil && x.view.Leader.Session == id
+			mine = mine || err == nil && k.a.m.w.opt.Mutant == MineByName && x.view.Leader.Name == name
+			if mine {
 				k.hold(id, x.view.Leader.Version, done)
 				return
 			}

@@ -23,6 +23,10 @@ type member struct {
 	scheduled   cluster.ScheduledRestart // on disk
 	wishes      int                      // counts the requests made of it
 	skew        time.Duration            // of its wall clock
+	storeSeen   storeSeen                // on disk
+	noise       int                      // faults that let its watch deliver things again
+	robbed      time.Duration            // a person ended its session: excused until then
+	loss        int                      // faults that lose some of its messages
 	leftRunning bool                     // a paused cluster's agent ended and left a primary running
 	stutters    []func()
 

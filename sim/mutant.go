@@ -30,20 +30,29 @@ const (
 	FailsafeMajority Mutant = "failsafe-majority" // V6: the word of a majority keeps a leader without the store
 	FailsafeForgets  Mutant = "failsafe-forgets"  // V6: a promise to leave the lease alone is not kept
 
-	EntryForever   Mutant = "entrypoint-forever"    // sessions outlive the leader's word while nobody else leads
-	EntryFromReply Mutant = "entrypoint-from-reply" // the leader's word is counted from its arrival
+	IgnoreStore  Mutant = "ignore-new-store"   // L6: a store that went back is as good as before
+	KeepSessions Mutant = "keep-sessions"      // L5, L6: a session goes on in a store that went back
+	ForgetStore  Mutant = "forget-store"       // L6: an agent that starts does not know which store it had
+	AskedLength  Mutant = "asked-not-granted"  // L1: the length that was asked for counts
+	NoSlack      Mutant = "no-slack"           // L3: the store's own coarseness is not allowed for
+	AdoptBlind   Mutant = "adopt-blind"        // the session of the agent before counts without proof
+	ReleaseEarly Mutant = "release-early"      // the helper ends the session before the server is gone
+	GuardReceipt Mutant = "guard-from-receipt" // the guard counts from when it was told
 )
 
 // Mutants lists all of them.
 func Mutants() []Mutant {
 	return []Mutant{NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
-		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys, FailsafeMajority, FailsafeForgets}
+		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys, FailsafeMajority, FailsafeForgets,
+		IgnoreStore, KeepSessions, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt}
 }
 
 // blind changes what the rules are told, so that they decide as if the line of
 // code that looks at it were missing.
 func (m Mutant) blind(o *ha.Observation) {
 	switch m {
+	case IgnoreStore:
+		o.Store.NewSince = 0
 	case IgnoreSync:
 		if !(o.Lease.Held && o.Server.Role == ha.ServerPrimary) {
 			o.Store.View.Sync = cluster.SyncState{Version: o.Store.View.Sync.Version}

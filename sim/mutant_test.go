@@ -28,6 +28,15 @@ var hunts = map[Mutant]struct {
 	FailsafeForgets:  {[]FaultKind{CutStore, StoreLeader}, []string{"I1"}},
 
 	CloneDestroys: {[]FaultKind{CutStore, Isolate, HostOff, CutPair}, []string{"I8"}},
+
+	IgnoreStore:  {[]FaultKind{StoreRestore, CutStore, Isolate}, []string{"L6", "I1"}},
+	KeepSessions: {[]FaultKind{StoreRestore, CutStore, Isolate}, []string{"L6", "I1"}},
+	ForgetStore:  {[]FaultKind{StoreRestore, AgentKill, HostOff}, []string{"L6", "I1"}},
+	AskedLength:  {[]FaultKind{Stores, AgentPause, AgentMidStop, Isolate}, []string{"I1"}},
+	NoSlack:      {[]FaultKind{Stores, AgentPause, AgentMidStop, Isolate}, []string{"I1"}},
+	AdoptBlind:   {[]FaultKind{TakeOver, AgentKill, CutStore, Isolate}, []string{"I1"}},
+	ReleaseEarly: {[]FaultKind{TakeOver, AgentKill, SlowDisk}, []string{"I1"}},
+	GuardReceipt: {[]FaultKind{Stutter, AgentPause, SlowNet}, []string{"I1"}},
 }
 
 // TestMutants: each known-bad variant is caught within a bounded number of

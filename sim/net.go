@@ -40,7 +40,7 @@ func (n *network) delay(from, to int) time.Duration {
 // send delivers a message, or loses it when the link is cut as it leaves or as
 // it would arrive.
 func (n *network) send(from, to int, deliver func()) {
-	if !n.open(from, to) {
+	if !n.open(from, to) || n.lost(from, to) {
 		return
 	}
 	n.w.after(n.delay(from, to), func() {
@@ -48,6 +48,17 @@ func (n *network) send(from, to int, deliver func()) {
 			deliver()
 		}
 	})
+}
+
+// lost draws whether a message gets lost. Streams are not concerned: what is
+// lost there is sent again.
+func (n *network) lost(from, to int) bool {
+	for _, i := range [...]int{from, to} {
+		if i < len(n.w.members) && n.w.members[i].loss > 0 && n.w.model.rng.IntN(3) == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // cut changes the number of faults that cut the link from one to another.

@@ -28,9 +28,11 @@ func (w *world) request(f Fault, heal func(func())) {
 		}
 		s.view.Failover = req
 		s.view.Failover.Version = s.next()
+		w.check.wishedFailover(req)
 		w.stats.Requests++
 	case AskFailover:
 		s.view.Failover = cluster.Failover{Candidate: other, Version: s.next()}
+		w.check.wishedFailover(s.view.Failover)
 		w.stats.Requests++
 	case AskPause:
 		s.pause(true)
@@ -63,11 +65,13 @@ func (a *agent) asked(f Fault) {
 			}
 		case f.Kind == AskRestart && a.requests.Restart.ID == 0:
 			a.requests.Restart = ha.RestartRequest{ID: m.wishes}
+			m.w.check.wished(m, m.wishes, false)
 			if f.N == 4 {
 				a.requests.Restart.Conditions.Timeout = time.Second
 			}
 		case f.Kind == AskReinit && a.requests.Reinit.ID == 0:
 			a.requests.Reinit = ha.ReinitRequest{ID: m.wishes, Force: f.N > 3, FromLeader: f.N%2 == 0}
+			m.w.check.wished(m, m.wishes, true)
 		}
 		a.wake()
 	})
@@ -76,6 +80,7 @@ func (a *agent) asked(f Fault) {
 // answer is the last word on what was asked.
 func (a *agent) answer(x ha.Action) {
 	r := &a.requests
+	a.m.w.check.answered(a.m, x)
 	a.m.w.tracef("%s: answers: %s %s %s", a.m.name, x.Kind, x.Outcome, x.Why)
 	switch {
 	case x.Kind == ha.DropScheduled:

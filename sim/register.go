@@ -67,8 +67,9 @@ func (r *register) released(x *commit) {
 	}
 }
 
-// read is a look at the row: what waits for a standby is not visible.
-func (r *register) read(o *op, s *server) {
+// read is a look at the row: what waits for a standby is not visible. The answer
+// counts when seen is called.
+func (r *register) read(o *op, s *server) (seen func()) {
 	end := s.end
 	if s.role == ha.ServerStandby {
 		end = s.replayed
@@ -81,12 +82,15 @@ func (r *register) read(o *op, s *server) {
 	b, v := s.branch.version(end)
 	if v == nil {
 		o.value = r.as(s, 0)
-		return
+		return func() {}
 	}
 	o.value = r.as(s, v.value)
-	b.seen = max(b.seen, v.lsn)
-	if v.protected {
-		b.seenSafe = max(b.seenSafe, v.lsn)
+	lsn, protected := v.lsn, v.protected
+	return func() {
+		b.seen = max(b.seen, lsn)
+		if protected {
+			b.seenSafe = max(b.seenSafe, lsn)
+		}
 	}
 }
 
@@ -132,8 +136,8 @@ func (r *register) takeover(w *world, s *server, forced bool) {
 	if _, v := s.branch.version(s.end); v != nil {
 		old = v.value
 	}
+	// Like a write of unknown outcome: if nobody sees it, there need be none.
 	o := r.begin(w.now, true)
-	o.ret = w.now
 	r.resets = append(r.resets, reset{s.branch, s.end, old, o.value})
 }
 

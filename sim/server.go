@@ -30,6 +30,7 @@ type server struct {
 	ckptTL    wal.Timeline
 	hasCRC    bool // the segment of the branch's first record is at hand
 	aside     []copyOf
+	copies    int // how often it was made a copy
 
 	// The processes.
 	proc     ha.Process
@@ -268,6 +269,7 @@ func (s *server) keepAside() {
 // copyFrom makes the directory a copy of another server's at this moment.
 func (s *server) copyFrom(o *server) {
 	s.dir, s.sysID = ha.DirPresent, o.sysID
+	s.copies++
 	s.branch, s.end = o.branch.at(o.end), o.end
 	s.knownTL, s.ckptTL = max(s.knownTL, o.knownTL, s.branch.timeline), s.branch.timeline
 	s.role, s.clean = ha.ServerStandby, true

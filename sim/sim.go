@@ -17,6 +17,9 @@ type Options struct {
 	Drop   []int  // faults of the schedule that do not happen
 	// Focus, when not nil, draws faults from these kinds only.
 	Focus []FaultKind
+	// Plain leaves out what came to the simulator later: see model. Seeds that were
+	// found before take the course that they had.
+	Plain bool
 	// StopAtFirst ends the world at its first violation.
 	StopAtFirst bool
 	// ClockRate, when not zero, replaces the bound on how far a clock's rate is
@@ -43,6 +46,8 @@ type Stats struct {
 	FailsafeRounds, Extended, Adrift                        int
 	Reset                                                   int // takeovers with an allowed loss that a client could see
 	Turns, Steps                                            int
+	Restores, NewStores, Overtaken, Compactions             int
+	TakeOvers, GuardStops, Released, Stranded               int
 	Rules                                                   [maxRules]int
 	Recovery                                                time.Duration // from the end of the faults to a primary
 }
@@ -64,10 +69,15 @@ func (s *Stats) fired(id ha.RuleID) {
 // Run makes the world of a seed and lets it run: first with faults, then
 // without, until everything is well again or should have been.
 func Run(seed uint64, opt Options) Result {
+	w := run(seed, opt)
+	return Result{Seed: seed, Options: opt, Violations: w.check.violations, Faults: w.faults, Trace: w.trace.String(), Stats: w.stats}
+}
+
+func run(seed uint64, opt Options) *world {
 	w := newWorld(seed, opt)
-	faults := Faults(seed, opt.Focus)
-	w.describe(seed, faults)
-	w.schedule(faults)
+	w.faults = w.withStoreFaults(seed, Faults(seed, opt.Focus))
+	w.describe(seed, w.faults)
+	w.schedule(w.faults)
 	for _, m := range w.members {
 		m.agent.startAfter(w.upTo(2 * time.Second))
 	}
@@ -80,8 +90,9 @@ func Run(seed uint64, opt Options) Result {
 	}
 	w.check.copies()
 	w.check.linear()
+	w.store.checkKeys()
 	w.stats.Steps = w.steps
-	return Result{Seed: seed, Options: opt, Violations: w.check.violations, Faults: faults, Trace: w.trace.String(), Stats: w.stats}
+	return w
 }
 
 func (w *world) observeEvery() {
@@ -95,9 +106,15 @@ func (w *world) observeEvery() {
 func (w *world) settle() {
 	w.cease()
 	w.until(w.ceased+time.Minute, w.allUp)
+	if !w.allUp() {
+		w.check.violate("I7", "somebody who was told to stop has neither stopped nor come back within a minute")
+	}
 	w.ceased = w.now
 	bound := w.cfg.settings.TTL + time.Second + w.grants()
 	w.until(w.ceased+bound, w.led)
+	if w.stranded() {
+		return
+	}
 	if !w.led() {
 		w.check.violate("I6", "no primary %s after all faults ceased (%s granted beyond ttl + 1 s)", seconds(w.now-w.ceased), seconds(w.grants()))
 	}
@@ -139,9 +156,12 @@ const settleWithin = 180 * time.Second
 // grants is what the design grants beyond ttl + 1 s: the store's timers started
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
-	g := w.promisesLast() + w.cfg.expirySlop + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
+	g := w.promisesLast() + w.cfg.expirySlop + 2*w.model.tick + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
 	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.settings.TTL {
 		g += w.cfg.settings.TTL
+	}
+	if w.storeIsNews() {
+		g += 2 * w.cfg.settings.TTL
 	}
 	return g
 }
@@ -207,6 +227,14 @@ func (s *Stats) Add(o Stats) {
 	s.Adrift += o.Adrift
 	s.Turns += o.Turns
 	s.Steps += o.Steps
+	s.Restores += o.Restores
+	s.NewStores += o.NewStores
+	s.Overtaken += o.Overtaken
+	s.Compactions += o.Compactions
+	s.TakeOvers += o.TakeOvers
+	s.GuardStops += o.GuardStops
+	s.Released += o.Released
+	s.Stranded += o.Stranded
 	s.Recovery += o.Recovery
 	for i := range s.Rules {
 		s.Rules[i] += o.Rules[i]
@@ -222,6 +250,9 @@ func (r Result) Command() string {
 	}
 	if len(r.Options.Focus) > 0 {
 		fmt.Fprintf(&b, " -focus=%s", joined(r.Options.Focus))
+	}
+	if r.Options.Plain {
+		b.WriteString(" -plain")
 	}
 	if r.Options.Mutant != "" {
 		fmt.Fprintf(&b, " -mutant=%s", r.Options.Mutant)

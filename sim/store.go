@@ -11,19 +11,22 @@ import (
 	"github.com/matriarch-ha/matriarch/ha"
 )
 
-// store is a linearizable coordination store with sessions, in the terms of
-// cluster.View rather than of keys: the codec is tested elsewhere and would
-// cost most of the time of a world. Its semantics are those of dcs.Store: every
-// write is conditional or not, as the operation says, and happens at one
-// instant; a session's keys vanish with it; timers run by the store's own
-// clock and start anew when its leader changes.
+// store is a linearizable coordination store with sessions. It holds keys (see
+// codec.go), and the view that package layout reads there. Its semantics are
+// those of dcs.Store: every write is conditional or not, as the operation says,
+// and happens at one instant; a session's keys vanish with it; timers run by the
+// store's own clock and start anew when its leader changes.
 type store struct {
 	w    *world
 	node int
 	rate float64 // of its clock
 	down bool
 
-	view     cluster.View
+	keys      []dcs.KV // sorted
+	ownerName string   // value of the initialize_owner key
+	written   string   // the member whose key is being written
+
+	view     cluster.View // what is read in the keys
 	settings cluster.Settings
 	snap     *snapshot // the current view, shared and never changed
 	version  int
@@ -39,6 +42,9 @@ type store struct {
 	handoverAt time.Duration // when the handover was written
 	// extended is when the timers were last started anew.
 	extended time.Duration
+
+	life   int // counts the restores of a backup
+	former former
 }
 
 // snapshot is one immutable state of the store.
@@ -47,28 +53,31 @@ type snapshot struct {
 	settings cluster.Settings
 	memberAt []string // session of each member key, in the order of view.Members
 	owner    string   // session of initialize_owner
+	life     int      // of the store
 }
 
 // session is a lease: its owner and when it ends.
 type session struct {
-	id     string
-	member int
-	ttl    time.Duration
-	ends   time.Duration // true time
-	timer  uint64
+	id      string
+	member  int
+	ttl     time.Duration // as granted
+	counted time.Duration // true time from which the store counts
+	ends    time.Duration // true time
+	timer   uint64
 }
 
 func newStore(w *world, node int) *store {
-	s := &store{w: w, node: node, rate: w.clockRate(), settings: w.cfg.settings, sessions: map[string]*session{}}
+	s := &store{w: w, node: node, rate: w.clockRate(), settings: w.cfg.settings, sessions: map[string]*session{}, life: 1}
 	s.view.StoreID, s.view.Revision = "store-1", 1
-	s.snap = &snapshot{view: s.view, settings: s.settings}
+	s.snap = &snapshot{view: s.view, settings: s.settings, life: s.life}
 	return s
 }
 
 // commit makes the changed view the current one and tells the watchers.
 func (s *store) commit(memberAt []string, owner string) {
 	s.view.Revision++
-	s.snap = &snapshot{view: s.view, settings: s.settings, memberAt: memberAt, owner: owner}
+	s.encode(s.snap, memberAt, owner)
+	s.snap = &snapshot{view: s.view, settings: s.settings, memberAt: memberAt, owner: owner, life: s.life}
 	for _, x := range s.watchers {
 		x.changed()
 	}
@@ -81,9 +90,12 @@ func (s *store) next() cluster.Version {
 	return cluster.Version(strconv.Itoa(s.version))
 }
 
-// open begins a session.
+// open begins a session, of the length that the store grants.
 func (s *store) open(member int, ttl time.Duration) *session {
 	s.opened++
+	if most := s.w.model.most; most > 0 {
+		ttl = min(ttl, most)
+	}
 	x := &session{id: "s" + strconv.Itoa(s.opened), member: member, ttl: ttl}
 	s.sessions[x.id] = x
 	s.touch(x)
@@ -91,13 +103,15 @@ func (s *store) open(member int, ttl time.Duration) *session {
 }
 
 // touch starts the session's timer anew. The store looks at its timers at
-// intervals, so that a session may live a little longer than it must.
+// intervals, so that a session may live a little longer than it must; one that
+// counts coarsely may count from up to a tick before.
 func (s *store) touch(x *session) {
 	x.timer++
-	timer := x.timer
+	timer, m := x.timer, &s.w.model
+	x.counted = max(x.counted, s.w.now-m.upTo(m.tick))
 	d := time.Duration(float64(x.ttl) / s.rate)
-	x.ends = s.w.now + d
-	s.w.after(d+s.w.upTo(s.w.cfg.expirySlop), func() {
+	x.ends = x.counted + d
+	s.w.after(x.ends-s.w.now+s.w.upTo(s.w.cfg.expirySlop)+m.upTo(m.tick), func() {
 		if x.timer == timer && s.sessions[x.id] == x {
 			s.expire(x)
 		}
@@ -117,14 +131,19 @@ func (s *store) expire(x *session) {
 // restartTimers is what a new leader of the store does.
 func (s *store) restartTimers() {
 	s.extended = s.w.now
+	for _, id := range s.ids() {
+		s.touch(s.sessions[id])
+	}
+}
+
+// ids lists the sessions.
+func (s *store) ids() []string {
 	ids := make([]string, 0, len(s.sessions))
 	for id := range s.sessions {
 		ids = append(ids, id)
 	}
 	sort.Strings(ids)
-	for _, id := range ids {
-		s.touch(s.sessions[id])
-	}
+	return ids
 }
 
 func (s *store) renew(id string) error {
@@ -150,7 +169,7 @@ func (s *store) end(id string) {
 	}
 	owner := s.snap.owner
 	if owner == id {
-		s.view.Initialize.Owner, owner, changed = "", "", true
+		s.view.Initialize.Owner, s.view.Initialize.OwnerSession, owner, changed = "", "", "", true
 	}
 	var members []cluster.Member
 	var at []string
@@ -232,7 +251,7 @@ func (s *store) putMember(m cluster.Member, id string) error {
 	if !placed {
 		members, at = append(members, m), append(at, id)
 	}
-	s.view.Members = members
+	s.view.Members, s.written = members, m.Name
 	s.commit(at, s.snap.owner)
 	return nil
 }
@@ -295,6 +314,7 @@ func (x *watcher) arrive(sent *snapshot, tries int) {
 	}
 	x.busy = false
 	x.deliver(sent)
+	x.again(sent)
 	if sent != s.snap {
 		x.changed()
 	}
@@ -308,8 +328,9 @@ func (s *store) claimInitialize(name, id string) error {
 	if s.view.Initialize.Owner != "" && s.snap.owner != id || s.view.Initialize.Present {
 		return dcs.ErrConflict
 	}
-	s.view.Initialize = cluster.Initialize{Present: true, Owner: name, Version: s.next()}
-	s.snap = &snapshot{view: s.view, settings: s.settings, memberAt: s.snap.memberAt, owner: id}
+	s.view.Initialize = cluster.Initialize{Present: true, Owner: name, OwnerSession: id, Version: s.next()}
+	s.encode(s.snap, s.snap.memberAt, id)
+	s.snap = &snapshot{view: s.view, settings: s.settings, memberAt: s.snap.memberAt, owner: id, life: s.life}
 	return nil
 }
 

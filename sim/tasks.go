@@ -242,7 +242,7 @@ func (a *agent) promote(x ha.Action, end func(error)) {
 	w, s := a.m.w, a.m.server
 	claimed := w.opt.Mutant == NoClaim
 	switch {
-	case !a.live():
+	case !a.live() && w.opt.Mutant != Unlocked:
 		end(errf("the lease is not live"))
 		return
 	case s.proc != ha.ProcessRunning || s.role != ha.ServerStandby:

@@ -12,11 +12,12 @@ import (
 // world is everything there is, moved by one goroutine. Its time is true time,
 // which nobody in it can read.
 type world struct {
-	opt Options
-	cfg worldConfig
-	rng *rand.Rand
-	now time.Duration
-	q   queue
+	opt   Options
+	cfg   worldConfig
+	model model
+	rng   *rand.Rand
+	now   time.Duration
+	q     queue
 
 	net     *network
 	store   *store
@@ -26,7 +27,9 @@ type world struct {
 	check   *checker
 	stats   Stats
 	trace   *trace
+	rules   func(ha.Observation, ha.Memory) ha.Decision // the code under test
 
+	faults   []Fault
 	branches []*branch
 	reigns   int
 	systems  int
@@ -105,7 +108,9 @@ func newWorld(seed uint64, opt Options) *world {
 	w := &world{opt: opt, rng: rand.New(rand.NewPCG(seed, 0x6d61747269617263))}
 	w.cfg = drawConfig(rand.New(rand.NewPCG(seed, 1)))
 	w.cfg.settings.Failsafe = drawFailsafe(seed, opt)
-	w.trace = &trace{on: opt.Trace}
+	w.model = drawModel(seed, opt)
+	w.cfg.budget = opt.Mutant.budget(w.cfg.budget)
+	w.trace, w.rules = &trace{on: opt.Trace}, opt.Mutant.decider()
 	w.net = newNetwork(w, w.cfg.members+2)
 	w.store = newStore(w, w.cfg.members)
 	w.check = newChecker(w)
@@ -175,7 +180,9 @@ func (w *world) decide(o ha.Observation, m ha.Memory) ha.Decision {
 	if w.opt.Mutant == StartBlind && o.Server.Role == ha.ServerPrimary && m.Led == "" {
 		m.Led = o.Lease.Session
 	}
-	d := ha.Decide(o, m)
+	w.opt.Mutant.misremember(&o, &m)
+	d := w.rules(o, m)
+	w.opt.Mutant.spoil(&o, &d)
 	w.stats.fired(d.Rule)
 	return d
 }

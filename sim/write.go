@@ -8,7 +8,7 @@ import (
 // write carries the plain writes to the store out.
 func (a *agent) write(x ha.Action, done func(bool)) {
 	op := a.operation(x)
-	if op == nil || leads(x.Kind) && !(a.keeper.held && a.keeper.until().Live(a.now())) {
+	if op == nil || leads(x.Kind) && a.m.w.opt.Mutant != Unlocked && !(a.keeper.held && a.keeper.until().Live(a.now())) {
 		done(false)
 		return
 	}
@@ -59,7 +59,7 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 			if err := unchanged(v.Initialize.Version, x.Version); err != nil {
 				return err
 			}
-			v.Initialize = cluster.Initialize{Owner: v.Initialize.Owner}
+			v.Initialize = cluster.Initialize{Owner: v.Initialize.Owner, OwnerSession: v.Initialize.OwnerSession}
 			return nil
 		}
 	case ha.WriteInitialize:
@@ -127,7 +127,11 @@ func (a *agent) statusWrite() func(*store, *cluster.View) error {
 	for _, s := range srv.slots {
 		st.Retain = append(st.Retain, s.Name)
 	}
+	seen := a.snap.view.Status.Version
 	return func(s *store, v *cluster.View) error {
+		if err := unchanged(v.Status.Version, seen); err != nil {
+			return err
+		}
 		st.Version = s.next()
 		v.Status = st
 		return nil

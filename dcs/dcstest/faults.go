@@ -124,6 +124,7 @@ func (s *suite) unavailable(t *testing.T) {
 	direct := s.openAt(t, prefix)
 	n, err := st.Open(ctx(t), 20*s.TTL)
 	must(t, "open", err)
+	other := s.session(t, direct)
 	link.Cut()
 	calls := []struct {
 		name  string
@@ -136,6 +137,7 @@ func (s *suite) unavailable(t *testing.T) {
 		{"session put", true, func(c context.Context) error { _, err := n.Put(c, "leader", "x", dcs.Absent()); return err }},
 		{"delete", true, func(c context.Context) error { return st.Delete(c, "config", dcs.Always()) }},
 		{"open", true, func(c context.Context) error { _, err := st.Open(c, s.TTL); return err }},
+		{"resume", false, func(c context.Context) error { _, err := st.Resume(c, other.Handle()); return err }},
 	}
 	for _, k := range calls {
 		c, cancel := context.WithTimeout(ctx(t), 2*time.Second)

@@ -48,5 +48,12 @@
 // with what was seen, because it was restarted and written to as often as the
 // original since the backup.
 //
+// A handle carries what was known of the store when it was taken: cluster id,
+// term and revision. Resume holds a linearizable read against it before it asks
+// for the lease, with the same limits as above; and it never takes a handle's
+// word for what this process knows. Two processes with one lease do not notice
+// each other: a keep-alive of either counts for both, and after a revocation both
+// are told that the lease is not found.
+//
 // A lease is never renewed in the background, and never revoked except by End.
 package etcd

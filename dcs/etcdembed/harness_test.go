@@ -17,6 +17,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/dcs/dcstest"
+	"github.com/matriarch-ha/matriarch/dcs/etcd"
+	"github.com/matriarch-ha/matriarch/internal/clock"
 )
 
 // storeEnv makes the test binary act as `matriarch store`.
@@ -35,7 +40,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	dcstest.Main(m, openAt)
+}
+
+func openAt(ctx context.Context, prefix string, addrs []string) (dcs.Store, error) {
+	return etcd.Open(ctx, etcd.Config{Endpoints: addrs, Prefix: prefix}, clock.Real{})
 }
 
 // endWithParent lets nothing survive a test run that was killed. The real

@@ -10,6 +10,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/matriarch-ha/matriarch/dcs/dcstest"
 )
 
 func TestThreeMembersFoundOneStoreAndKeepItsData(t *testing.T) {
@@ -258,6 +260,19 @@ func TestALeaseEndsWhenItIsNotRenewed(t *testing.T) {
 		}
 	}
 	t.Error("the key outlived its lease")
+}
+
+// TestSessionsOutliveTheirProcess: opened through one member, a session is gone
+// on with, or ended, through another.
+func TestSessionsOutliveTheirProcess(t *testing.T) {
+	h := newHerd(t, 3)
+	h.start(h.nodes...)
+	h.ready(h.nodes...)
+	var addrs []string
+	for _, n := range h.nodes {
+		addrs = append(addrs, n.cfg.ListenClient)
+	}
+	dcstest.Processes(t, time.Minute, addrs, openAt)
 }
 
 // lists reports whether a member is one of the store's.

@@ -24,7 +24,7 @@ type decoder struct {
 	view   cluster.View
 	status bool // the status key was present
 	optime cluster.Status
-	owner  string
+	owner  dcs.KV
 }
 
 func (d *decoder) key(kv dcs.KV) {
@@ -33,7 +33,7 @@ func (d *decoder) key(kv dcs.KV) {
 	case KeyInitialize:
 		v.Initialize = cluster.Initialize{Present: true, SystemID: kv.Value, Version: kv.Version}
 	case KeyInitializeOwner:
-		d.owner = kv.Value
+		d.owner = kv
 	case KeyConfig:
 		v.Config, ok = decodeConfig(kv.Value)
 		v.Config.Version = kv.Version
@@ -84,7 +84,7 @@ func (d *decoder) finish() cluster.View {
 		v.Status = d.optime
 	}
 	if v.Initialize.Present && v.Initialize.SystemID == "" {
-		v.Initialize.Owner = d.owner
+		v.Initialize.Owner, v.Initialize.OwnerSession = d.owner.Value, d.owner.Session
 	}
 	slices.SortFunc(v.Members, func(a, b cluster.Member) int { return cmp.Compare(a.Name, b.Name) })
 	slices.Sort(v.Unreadable)

@@ -38,6 +38,7 @@ func EncodeMember(m cluster.Member) string {
 	w.optTrue("pause", m.Paused)
 	w.optString("matriarch", m.Matriarch)
 	w.optTrue("guarded", m.Guarded)
+	w.optString("namesake", m.Namesake)
 	w.close('}')
 	return w.text()
 }
@@ -106,6 +107,7 @@ func decodeMember(name, value string) (cluster.Member, bool) {
 		Version:              o.str("version"),
 		Matriarch:            o.str("matriarch"),
 		Guarded:              o.truthy("guarded"),
+		Namesake:             withoutCredentials(o.str("namesake")),
 		Tags:                 decodeTags(o["tags"]),
 		Timeline:             wal.Timeline(o.uint("timeline", 32)),
 		XLog:                 wal.LSN(o.uint("xlog_location", 64)),

@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strconv"
@@ -141,6 +143,21 @@ func (c *Core) Renew(session string) (time.Duration, error) {
 	l.expires = c.now.Add(l.length)
 	c.sessions[session] = l
 	return l.length, nil
+}
+
+// Resume renews a session for another process that has its secret.
+func (c *Core) Resume(session string, secret []byte) (time.Duration, error) {
+	if !bytes.Equal(secret, secretOf(session)) {
+		return 0, fmt.Errorf("resume session %s: %w: its secret is wrong", session, dcs.ErrRefused)
+	}
+	return c.Renew(session)
+}
+
+// secretOf is the secret of a session. It keeps nobody out, it only lets a
+// caller's confusion show: whoever is in this process has the whole store.
+func secretOf(session string) []byte {
+	sum := sha256.Sum256([]byte("secret of " + session))
+	return sum[:16]
 }
 
 // Alive reports whether a session lives.

@@ -17,6 +17,7 @@ const (
 	OpPut    Op = "put"
 	OpDelete Op = "delete"
 	OpOpen   Op = "open"
+	OpResume Op = "resume"
 	OpRenew  Op = "renew"
 	OpEnd    Op = "end"
 )

@@ -1,16 +1,25 @@
 package memory
 
 import (
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/internal/clock"
 )
 
+// bindingPrefix begins dcs.Handle.Store.
+const bindingPrefix = "memory-"
+
+// servers counts the servers of this process, all of which have one StoreID.
+var servers atomic.Int64
+
 // Server shares one Core between the stores of several members.
 type Server struct {
-	clk clock.Clock
+	clk    clock.Clock
+	number int64
 
 	mu      sync.Mutex
 	core    *Core
@@ -19,7 +28,7 @@ type Server struct {
 
 // NewServer returns an empty store that reads its time from clk.
 func NewServer(clk clock.Clock) *Server {
-	s := &Server{clk: clk, core: NewCore("memory"), changed: make(chan struct{})}
+	s := &Server{clk: clk, number: servers.Add(1), core: NewCore("memory"), changed: make(chan struct{})}
 	s.core.OnChange = s.wake
 	s.core.Tick(clk.Now())
 	return s
@@ -29,6 +38,9 @@ func NewServer(clk clock.Clock) *Server {
 func (s *Server) Connect() *Store {
 	return &Store{server: s, cut: make(chan struct{})}
 }
+
+// binding is dcs.Handle.Store of this server's sessions.
+func (s *Server) binding() string { return bindingPrefix + strconv.FormatInt(s.number, 10) }
 
 // Do runs f on the state, brought up to now: for a test that looks at or
 // damages the store itself.

@@ -18,6 +18,11 @@ type Session struct {
 // ID implements dcs.Session.
 func (n *Session) ID() string { return n.id }
 
+// Handle implements dcs.Session.
+func (n *Session) Handle() dcs.Handle {
+	return dcs.Handle{ID: n.id, Secret: secretOf(n.id), Granted: n.opened.Granted, Store: n.store.server.binding()}
+}
+
 // Opened implements dcs.Session.
 func (n *Session) Opened() dcs.Confirmation { return n.opened }
 

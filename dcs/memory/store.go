@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +68,26 @@ func (s *Store) Open(ctx context.Context, ttl time.Duration) (dcs.Session, error
 	err := s.call(ctx, Call{Op: OpOpen}, func(c *Core) error {
 		n.id, n.opened.Granted = c.OpenSession(ttl)
 		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// Resume implements dcs.Store.
+func (s *Store) Resume(ctx context.Context, h dcs.Handle) (dcs.Session, error) {
+	if !strings.HasPrefix(h.Store, bindingPrefix) {
+		return nil, fmt.Errorf("resume a session: %w: not a handle of a store in memory", dcs.ErrRefused)
+	}
+	if h.Store != s.server.binding() {
+		return nil, fmt.Errorf("resume session %s of another store: %w", h.ID, dcs.ErrSessionGone)
+	}
+	n := &Session{store: s, id: h.ID}
+	n.opened.Sent = s.server.clk.Now()
+	err := s.call(ctx, Call{Op: OpResume}, func(c *Core) (err error) {
+		n.opened.Granted, err = c.Resume(h.ID, h.Secret)
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -19,6 +19,8 @@ const (
 	connectTimeout = time.Second
 )
 
+var errClosed = errors.New("the store was closed")
+
 // client keeps one link at a time, and makes a new one where it is needed.
 type client struct {
 	cfg     Config
@@ -65,7 +67,7 @@ func (c *client) get(ctx context.Context) (*link, error) {
 		return nil, fmt.Errorf("%w: %w", dcs.ErrSessionGone, errExpired)
 	}
 	if c.closed {
-		return nil, notSent{errors.New("the store was closed")}
+		return nil, notSent{errClosed}
 	}
 	if c.current != nil && c.current.alive() {
 		return c.current, nil

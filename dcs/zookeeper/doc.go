@@ -19,6 +19,33 @@
 // connection the library's pings are dropped, so only calls keep it: a stopped
 // loop loses its session.
 //
+// # Sessions that change hands
+//
+// Id and password are all that another process needs (Session.Handle,
+// Store.Resume): it presents them in its connect request, asks for the same
+// length, because a connect request sets that anew, and believes it has the
+// session once a transaction was acknowledged.
+//
+// When a process dies, its connections end and its sessions live on: a server
+// only forgets a connection. When it closes its store, or the library closes its
+// client, the request to close the session is held back by the wire.
+//
+// A session has one connection. When a second process presents it, the servers
+// move it: the same server ends the old connection, another one answers what
+// still comes on it with "session moved" and ends it then. The first process does
+// nothing about that by itself, for a connection is made only by a call; its next
+// call presents the session again and so takes it back. Two that both renew take
+// turns, once per call, and both are confirmed: the argument below is about one
+// connection, and what is asked for on a connection that has lost the session is
+// refused. The keys belong to the session, wherever it is. A stopped process that
+// runs again after the session was ended is refused by the first call, which then
+// is final.
+//
+// A wrong password is answered like an ended session, so the handle also binds id
+// and password together: what was damaged is refused before it is sent. An
+// ensemble that was restored from a backup with its sessions is not told from the
+// original.
+//
 // # What a renewal proves
 //
 // Neither reads, writes nor syncs through a follower touch the session at the

@@ -39,18 +39,31 @@ func (s *Store) Open(ctx context.Context, ttl time.Duration) (dcs.Session, error
 	}
 	n.identity = l.wire.identity
 	n.opened = dcs.Confirmation{Sent: l.wire.sent, Granted: l.wire.granted}
-	s.mu.Lock()
-	s.sessions[n] = true
-	s.mu.Unlock()
+	if err := s.keep(n); err != nil {
+		return nil, fmt.Errorf("open a session of %v: %w", ttl, err)
+	}
 	s.checkTick(ctx, l.addr)
 	return n, nil
 }
 
+// keep notes a session whose connection Close has to end; in a store that was
+// closed meanwhile it ends at once. The session itself lives on.
+func (s *Store) keep(n *Session) error {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.sessions[n] = true
+	}
+	s.mu.Unlock()
+	if closed {
+		n.client.close()
+		return fmt.Errorf("%w: %w", dcs.ErrUnavailable, errClosed)
+	}
+	return nil
+}
+
 // ID implements dcs.Session.
 func (n *Session) ID() string { return sessionID(n.identity.ID) }
-
-// Identity returns what another process needs to present this session.
-func (n *Session) Identity() Identity { return n.identity }
 
 // Opened implements dcs.Session.
 func (n *Session) Opened() dcs.Confirmation { return n.opened }

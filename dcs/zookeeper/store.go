@@ -28,6 +28,7 @@ type Store struct {
 
 	mu          sync.Mutex
 	sessions    map[*Session]bool
+	closed      bool
 	tickChecked bool
 }
 
@@ -175,6 +176,7 @@ func (s *Store) Close() error {
 	s.client.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true
 	for n := range s.sessions {
 		n.client.close()
 	}

@@ -17,6 +17,12 @@
 // Until soft the member works; from soft the agent stops PostgreSQL cleanly;
 // at hard the guard kills what is left, and has finished before the store can
 // give the lease to another.
+//
+// A watchdog device resets the whole host, so all of this has to be over before
+// it does: with one,
+//
+//	reset = sent + granted − clock rate − store slack − safety margin
+//	hard  = reset − grain of the device − fence budget
 package fence
 
 import (
@@ -36,6 +42,9 @@ type Budget struct {
 	// CleanStop is how long before the hard deadline the agent begins to stop
 	// PostgreSQL by itself.
 	CleanStop time.Duration
+	// Device: a watchdog device resets the host, Margin before the lease ends.
+	Device bool
+	Margin time.Duration
 }
 
 // DefaultBudget is used unless a configuration or a store says otherwise.
@@ -47,11 +56,16 @@ func DefaultBudget() Budget {
 // multiple of what crystals and NTP slewing (500 ppm) do.
 const rateDivisor = 200
 
+// deviceGrain is what is lost because a device counts in whole seconds.
+const deviceGrain = time.Second
+
 // Deadlines are the two instants of one confirmed renewal.
 type Deadlines struct {
 	Sent boot.Instant `json:"sent"` // when the confirmed renewal was sent
 	Soft boot.Instant `json:"soft"` // the agent stops being primary from here on
 	Hard boot.Instant `json:"hard"` // the guard kills at this instant
+	// Reset is when a watchdog device resets the host; zero where there is none.
+	Reset boot.Instant `json:"reset,omitempty"`
 }
 
 // Compute applies the formula. granted is what the store granted, never what
@@ -59,10 +73,15 @@ type Deadlines struct {
 // sent: such a lease never allows to write, which is the safe answer.
 func Compute(sent boot.Instant, granted time.Duration, b Budget) Deadlines {
 	hard := sent.Add(granted - granted/rateDivisor - b.StoreSlack - b.Fence)
+	var reset boot.Instant
+	if b.Device {
+		hard = hard.Add(-b.Margin - deviceGrain)
+		reset = hard.Add(b.Fence + deviceGrain)
+	}
 	// A short lease must leave some room to work in: the clean stop may take at
 	// most a quarter of what is left, the guard takes care of the rest.
 	clean := min(b.CleanStop, max(0, hard.Sub(sent)/4))
-	return Deadlines{Sent: sent, Soft: hard.Add(-clean), Hard: hard}
+	return Deadlines{Sent: sent, Soft: hard.Add(-clean), Hard: hard, Reset: reset}
 }
 
 // Live reports whether the lease may still be relied on at now.

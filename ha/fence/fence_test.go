@@ -21,6 +21,8 @@ func TestComputeTable(t *testing.T) {
 		{"defaults", 30 * s, DefaultBudget(), 26850 * time.Millisecond, 28850 * time.Millisecond},
 		{"a tick of ZooKeeper", 30 * s, Budget{StoreSlack: 2 * s, Fence: s, CleanStop: 2 * s}, 24850 * time.Millisecond, 26850 * time.Millisecond},
 		{"short: the clean stop gets a quarter", 5 * s, DefaultBudget(), 2981250 * time.Microsecond, 3975 * time.Millisecond},
+		{"a watchdog device", 30 * s, Budget{Fence: s, CleanStop: 2 * s, Device: true, Margin: 5 * s}, 20850 * time.Millisecond, 22850 * time.Millisecond},
+		{"one at half of the lease", 30 * s, Budget{Fence: s, CleanStop: 2 * s, Device: true, Margin: 15 * s}, 10850 * time.Millisecond, 12850 * time.Millisecond},
 		{"shorter than the budget", s, DefaultBudget(), -5 * time.Millisecond, -5 * time.Millisecond},
 	} {
 		d := Compute(boot.Instant(1000*s), c.granted, c.b)
@@ -38,7 +40,8 @@ func budgets(t *rapid.T) Budget {
 	d := func(label string, most time.Duration) time.Duration {
 		return time.Duration(rapid.Int64Range(0, int64(most)).Draw(t, label))
 	}
-	return Budget{StoreSlack: d("slack", 5*time.Second), Fence: d("fence", 5*time.Second), CleanStop: d("clean", 30*time.Second)}
+	return Budget{StoreSlack: d("slack", 5*time.Second), Fence: d("fence", 5*time.Second), CleanStop: d("clean", 30*time.Second),
+		Device: rapid.Bool().Draw(t, "device"), Margin: d("margin", 20*time.Second)}
 }
 
 // The fence is complete, on the member's own clock, before the store can have
@@ -59,6 +62,14 @@ func TestFencedBeforeTheStoreExpires(t *testing.T) {
 		// granted/200, since 1/(1+x) > 1−x; rounding is a nanosecond or two.
 		if fenced := d.Hard.Add(b.Fence); fenced > expires.Add(2) {
 			t.Fatalf("fenced %v after the store expired the lease", fenced.Sub(expires))
+		}
+		if d.Reset.IsZero() == b.Device {
+			t.Fatalf("reset %d with a device %v", d.Reset, b.Device)
+		}
+		// The host is reset in time, and by then everything else is over although the
+		// device counts whole seconds only.
+		if b.Device && (d.Reset.Add(b.Margin) > expires.Add(2) || d.Hard.Add(b.Fence+time.Second) > d.Reset) {
+			t.Fatalf("reset %v before the lease ends, %v after the hard deadline", expires.Sub(d.Reset), d.Reset.Sub(d.Hard))
 		}
 		if d.Soft > d.Hard {
 			t.Fatalf("soft %d after hard %d", d.Soft, d.Hard)

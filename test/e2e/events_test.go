@@ -277,8 +277,9 @@ func raceIsTold(t *testing.T, c *lab.Cluster, of map[string]*source, lost, next 
 			t.Errorf("%s took the lease, and its journal does not have the word of %s: %+v", next.Name, m.Name, took.Turn.Observation.Peers)
 		}
 		of[m.Name].await(t, "why it does not lead", func(r journal.Record) bool {
-			// It compared, or the other was faster than the last word it waited for.
-			return r.Rule == ha.Race && (strings.Contains(r.Why, next.Name+" is the better candidate") || strings.Contains(r.Why, "waiting for the word of"))
+			// It compared, or the other was faster than a word that it asked or waited for.
+			return r.Rule == ha.Race && (strings.Contains(r.Why, next.Name+" is the better candidate") ||
+				strings.Contains(r.Why, "waiting for the word of") || strings.Contains(r.Why, "for their positions"))
 		})
 	}
 }

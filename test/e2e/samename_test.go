@@ -42,12 +42,6 @@ func sameName(t *testing.T, atOnce bool) {
 		if lead.Agent.Ended() {
 			t.Fatalf("the leader's agent ended\n%s", lead.Agent.Tail(10))
 		}
-		if atOnce {
-			// Two that claim the bootstrap in the same instant both make a database, and
-			// the one that is not accepted may wait without a word about its name
-			// (docs/limits.md). That it does not lead is looked at below.
-			return ""
-		}
 		for _, words := range []string{"name", "already"} {
 			if problem := missing(other.Agent, words); problem != "" {
 				return problem

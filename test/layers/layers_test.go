@@ -28,6 +28,7 @@ var order = []string{
 	"agent",
 	"lease",
 	"guard",
+	"watchdog",
 	"sim",
 	"journal",
 	"logging",

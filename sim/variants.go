@@ -1,0 +1,149 @@
+package sim
+
+import (
+	"strings"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/ha/fence"
+)
+
+// More known-bad variants: one for each rule of the safety arithmetic that the
+// world can show, and tables whose order is wrong.
+const (
+	Unfenced      Mutant = "no-fence"              // neither the agent nor the guard stops a primary whose lease is over
+	NoBudget      Mutant = "no-budget"             // a kill takes no time, and clocks never differ
+	FrozenClock   Mutant = "clock-stops-in-freeze" // CLOCK_MONOTONIC: what a frozen host sleeps does not count
+	MineByName    Mutant = "mine-by-name"          // a leader key with my name is mine, whoever's session it has
+	EndSession    Mutant = "death-ends-session"    // a killed agent's session is closed while its server runs
+	Unlocked      Mutant = "promote-without-lease" // who is best promotes, and takes the lease later
+	NumbersOnly   Mutant = "lsn-without-timeline"  // positions of two timelines are compared as numbers
+	NoVote        Mutant = "no-race"               // the lease is taken without asking anybody
+	KeyFirst      Mutant = "sync-key-first"        // the sync key names a standby before the primary waits for it
+	NamesFirst    Mutant = "sync-names-first"      // the primary stops waiting before the key says so
+	ReleaseClaim  Mutant = "release-any-claim"     // a bootstrap claim whose owner is at work is released
+	ReleaseUp     Mutant = "release-before-stop"   // the lease is given up while the server still writes
+	DropRequests  Mutant = "drop-requests"         // what a person asks for is answered before it is done
+	ForgetRequest Mutant = "clear-switchovers"     // a switchover is cleared and nobody is told why
+
+	EntryForever   Mutant = "entrypoint-forever"    // sessions outlive the leader's word while nobody else leads
+	EntryFromReply Mutant = "entrypoint-from-reply" // the leader's word is counted from its arrival
+)
+
+// moved is the prefix of a table in which one rule stands elsewhere:
+// "rule race→diverged" has race where diverged was.
+const moved = "rule "
+
+// Moved names the variant in which a rule stands in another one's place.
+func Moved(id, to ha.RuleID) Mutant { return Mutant(moved + string(id) + "→" + string(to)) }
+
+// decider is the code under test, or the same with another table.
+func (m Mutant) decider() func(ha.Observation, ha.Memory) ha.Decision {
+	if rest, ok := strings.CutPrefix(string(m), moved); ok {
+		id, to, _ := strings.Cut(rest, "→")
+		return ha.WithRuleMoved(ha.RuleID(id), ha.RuleID(to))
+	}
+	return ha.Decide
+}
+
+// budget is what a lease is shortened by.
+func (m Mutant) budget(b fence.Budget) fence.Budget {
+	if m == NoBudget {
+		return fence.Budget{CleanStop: b.CleanStop, Fence: -b.Fence}
+	}
+	return b
+}
+
+// misremember changes what one turn leaves for the next, and what it sees.
+func (m Mutant) misremember(o *ha.Observation, mem *ha.Memory) {
+	leading := o.Lease.Held && o.Server.Role == ha.ServerPrimary
+	switch m {
+	case ReleaseClaim:
+		// Its owner has not published itself yet: it must be gone.
+		_, there := o.Store.View.Member(o.Store.View.Initialize.Owner)
+		if i := &o.Store.View.Initialize; i.Present && i.Owner != o.Self.Name && !there {
+			i.Owner, mem.OwnerSeen, mem.OwnerVersion = "", true, i.Version
+		}
+	case NumbersOnly:
+		if !leading && !o.Store.View.Leader.Held() && o.Server.Role == ha.ServerStandby {
+			m.numbersOnly(o)
+		}
+	case NoVote:
+		o.Store.View.Members = onlyMine(o)
+		mem.Members = nil
+	case Unlocked:
+		if !o.Store.View.Leader.Held() && !o.Lease.Held && o.Lease.Session != "" && mem.Promised {
+			o.Lease.Held = true
+			o.Store.View.Leader = cluster.Leader{Name: o.Self.Name, Session: o.Lease.Session}
+			o.Lease.Deadlines = fence.Deadlines{Sent: o.Now, Soft: o.Now.Add(time.Hour), Hard: o.Now.Add(time.Hour)}
+		}
+	}
+}
+
+// numbersOnly makes everybody stand on the cluster's timeline.
+func (Mutant) numbersOnly(o *ha.Observation) {
+	tl := o.Server.Position.Timeline
+	for _, c := range o.Store.View.Timelines.Claims {
+		tl = max(tl, c.Timeline)
+	}
+	o.Server.Position.Timeline, o.Server.History, o.Server.Identity = tl, nil, cluster.TimelineIdentity{}
+	for i := range o.Peers {
+		if o.Peers[i].Position.Timeline != 0 {
+			o.Peers[i].Position.Timeline = tl
+		}
+	}
+	o.Store.View.Timelines, o.Store.View.History = cluster.Timelines{}, cluster.History{}
+	o.Settings.CheckTimeline = false
+}
+
+func onlyMine(o *ha.Observation) (own []cluster.Member) {
+	if o.Store.View.Leader.Held() {
+		return o.Store.View.Members
+	}
+	for _, m := range o.Store.View.Members {
+		if m.Name == o.Self.Name {
+			own = append(own, m)
+		}
+	}
+	return own
+}
+
+// spoil changes what was decided.
+func (m Mutant) spoil(o *ha.Observation, d *ha.Decision) {
+	switch m {
+	case KeyFirst:
+		for i, x := range d.Actions {
+			if x.Kind == ha.SetSyncNames && len(x.Names) > 0 && o.Settings.SyncMode == cluster.SyncOn {
+				d.Actions[i] = ha.Action{Kind: ha.WriteSync, Session: o.Lease.Session, Version: o.Store.View.Sync.Version,
+					Sync: cluster.SyncState{Leader: o.Self.Name, Standbys: x.Names}}
+				d.Actions = append(d.Actions, x)
+				return
+			}
+		}
+	case NamesFirst:
+		for i, x := range d.Actions {
+			if x.Kind == ha.WriteSync && x.Sync.Leader == "" || x.Kind == ha.WriteSync && len(x.Sync.Standbys) == 0 {
+				d.Actions[i] = ha.Action{Kind: ha.SetSyncNames}
+				return
+			}
+		}
+	case ReleaseUp:
+		for i, x := range d.Actions {
+			if x.Kind == ha.Stop && o.Lease.Held && d.Memory.Handing.Why != "" {
+				d.Actions[i] = ha.Action{Kind: ha.ReleaseLeader, Session: o.Lease.Session}
+				d.Actions = append(d.Actions, x)
+				return
+			}
+		}
+	case DropRequests:
+		if id := o.Requests.Restart.ID; id != 0 {
+			d.Actions = []ha.Action{{Kind: ha.Reply, Request: id, Outcome: ha.Done}}
+			d.Memory.Restart = ha.Restarting{}
+		}
+	case ForgetRequest:
+		if f := o.Store.View.Failover; f.Requested() && o.Lease.Held {
+			d.Actions = []ha.Action{{Kind: ha.ClearFailover, Version: f.Version}}
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+)
+
+// How an agent makes its view of the cluster from what the store's client says,
+// as package agent's viewer does: the watch and readings run at the same time,
+// what is overtaken is passed over, and what seems to go back is read again.
+
+// storeSeen is what a member keeps on disk, to notice another store after its
+// agent has been restarted.
+type storeSeen struct {
+	id  string
+	rev int64
+	at  time.Duration
+}
+
+// newStoreKept is how long the former store's identity is remembered after
+// another one was seen.
+const newStoreKept = 5 * time.Minute
+
+// knows takes note of the life of the store that an answer came from, as the
+// client of a store does (see package dcs/etcd): whatever an older life says
+// counts for nothing, and sessions that were opened in it have ended for good,
+// also when the store that answers knows them.
+func (a *agent) knows(life int) bool {
+	if life < a.storeLife {
+		return false
+	}
+	a.storeLife = life
+	if k := &a.keeper; k.session != "" && k.life < life && a.m.w.opt.Mutant != KeepSessions {
+		k.gone()
+		k.tick(0)
+	}
+	return true
+}
+
+// watched is a snapshot that the watch delivers.
+func (a *agent) watched(x *snapshot, at boot.Instant) {
+	if !a.knows(x.life) {
+		return
+	}
+	if old := a.snap; old != nil && old.view.StoreID == x.view.StoreID && x.view.Revision < old.view.Revision {
+		// Either it was overtaken, or the store went back: only a reading tells.
+		if a.m.w.opt.Plain {
+			return
+		}
+		a.m.w.stats.Overtaken++
+		a.load(func(*snapshot, error) {})
+		return
+	}
+	a.see(x, at, 0)
+}
+
+// see makes a snapshot the current view. One that is older than what is known
+// was overtaken, unless it is older than floor: what was known when the reading
+// began that it came from.
+func (a *agent) see(x *snapshot, at boot.Instant, floor int64) {
+	old := a.snap
+	if old != nil && old.view.StoreID == x.view.StoreID && x.view.Revision < old.view.Revision && x.view.Revision >= floor {
+		return
+	}
+	a.noticeAnother(x)
+	if old != nil && old.settings.Paused && !x.settings.Paused {
+		a.m.grace = max(a.m.grace, a.m.w.now+4*time.Second)
+		a.m.pauseGrace, a.cut = a.m.grace, 0
+	}
+	a.snap, a.seen, a.storeErr = x, max(a.seen, at), ""
+	a.keeper.observed(&x.view)
+	if old == nil || matters(old, x) {
+		a.wake()
+	}
+}
+
+// noticeAnother compares the store with what was known of it.
+func (a *agent) noticeAnother(x *snapshot) {
+	w, disk := a.m.w, &a.m.storeSeen
+	was := *disk
+	if w.opt.Mutant == ForgetStore {
+		was = storeSeen{}
+	}
+	if a.snap != nil {
+		was.id, was.rev = a.snap.view.StoreID, a.snap.view.Revision
+	}
+	if was.id != "" && (was.id != x.view.StoreID || x.view.Revision < was.rev) {
+		a.newSince = a.now()
+		w.stats.NewStores++
+		w.tracef("%s: the store is another one than before: %s at %d, known was %s at %d", a.m.name, x.view.StoreID, x.view.Revision, was.id, was.rev)
+	}
+	if !a.newSince.IsZero() && a.now().Sub(a.newSince) < newStoreKept {
+		return // an agent that restarts now must find out again
+	}
+	if was.id == "" || w.now-disk.at > time.Minute {
+		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now}
+	}
+}
+
+// lookAgain reads the store once under each session before the leader key is
+// taken: the session may have been opened in another store than the view is of.
+func (a *agent) lookAgain(done func(ok bool)) {
+	since, store := a.newSince, a.snap.view.StoreID
+	same := func() bool { return a.newSince == since && a.snap.view.StoreID == store }
+	id := a.keeper.session
+	if id == a.readUnder || a.m.w.opt.Plain {
+		done(same())
+		return
+	}
+	a.load(func(_ *snapshot, err error) {
+		if err == nil {
+			a.readUnder = id
+		}
+		done(err == nil && same())
+	})
+}

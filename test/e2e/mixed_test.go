@@ -23,6 +23,11 @@ func allFollow(t *testing.T, c *lab.Cluster, lead *lab.Member) {
 		if err != nil || rows[0] != fmt.Sprint(len(c.Members)-1) {
 			return fmt.Sprintf("%v stream (%v)\n%s", rows, err, c.Tails(6))
 		}
+		for _, m := range c.Others(lead) { // a base backup streams too
+			if rows, err := lab.SQL(m.SocketDSN(), "SELECT pg_is_in_recovery()::text"); err != nil || rows[0] != "true" {
+				return fmt.Sprintf("%s: %v %v", m.Name, rows, err)
+			}
+		}
 		return ""
 	})
 }

@@ -36,11 +36,13 @@ test: lint
 test-slow: build
 	scripts/deps.sh test
 	MATRIARCH_SLOW=1 $(GO) test ./test/e2e -count=1 -timeout 90m -v -run 'Slow|Figures'
+	MATRIARCH_SLOW=1 $(GO) test ./test/chaos -count=1 -timeout 90m -v -run 'TestChaos|Figures'
 	MATRIARCH_SLOW=1 $(GO) test ./test/compose -count=1 -timeout 60m -v
 
-# Simulate until stopped, and say how many schedules per second.
+# Simulate until stopped, with a live line. ARGS="-first 1 -worlds 100000 -jobs 1"
+# bounds it.
 sim:
-	$(GO) run ./sim/cmd/forever
+	$(GO) run ./sim/cmd/forever $(ARGS)
 
 lint:
 	scripts/lint.sh

@@ -46,7 +46,7 @@ func (a *Agent) begin(ctx context.Context, s step) error {
 		return errors.New("no such long action: " + string(s.Kind))
 	}
 	if s.Kind == ha.Promote || s.Kind == ha.StartPrimary {
-		if !a.opt.Keeper.State().Live(a.opt.Clock.Now()) {
+		if !a.opt.Keeper.State().Certain(a.opt.Clock.Now()) {
 			return errMoved
 		}
 		ctx = a.opt.Keeper.Context()

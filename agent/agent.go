@@ -135,6 +135,10 @@ type Options struct {
 	// optional.
 	OnLead func(ctx context.Context)
 
+	// Writable asks the server at an address itself whether it accepts writes;
+	// optional. It is for members that no guard stops.
+	Writable func(ctx context.Context, host, port string) (bool, error)
+
 	// Recorder is told what happened, for statistics; nil: nobody is.
 	Recorder Recorder
 

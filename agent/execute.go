@@ -92,7 +92,7 @@ func (a *Agent) perform(ctx context.Context, s step) error {
 		// What a leader writes, it writes under a live lease, and it does not wait
 		// for the store past the moment at which its server must stop.
 		st, now := a.opt.Keeper.State(), a.opt.Clock.Now()
-		if !st.Live(now) {
+		if !st.Certain(now) {
 			return fmt.Errorf("%w: the lease is not live any more", errMoved)
 		}
 		limit = min(limit, leaseOf(st).Deadlines.Soft.Sub(now))

@@ -64,18 +64,22 @@ func (a *Agent) forgetNamesake(ctx context.Context) {
 		return
 	}
 	go func() {
-		m := cluster.Member{Name: a.opt.Name, APIURL: url, Matriarch: a.opt.Own}
 		ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 		defer cancel()
-		if Alive(ctx, a.opt.Peers, m) {
-			return
-		}
-		s.mu.Lock()
-		if s.url == url {
-			s.url = ""
-		}
-		s.mu.Unlock()
-		a.log.Info("the other agent of this name does not answer any more", "other", url)
-		a.Wake()
+		a.askSibling(ctx, url)
 	}()
+}
+
+func (a *Agent) askSibling(ctx context.Context, url string) {
+	if Alive(ctx, a.opt.Peers, cluster.Member{Name: a.opt.Name, APIURL: url}) {
+		return
+	}
+	s := &a.sibling
+	s.mu.Lock()
+	if s.url == url {
+		s.url = ""
+	}
+	s.mu.Unlock()
+	a.log.Info("the other agent of this name does not answer any more", "other", url)
+	a.Wake()
 }

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"testing"
 	"time"
 
@@ -67,22 +66,17 @@ func TestNamesakeThatStartedAtOnce(t *testing.T) {
 			t.Errorf("it decides on the namesake %q", got)
 		}
 	})
-	answers := make(chan int, 2)
-	peer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(<-answers) }))
+	answer := http.StatusOK
+	peer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(answer) }))
 	defer peer.Close()
 	a := New(Options{Name: "a", Peers: peer.Client(), Logger: slog.New(slog.DiscardHandler), Clock: clock.Real{}})
-	a.sibling.url = peer.URL + "/patroni"
-	answers <- http.StatusOK
-	answers <- http.StatusServiceUnavailable
-	for len(answers) > 0 {
-		a.sibling.asked = 0
-		a.forgetNamesake(t.Context())
-		for left := len(answers); left > 0 && len(answers) == left; {
-			runtime.Gosched()
-		}
+	url := peer.URL + "/patroni"
+	a.sibling.url = url
+	if a.askSibling(t.Context(), url); a.sibling.address() != url {
+		t.Error("it is forgotten although it answers")
 	}
-	<-a.wake // it answered first: the wake is its end
-	if a.sibling.address() != "" {
+	answer = http.StatusServiceUnavailable
+	if a.askSibling(t.Context(), url); a.sibling.address() != "" {
 		t.Error("it is remembered although it is gone")
 	}
 }

@@ -116,6 +116,7 @@ func (a *Agent) server(f postgres.Facts) ha.Server {
 		SystemID: f.SystemID, Position: f.Position, Replayed: f.Replayed,
 		ReplayDone:  f.ReplayDone || f.Role == postgres.RolePrimary,
 		UpstreamEnd: a.facts.upstreamEnd,
+		Heard:       a.heard(f),
 		Receiver:    f.Receiver.Running, Streaming: f.Receiver.Status == "streaming",
 		Identity: f.Identity, History: f.History,
 		Clean:     (f.Process == postgres.ProcStopped || f.ShutDown) && f.Control.Clean(),
@@ -146,6 +147,15 @@ func (a *Agent) server(f postgres.Facts) ha.Server {
 	s.Pending = append(s.Pending, f.Pending...)
 	s.Version, s.PostmasterStart = f.ServerVersion, f.PostmasterStart
 	return s
+}
+
+// heard puts the time of the upstream's last message on the boot clock: the server
+// tells it by the wall clock, which both read on this host.
+func (a *Agent) heard(f postgres.Facts) boot.Instant {
+	if !f.Receiver.Running || f.Receiver.LastMsg.IsZero() {
+		return 0
+	}
+	return a.opt.Clock.Now().Add(-max(0, a.opt.Clock.Wall().Sub(f.Receiver.LastMsg)))
 }
 
 // ended is how the server ended that is down, if nobody here had told it to.

@@ -48,7 +48,7 @@ func (p *peers) ask(ctx context.Context, members []cluster.Member) {
 		go func() {
 			ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 			defer cancel()
-			answer, err := p.question(ctx, m)
+			answer, err := p.both(ctx, m)
 			p.update(m.Name, func(w *ha.Peer) { p.heard(w, sent, answer, err) })
 			p.wake()
 		}()
@@ -60,7 +60,7 @@ func (p *peers) ask(ctx context.Context, members []cluster.Member) {
 func (p *peers) heard(w *ha.Peer, sent boot.Instant, answer ha.Peer, err error) {
 	switch {
 	case err != nil && w.Asked == sent:
-		w.Error = err.Error()
+		w.Error, w.Closed = err.Error(), answer.Closed
 	case err == nil && sent >= w.AnswerTo:
 		answer.Name, answer.Asked, answer.Error = w.Name, w.Asked, ""
 		answer.AnswerTo, answer.Answered = sent, p.opt.Clock.Now()
@@ -86,6 +86,30 @@ func (p *peers) words() []ha.Peer {
 	}
 	slices.SortFunc(out, func(a, b ha.Peer) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// both asks a member for its word, and one that no guard stops also its server:
+// the agent there may be dead and the server not. That it writes is heard whatever
+// the agent says, or if it says nothing.
+func (p *peers) both(ctx context.Context, m cluster.Member) (ha.Peer, error) {
+	host, port := m.HostPort()
+	if m.Guarded || p.opt.Writable == nil || host == "" {
+		return p.question(ctx, m)
+	}
+	var writes bool
+	var unknown error
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		writes, unknown = p.opt.Writable(ctx, host, port)
+	}()
+	answer, err := p.question(ctx, m)
+	<-asked
+	answer.Closed = unknown == nil && !writes
+	if unknown == nil && writes {
+		answer.InRecovery, answer.Position, err = false, wal.Position{}, nil
+	}
+	return answer, err
 }
 
 // question asks one member: one of ours for its vote, another program's for its

@@ -163,7 +163,7 @@ func roleOf(o ha.Observation, m ha.Memory) cluster.Role {
 
 // publishStatus writes how far the leader is, and the slots it keeps.
 func (a *Agent) publishStatus(ctx context.Context, o ha.Observation) error {
-	if !a.opt.Keeper.State().Live(a.opt.Clock.Now()) {
+	if !a.opt.Keeper.State().Certain(a.opt.Clock.Now()) {
 		return errMoved
 	}
 	st := cluster.Status{Optime: o.Server.Position.LSN}

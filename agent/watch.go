@@ -11,8 +11,8 @@ import (
 )
 
 // clockTolerance is how far clocks may differ or jump before it is worth a word.
-// Nothing here depends on them: leases are counted on the boot clock. Logs,
-// certificates and recovery targets do.
+// Leases are counted on the boot clock, and confirmed anew after a step (package
+// lease). Logs, certificates and recovery targets go by the wall clock.
 const clockTolerance = 5 * time.Second
 
 // clocks remembers both clocks of the turn before.
@@ -26,7 +26,7 @@ func (a *Agent) watch(f postgres.Facts) {
 	now := clocks{a.opt.Clock.Now(), a.opt.Clock.Wall()}
 	if was := a.clocks; !was.wall.IsZero() {
 		if by := now.wall.Round(0).Sub(was.wall) - now.boot.Sub(was.boot); by.Abs() > clockTolerance {
-			a.log.Warn(fmt.Sprintf("the clock of this host was stepped by %s: leases are not affected, but times in logs and certificates are; see that it is synchronised (chrony, systemd-timesyncd)",
+			a.log.Warn(fmt.Sprintf("the clock of this host was stepped by %s: leases are counted on another and are confirmed anew, but times in logs and certificates are wrong by as much; see that it is synchronised (chrony, systemd-timesyncd)",
 				by.Round(time.Second)))
 		}
 	}

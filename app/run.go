@@ -20,6 +20,7 @@ import (
 	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/ha/fence"
 	"github.com/matriarch-ha/matriarch/internal/clock"
+	"github.com/matriarch-ha/matriarch/internal/vmgen"
 	"github.com/matriarch-ha/matriarch/journal"
 	"github.com/matriarch-ha/matriarch/lease"
 	"github.com/matriarch-ha/matriarch/logging"
@@ -191,6 +192,13 @@ func (m *member) makeAgent(context.Context) error {
 		Watchdog: m.watch.margin,
 		Told:     func(e lease.Event) { m.agent.Leased(e) }, // nothing is held before the agent runs
 	})
+	m.life.background("kernel events", time.Second, func(ctx context.Context) error {
+		err := vmgen.Watch(ctx, func() { m.keeper.Doubt("this virtual machine was restored or copied (its generation id changed)") })
+		if err != nil {
+			m.log.Debug("a virtual machine that is restored from a snapshot would not be noticed by its generation id", "error", err)
+		}
+		return nil
+	})
 	o := agent.Options{
 		Name: f.Name, Version: CompatVersion, Own: Version, StateDir: f.Matriarch.StateDir,
 		Reloadable: m.reloadable(f), Remember: m.server.KeepDynamic,
@@ -198,6 +206,9 @@ func (m *member) makeAgent(context.Context) error {
 		StartGuard: m.startGuard, Watchdog: m.watch.trouble,
 		Kill:  func(ctx context.Context) error { _, err := guard.Kill(ctx, f.Postgres.DataDir, m.clock); return err },
 		Peers: m.peers, Journal: m.journal, Clock: m.clock, Logger: m.log,
+		Writable: func(ctx context.Context, host, port string) (bool, error) {
+			return m.server.Writable(ctx, postgres.Source{Name: host, Host: host, Port: port})
+		},
 		Recorder: m.stats, Heartbeat: m.logs.Heartbeat,
 	}
 	if m.access != nil {

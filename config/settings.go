@@ -75,6 +75,7 @@ func (r *report) settings(at string, n *node) cluster.Settings {
 	s.PrimaryStartTimeout = secs(s.PrimaryStartTimeout, 0, "primary_start_timeout", "master_start_timeout")
 	s.PrimaryStopTimeout = secs(s.PrimaryStopTimeout, 0, "primary_stop_timeout", "master_stop_timeout")
 	s.PrimaryStallTimeout = secs(s.PrimaryStallTimeout, 0, "primary_stall_timeout")
+	s.UnguardedVeto = secs(s.UnguardedVeto, 0, "unguarded_veto")
 	s.SlotsTTL = secs(s.SlotsTTL, 0, "member_slots_ttl")
 	if d.has("maximum_lag_on_failover") {
 		s.MaxLagOnFailover = uint64(r.atLeast(join(at, "maximum_lag_on_failover"), n.get("maximum_lag_on_failover"), "B", 0))

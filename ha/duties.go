@@ -78,9 +78,21 @@ func (t *turn) staleHistory() ([]cluster.HistoryLine, bool) {
 		end.Timestamp = t.o.Wall.Format("2006-01-02T15:04:05.000000-07:00")
 	}
 	if keep := t.o.Settings.MaxHistory; keep > 0 && len(lines) > keep {
-		lines = lines[len(lines)-keep:]
+		lines = lines[min(len(lines)-keep, t.needed(lines)):]
 	}
 	return lines, true
+}
+
+// needed is the first line without which a present member would seem to be on no
+// ancestor of this timeline: it would be stopped and copied anew for nothing, or
+// be kept from leading.
+func (t *turn) needed(lines []cluster.HistoryLine) int {
+	for i, line := range lines {
+		if slices.ContainsFunc(t.view.Members, func(m cluster.Member) bool { return m.Timeline == line.Timeline }) {
+			return i
+		}
+	}
+	return len(lines)
 }
 
 // identityDuty publishes which branch bears the number of our timeline.

@@ -157,6 +157,7 @@ var observations = rapid.Custom(func(t *rapid.T) ha.Observation {
 			Position: wal.Position{Timeline: timeline(t), LSN: lsnOf(t)}, Replayed: lsnOf(t), ReplayDone: !seldom(t),
 			Receiver: yesNo(t), Streaming: yesNo(t), Upstream: some(t, "", "b.db:5432", "c.db:5432"), Identity: identityOf(t), History: historyOf(t),
 			Clean: yesNo(t), ShutDown: seldom(t), Rewinding: seldom(t), RewindUnproven: seldom(t), CanRewind: yesNo(t), CheckpointTimeline: timeline(t),
+			Heard:  mostly(t, 0, near()),
 			Proven: mostly(t, 0, near()), Unproven: mostly(t, "", "no answer"),
 			SyncNames: many(t, name), Slots: many(t, slot), Version: mostly(t, 150018, 0), PostmasterStart: mostly(t, epoch, time.Time{}, epoch.Add(1)),
 			Replication: many(t, func(t *rapid.T) ha.Walsender {
@@ -169,7 +170,7 @@ var observations = rapid.Custom(func(t *rapid.T) ha.Observation {
 		Peers: many(t, func(t *rapid.T) ha.Peer {
 			return ha.Peer{Name: name(t), Asked: near(), Answered: near(), AnswerTo: near(), Error: mostly(t, "", "refused"), InRecovery: yesNo(t),
 				Position: wal.Position{Timeline: timeline(t), LSN: lsnOf(t)}, Tags: tags(t), Voting: yesNo(t),
-				EligibleKnown: yesNo(t), Eligible: yesNo(t), WatchdogFailed: seldom(t)}
+				EligibleKnown: yesNo(t), Eligible: yesNo(t), WatchdogFailed: seldom(t), Closed: seldom(t)}
 		}),
 		Stopping: seldom(t),
 	}
@@ -193,7 +194,7 @@ var memories = rapid.Custom(func(t *rapid.T) ha.Memory {
 	}
 	m := ha.Memory{
 		Leader: memberOf(t), Members: many(t, memberOf), LeaderlessSince: instant(t), RaceAsked: instant(t), VetoSince: instant(t),
-		Promised: yesNo(t), Led: session(t), CrashedSince: instant(t), CrashAsked: instant(t), StartFailures: rapid.IntRange(0, 3).Draw(t, ""),
+		Promised: yesNo(t), Streamed: instant(t), Led: session(t), CrashedSince: instant(t), CrashAsked: instant(t), StartFailures: rapid.IntRange(0, 3).Draw(t, ""),
 		StallAsked: instant(t), PermanentSince: instant(t).Add(1), PermanentVersion: version(t),
 		HandoverSeen: instant(t), HandoverVersion: version(t), Released: instant(t), OwnerSeen: yesNo(t), OwnerVersion: version(t),
 		Claimed: session(t), RewindFailures: rapid.IntRange(0, 2).Draw(t, ""), SyncNames: many(t, name), SyncSince: instant(t), SyncMark: lsnOf(t),

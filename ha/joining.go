@@ -142,6 +142,9 @@ func (t *turn) cloneSource() Upstream {
 		return Upstream{}
 	}
 	for _, m := range t.view.Members {
+		if m.Tags.ReplicateFrom == t.o.Self.Name {
+			continue // it can have nothing newer than what this member gave it
+		}
 		if m.Tags.CloneFrom && m.Running() && m.Name != t.o.Self.Name && m.Name != lead.Name && m.ReplicationState == "streaming" {
 			return upstreamOf(m)
 		}

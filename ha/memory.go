@@ -25,6 +25,9 @@ type Memory struct {
 	RaceAsked boot.Instant `json:"race_asked,omitempty"`
 	// VetoSince is since when a peer that says it is a primary holds up the race.
 	VetoSince boot.Instant `json:"veto_since,omitempty"`
+	// Streamed is when WAL still came from a former leader without a guard, although
+	// its lease was over.
+	Streamed boot.Instant `json:"streamed,omitempty"`
 	// Promised: the receiver was stopped for a race and must stay so until a
 	// leader is seen.
 	Promised bool `json:"promised,omitempty"`

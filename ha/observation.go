@@ -98,6 +98,8 @@ type Server struct {
 	Receiver bool `json:"receiver,omitempty"`
 	// Streaming: the receiver is connected and streams.
 	Streaming bool `json:"streaming,omitempty"`
+	// Heard is when the receiver last had a message from its upstream; zero: not known.
+	Heard boot.Instant `json:"heard,omitempty"`
 	// UpstreamEnd is the end of the upstream's log as it told last, also after the
 	// receiver has ended: no rule reads it, it tells afterwards what may be lost.
 	UpstreamEnd wal.LSN `json:"upstream_end,omitempty"`
@@ -275,6 +277,9 @@ type Peer struct {
 	EligibleKnown  bool `json:"eligible_known,omitempty"`
 	Eligible       bool `json:"eligible,omitempty"`
 	WatchdogFailed bool `json:"watchdog_failed,omitempty"`
+	// Closed: its server itself was asked and takes no writes: it is in recovery, or
+	// nobody listens there. It stands also where the agent did not answer.
+	Closed bool `json:"closed,omitempty"`
 }
 
 // Failsafe is what members promise each other while the store is silent.

@@ -2,6 +2,7 @@ package ha
 
 import (
 	"slices"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha/election"
@@ -16,6 +17,9 @@ func (t *turn) race() bool {
 		return false
 	}
 	if t.o.Server.Receiver || t.o.Server.Upstream != "" {
+		if t.formerUnguarded() && t.since(t.o.Server.Heard) < heardLately {
+			t.m.Streamed = t.o.Now
+		}
 		t.wake(soon)
 		return t.answer(SituationLeaderless, "the leader key is gone: stopping the WAL receiver, so that the position given in the race stays true", Action{Kind: StopReceiver})
 	}
@@ -79,10 +83,15 @@ func (t *turn) contest() bool {
 	// A round that was lost is run again. One that was not is evaluated however
 	// late, or a member whose turns are slow would ask for ever.
 	late, over := t.since(t.m.RaceAsked) >= peerWait, t.since(t.m.RaceAsked) >= roundLength
-	var again, waiting, silent []string
+	var again, waiting, silent, writing []string
 	for _, r := range rivals {
 		p, answered, open := t.word(r.Name, t.m.RaceAsked)
 		switch {
+		case !answered && (late || !open) && !p.Closed && t.stillStreamed(r):
+			if t.heldUpBy(r, "was still sending WAL when its lease was over, and has no guard") {
+				return true
+			}
+			writing = append(writing, r.Name)
 		case open && !late:
 			waiting = append(waiting, r.Name)
 		case !answered:
@@ -91,8 +100,11 @@ func (t *turn) contest() bool {
 		case over && (!p.InRecovery || t.beatenBy(p)):
 			return t.askRivals(rivals)
 		case !p.InRecovery:
-			if held := t.heldUpBy(r); held {
+			if t.heldUpBy(r, "still says that it is a primary") {
 				return true
+			}
+			if !r.Guarded {
+				writing = append(writing, r.Name)
 			}
 		case !p.Voting && r.Matriarch != "" && !late:
 			// It has not noticed yet that nobody leads: its position is no promise.
@@ -114,10 +126,29 @@ func (t *turn) contest() bool {
 		}
 		return t.answer(SituationLeaderless, sentence("nobody leads; waiting for the word of %v", waiting), acts...)
 	}
+	why := "nobody that answered is better"
 	if len(silent) > 0 {
-		return t.take(sentence("nobody that answered is better, and %v did not", silent))
+		why += sentence(", and %v did not", silent)
 	}
-	return t.take("nobody that answered is better")
+	if len(writing) > 0 {
+		why += sentence("; %v, which no guard stops, MAY STILL WRITE: what it commits from here on is lost; stop its server", writing)
+	}
+	return t.take(why)
+}
+
+// heardLately is how fresh a message of the upstream is that shows its life.
+const heardLately = 2 * time.Second
+
+// formerUnguarded: who led last has nothing that stops its server when its lease
+// ends: it is run by another program, or its guard was switched off.
+func (t *turn) formerUnguarded() bool {
+	return t.m.Leader.Name != "" && t.m.Leader.Name != t.o.Self.Name && !t.m.Leader.Guarded && t.m.Leader.APIURL != ""
+}
+
+// stillStreamed: the member led without a guard, and its server sent WAL after its
+// lease was over.
+func (t *turn) stillStreamed(m cluster.Member) bool {
+	return t.formerUnguarded() && m.Name == t.m.Leader.Name && !t.m.Streamed.IsZero()
 }
 
 // askRivals begins a round of questions.
@@ -173,16 +204,21 @@ func (t *turn) othersMayWait() bool {
 	return !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < 2*t.o.Settings.TTL
 }
 
-// heldUpBy: a member says that its server accepts writes. One with a guard is
-// being stopped; one without may go on for as long as it likes, so after a full
-// ttl the race goes on, saying so.
-func (t *turn) heldUpBy(m cluster.Member) bool {
+// heldUpBy: a member's server seems to accept writes. One with a guard is being
+// stopped; one without may go on for as long as it likes, so after unguarded_veto (a
+// ttl unless set) the race goes on, saying so.
+func (t *turn) heldUpBy(m cluster.Member, what string) bool {
+	limit := t.o.Settings.TTL
+	if veto := t.o.Settings.UnguardedVeto; veto > 0 && !m.Guarded {
+		limit = veto
+	}
 	if t.m.VetoSince.IsZero() {
 		t.m.VetoSince = t.o.Now
 	}
-	if t.since(t.m.VetoSince) >= t.o.Settings.TTL {
+	left := limit - t.since(t.m.VetoSince)
+	if left <= 0 {
 		return false
 	}
 	t.wakeAt(t.m.RaceAsked.Add(roundLength))
-	return t.answer(SituationLeaderless, sentence("nobody leads, but %s still says that it is a primary: waiting up to %s", m.Name, t.o.Settings.TTL-t.since(t.m.VetoSince)))
+	return t.answer(SituationLeaderless, sentence("nobody leads, but %s %s: waiting up to %s", m.Name, what, left))
 }

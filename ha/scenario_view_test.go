@@ -185,7 +185,7 @@ func editPeer(w *world, a args) error {
 		*p = ha.Peer{Name: p.Name, Asked: p.Asked}
 		return nil
 	case strings.HasPrefix(a.word(1), "error="):
-		p.Error = strings.TrimPrefix(a.word(1), "error=")
+		p.Error, p.Closed = strings.TrimPrefix(a.word(1), "error="), a.word(2) == "closed"
 		return nil
 	case p.Asked.IsZero():
 		return fmt.Errorf("%s was never asked", p.Name)

@@ -214,6 +214,13 @@ func (t *turn) leaderDescent() (election.Descent, bool) {
 	if !ok || lead.Role != cluster.RolePrimary || lead.Timeline == 0 || lead.Timeline != tl {
 		return election.Descent{}, false
 	}
+	if c, claimed := t.view.Timelines.Claim(tl); claimed && c.Winner == lead.Name && !c.Identity.Known() &&
+		t.o.Server.Position.Timeline == tl && t.o.Server.Identity.Known() {
+		// A server that bears the number already may be on another branch of it: it
+		// happens that a number is claimed again, after a restore of the store from a
+		// backup. PostgreSQL would let it stream.
+		return election.Descent{}, false
+	}
 	return election.Descent{Timeline: tl, History: t.view.History.WAL(), Claims: t.view.Timelines}, true
 }
 
@@ -330,7 +337,12 @@ func (t *turn) remember() {
 		}
 	}
 	if !o.Lease.Held {
-		m.Led = "" // one session may hold the lease twice, and lead only once
+		// One session may hold the lease twice, and lead only once; what failed under
+		// a former lease says nothing about a promotion under the next.
+		m.Led, m.StartFailures = "", 0
+		if m.Handing.Stopped.IsZero() {
+			m.Handing = Handing{} // it had only begun to ask who can take over
+		}
 	}
 	if t.live() && t.running(ServerPrimary) {
 		m.Led, m.CrashedSince, m.CrashAsked, m.StartFailures = o.Lease.Session, 0, 0, 0
@@ -354,7 +366,7 @@ func (t *turn) rememberLeader() {
 		m.Leader = cluster.Member{Name: t.view.Leader.Name}
 	}
 	m.Members = t.view.Members
-	m.LeaderlessSince, m.RaceAsked, m.VetoSince = 0, 0, 0
+	m.LeaderlessSince, m.RaceAsked, m.VetoSince, m.Streamed = 0, 0, 0, 0
 	if t.leaderIsOther() {
 		m.Promised = false
 	}

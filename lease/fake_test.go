@@ -21,6 +21,7 @@ type testClock struct {
 	mu    sync.Mutex
 	start time.Time
 	extra time.Duration
+	set   time.Duration // by how much somebody set the wall clock
 }
 
 func newClock() *testClock { return &testClock{start: time.Now()} }
@@ -31,7 +32,18 @@ func (c *testClock) Now() boot.Instant {
 	return boot.Instant(time.Hour + time.Since(c.start) + c.extra)
 }
 
-func (c *testClock) Wall() time.Time { return time.Now() }
+func (c *testClock) Wall() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.extra + c.set)
+}
+
+// step sets the wall clock.
+func (c *testClock) step(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set += by
+}
 
 func (c *testClock) jump(d time.Duration) {
 	c.mu.Lock()

@@ -41,7 +41,7 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 	case s == nil:
 		k.mu.Unlock()
 		return "", fmt.Errorf("%w: %w", ErrNoSession, dcs.ErrUnavailable)
-	case !k.deadlines.Live(now):
+	case k.doubt != 0 || !k.deadlines.Live(now):
 		k.mu.Unlock()
 		return "", fmt.Errorf("session %s was not confirmed in time: %w", s.ID(), dcs.ErrUnavailable)
 	}
@@ -253,7 +253,7 @@ func (k *Keeper) Disarm(ctx context.Context) error {
 // hands them over if not.
 func (k *Keeper) guarded(ctx context.Context) bool {
 	k.mu.Lock()
-	ok := !k.held || k.guard == nil || k.armed == k.effective().Hard
+	ok := !k.held || k.guard == nil || k.armed == k.reach().Hard
 	k.mu.Unlock()
 	return ok || k.armGuard(ctx) == nil
 }
@@ -266,7 +266,7 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 	defer func() { <-k.arm }()
 	k.mu.Lock()
 	k.expire(k.o.Clock.Now())
-	g, gen, held, d := k.guard, k.guardGen, k.held, k.effective()
+	g, gen, held, d := k.guard, k.guardGen, k.held, k.reach()
 	k.mu.Unlock()
 	if !held {
 		return ErrNotHeld

@@ -100,6 +100,9 @@ type State struct {
 	Granted time.Duration
 	// LastConfirmed is when the last confirmation was received; zero never.
 	LastConfirmed boot.Instant
+	// Doubted: this host may have stood still without noticing, and no renewal was
+	// confirmed since: nothing may be begun under the lease. See Certain.
+	Doubted bool
 	// Refused: the key was lost to, or never won from, another holder.
 	Refused bool
 	// Armed is the hard deadline that the guard acknowledged last for this
@@ -120,6 +123,9 @@ func (s State) Live(now boot.Instant) bool {
 func (s State) Effective() fence.Deadlines {
 	return fence.Kept(s.Deadlines, s.Extended, s.Adrift)
 }
+
+// Certain reports whether something may be begun, or written, as the leader.
+func (s State) Certain(now boot.Instant) bool { return s.Live(now) && !s.Doubted }
 
 // Keeper keeps one member's session and leader lease. Run does the work; all
 // other methods may be called from several goroutines.
@@ -147,6 +153,9 @@ type Keeper struct {
 	confirmed boot.Instant
 	extended  fence.Deadlines
 	adrift    bool // held by extended alone: the key is not in the store
+	clocks    clocks
+	doubt     boot.Instant // what was proven before does not count for long; 0: none
+	renewing  context.CancelFunc
 
 	held      bool
 	holding   int // counts changes of held: results of older holdings are void
@@ -203,8 +212,8 @@ func (k *Keeper) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire(k.o.Clock.Now())
-	s := State{Held: k.held, Deadlines: k.deadlines, Extended: k.extended, Adrift: k.adrift, Granted: k.granted,
-		LastConfirmed: k.confirmed, Refused: k.refused, Armed: k.armed,
+	s := State{Held: k.held, Deadlines: k.trusted(k.deadlines), Extended: k.trusted(k.extended), Adrift: k.adrift, Granted: k.granted,
+		LastConfirmed: k.confirmed, Doubted: k.doubt != 0, Refused: k.refused, Armed: k.armed,
 		GuardError: k.guardError, LastError: k.lastError}
 	if k.session != nil {
 		s.Session = k.session.ID()
@@ -267,10 +276,11 @@ func (k *Keeper) SetGuard(g Guard) {
 
 // expire applies the deadlines at now; k.mu is held.
 func (k *Keeper) expire(now boot.Instant) {
+	k.lookAtClocks(now)
 	if !k.held {
 		return
 	}
-	switch k.effective().Phase(now) {
+	switch k.reach().Phase(now) {
 	case fence.Lost:
 		k.lose(ErrExpired)
 		k.abandon()
@@ -312,7 +322,7 @@ func (k *Keeper) tell(kind EventKind, why string) {
 func (k *Keeper) unconfirmed(why string) {
 	if k.held && !k.troubled {
 		k.troubled = true
-		left := k.effective().Soft.Sub(k.o.Clock.Now())
+		left := k.reach().Soft.Sub(k.o.Clock.Now())
 		k.tell(Trouble, fmt.Sprintf("%s; without a newer confirmation the server is stopped in %s", why, max(left, 0).Round(time.Millisecond)))
 	}
 }
@@ -324,7 +334,7 @@ func (k *Keeper) abandon() {
 		return
 	}
 	k.abandoned, k.session = k.session, nil
-	k.deadlines, k.granted, k.unclaimed = fence.Deadlines{}, 0, false
+	k.deadlines, k.granted, k.unclaimed, k.doubt = fence.Deadlines{}, 0, false, 0
 	poke(k.changed)
 	poke(k.kick)
 }

@@ -123,7 +123,7 @@ func (k *Keeper) watchDeadlines(ctx context.Context) {
 		k.expire(now)
 		wait := longestSleep
 		if k.held {
-			d := k.effective()
+			d := k.reach()
 			wait = d.Hard.Sub(now)
 			if now < d.Soft {
 				wait = d.Soft.Sub(now)
@@ -170,7 +170,7 @@ func (k *Keeper) turn(ctx context.Context, t *turns) time.Duration {
 	if s = k.Session(); s == nil {
 		return firstRetry
 	}
-	if now := k.o.Clock.Now(); now < t.next {
+	if now := k.o.Clock.Now(); now < t.next && !k.State().Doubted {
 		return min(t.next.Sub(now), soon)
 	}
 	if err := k.renew(ctx, s, t); err != nil {
@@ -195,6 +195,9 @@ func (k *Keeper) after(ctx context.Context, s dcs.Session, t *turns) time.Durati
 	k.endReplaced(ctx)
 	if k.State().Held && !k.guarded(ctx) {
 		return t.failed()
+	}
+	if k.State().Doubted {
+		return firstRetry // what was confirmed was sent before the doubt
 	}
 	return t.next.Sub(k.o.Clock.Now())
 }
@@ -245,7 +248,7 @@ func (k *Keeper) open(ctx context.Context, t *turns) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.replaced, k.session, k.openTTL = k.session, s, ttl
-	k.deadlines, k.unclaimed, k.refused = fence.Deadlines{}, false, false
+	k.deadlines, k.unclaimed, k.refused, k.doubt = fence.Deadlines{}, false, false, 0
 	k.confirm(s, c)
 	t.next, t.retry = c.Sent.Add(k.interval(c.Granted)), 0
 	poke(k.changed)
@@ -295,6 +298,9 @@ func (k *Keeper) endReplaced(ctx context.Context) {
 func (k *Keeper) renew(ctx context.Context, s dcs.Session, t *turns) error {
 	ctx, cancel := context.WithTimeout(ctx, k.attempt())
 	defer cancel()
+	k.mu.Lock()
+	k.renewing = cancel
+	k.mu.Unlock()
 	c, err := s.Renew(ctx)
 	if err != nil {
 		return err
@@ -302,7 +308,7 @@ func (k *Keeper) renew(ctx context.Context, s dcs.Session, t *turns) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.o.Renewed != nil && k.held && k.session == s {
-		k.o.Renewed(k.effective().Soft.Sub(k.o.Clock.Now()))
+		k.o.Renewed(k.reach().Soft.Sub(k.o.Clock.Now()))
 	}
 	k.confirm(s, c)
 	t.next = c.Sent.Add(k.interval(c.Granted))
@@ -324,6 +330,7 @@ func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
 	}
 	now := k.o.Clock.Now()
 	k.deadlines = k.deadlines.Later(fence.Compute(c.Sent, c.Granted, k.budget(c.Granted, s.Slack())))
+	k.settle()
 	before := k.confirmed
 	k.granted, k.confirmed = c.Granted, now
 	if k.held && k.troubled && !k.adrift {
@@ -341,7 +348,7 @@ func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
 // revive makes a holding live again whose soft deadline had passed before a
 // newer proof came; k.mu is held.
 func (k *Keeper) revive(now boot.Instant) {
-	if k.held && k.effective().Live(now) {
+	if k.held && k.reach().Live(now) {
 		if k.softTold {
 			k.softTold = false
 			k.ctx, k.cancel = context.WithCancelCause(context.Background())

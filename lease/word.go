@@ -31,19 +31,15 @@ func (k *Keeper) Extend(ctx context.Context, sent boot.Instant, promised time.Du
 		return fmt.Errorf("extend the leader lease: %w", ErrNotHeld)
 	}
 	k.extended = fence.Furthest(k.extended, d)
+	k.settle()
 	k.revive(now)
 	k.mu.Unlock()
 	return k.armGuard(ctx)
 }
 
-// effective are the deadlines of a held lease; k.mu is held.
-func (k *Keeper) effective() fence.Deadlines {
-	return fence.Kept(k.deadlines, k.extended, k.adrift)
-}
-
 // promised: the members' word alone keeps the lease still; k.mu is held.
 func (k *Keeper) promised() bool {
-	return !k.extended.Sent.IsZero() && k.o.Clock.Now() < k.extended.Hard
+	return !k.extended.Sent.IsZero() && k.o.Clock.Now() < k.trusted(k.extended).Hard
 }
 
 // drift notes that the key of a held lease is not in the store; k.mu is held.

@@ -48,6 +48,8 @@ type agent struct {
 	turning, again bool
 	adopting       bool // it is not settled yet whether the server is taken over
 	wakeAt         uint64
+	doing          ha.ActionKind // the action of the turn that is under way
+	after          func()        // strikes when that action is done
 	cut            int           // the fault strikes after this many further actions
 	cutPause       time.Duration // it stops the agent for that long; zero kills it
 	published      cluster.Member
@@ -64,7 +66,7 @@ func (a *agent) now() boot.Instant { return a.m.host.now() }
 func (a *agent) startAfter(d time.Duration) {
 	epoch := a.epoch
 	a.m.w.after(d, func() {
-		if a.epoch == epoch && !a.alive && a.m.host.up {
+		if a.epoch == epoch && !a.alive && a.m.host.up && !a.m.gone {
 			if a.m.host.frozen {
 				a.m.host.thawed(func() { a.startAfter(0) })
 				return
@@ -77,7 +79,8 @@ func (a *agent) startAfter(d time.Duration) {
 func (a *agent) start() {
 	m := a.m
 	*a = agent{m: m, alive: true, epoch: a.epoch + 1, task: task{id: a.task.id}}
-	m.w.tracef("%s: agent starts", m.name)
+	m.w.traceAs(told, "%s: agent starts", m.name)
+	m.minds()
 	a.keeper.a = a
 	a.peers = nil
 	a.remembers()
@@ -130,8 +133,10 @@ func (a *agent) die() {
 	if !a.alive {
 		return
 	}
+	a.interrupted()
 	a.alive, a.paused, a.inbox = false, false, nil
 	a.epoch++
+	a.m.minds()
 	if a.watch != nil {
 		a.watch.dead = true
 	}
@@ -168,8 +173,10 @@ func (a *agent) later(d time.Duration, fn func()) {
 }
 
 func (a *agent) pause() {
+	a.interrupted()
 	if a.alive {
 		a.paused = true
+		a.m.minds()
 	}
 }
 
@@ -178,6 +185,7 @@ func (a *agent) resume() {
 		return
 	}
 	a.paused = false
+	a.m.minds()
 	inbox := a.inbox
 	a.inbox = nil
 	for _, fn := range inbox {

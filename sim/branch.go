@@ -29,6 +29,7 @@ type branch struct {
 	// saw, seenSafe of those that no failover may lose.
 	values         []version
 	seen, seenSafe wal.LSN
+	missing        missing
 }
 
 // promoted makes the branch that a promotion at from begins.

@@ -49,7 +49,7 @@ type handover struct {
 // released: a lease was given up after the position was recorded.
 func (c *checker) released(s *server) {
 	if h := c.w.store.view.Handover; h.Leader == s.m.name && (s.shutDown || s.proc == ha.ProcessStopped && s.clean) && h.LSN == s.end {
-		c.handover = handover{s.branch, s.end, c.w.store.handoverAt + c.w.cfg.settings.TTL*99/100}
+		c.handover = handover{s.branch, s.end, c.w.store.handoverAt + c.w.cfg.shortest*99/100}
 	}
 }
 
@@ -98,15 +98,15 @@ func (c *checker) holds(s *server) bool {
 // that the pause has ended has come to the member.
 func (c *checker) exempt(s *server) bool {
 	w := c.w
-	return s.m.host.frozen || w.now < s.m.grace || w.now < s.m.robbed || c.paused(s.m)
+	return s.m.host.frozen || w.now < s.m.grace || w.now < s.m.robbed || s.m.orphaned() || c.paused(s.m)
 }
 
 func (c *checker) paused(m *member) bool {
-	return c.pausedNow() || m.leftRunning || m.agent.snap != nil && m.agent.snap.settings.Paused
+	return c.w.store.settings.Paused || m.leftRunning || m.host.hung && m.agent.keeper.unguarded || m.agent.snap != nil && m.agent.snap.settings.Paused
 }
 
 func (c *checker) pausedNow() bool {
-	return c.w.store.settings.Paused || c.w.now < c.unpaused+c.w.cfg.settings.TTL+5*time.Second
+	return c.w.store.settings.Paused || c.w.now < c.unpaused+c.w.cfg.longest+5*time.Second
 }
 
 // leaderChanged: I1 at the moment when the lease leaves a member.
@@ -155,7 +155,7 @@ func (c *checker) losses(s *server) {
 		}
 		if b.acked > 0 && !s.branch.contains(s.end, b, b.acked) {
 			shared := s.branch.shares(s.end, b, b.acked)
-			limit := wal.LSN(c.w.store.settings.MaxLagOnFailover)
+			limit := wal.LSN(c.w.cfg.lag)
 			if p := c.published[b]; p > shared+limit && !forced {
 				c.violate("I3", "%s becomes primary with branch %d up to %s only, %d bytes before the published %s; allowed are %d",
 					s.m.name, b.id, shared, p-shared, p, limit)
@@ -168,7 +168,11 @@ func (c *checker) losses(s *server) {
 
 // excused: what the documents except from I1 and I2.
 func (c *checker) excused(x *commit) bool {
-	return c.exempt(x.s) && (!x.sync && (x.via == 0 || c.w.now < x.s.m.robbed) || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
+	if x.via != 0 { // the entrypoint serves nobody whose lease is over, whatever people do
+		return !x.sync && c.w.now < x.s.m.robbed
+	}
+	told := !c.w.cfg.wide.kernelFence // where the fence stands, nobody is told anything
+	return c.exempt(x.s) && (!x.sync && (told || c.w.now < x.s.m.robbed) || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
 }
 
 // acked: a server tells a client that its commit is safe.
@@ -207,13 +211,13 @@ func (c *checker) told(x *commit) {
 
 // promoted: I5 at the moment of a promotion.
 func (c *checker) promoted(s *server) {
+	if !c.borne(s) {
+		return
+	}
 	key := fmt.Sprintf("%s/%d", s.sysID, s.branch.timeline)
 	if o := c.numbers[key]; o != nil {
 		c.violate("I5", "%s promotes to timeline %d, which another branch bears already (left its parent at %s, this one at %s)",
 			s.m.name, s.branch.timeline, o.from, s.branch.from)
-	}
-	if !c.borne(s) {
-		return
 	}
 	c.numbers[key] = s.branch
 	if s.branch.timeline < c.highest[s.sysID] && !c.exempt(s) { // a thawed host may finish a promotion
@@ -238,6 +242,9 @@ func (c *checker) forked(s *server) {
 
 // mixedStream: I4, a stream between servers whose records differ.
 func (c *checker) mixedStream(s, from *server) {
+	if c.reused(s, from) {
+		return
+	}
 	c.violate("I4", "%s at %s of branch %d streams from %s on branch %d, which does not contain that",
 		s.m.name, s.end, s.branch.id, from.m.name, from.branch.id)
 }
@@ -263,10 +270,28 @@ func (c *checker) wrote(m *member, x ha.Action) {
 		}
 		c.system = x.SystemID
 	case ha.WriteSync:
+		c.forcedSync(m)
 		if x.Sync.Leader == "" {
 			for _, b := range c.w.branches {
 				b.protected = 0
 			}
+		}
+	}
+}
+
+// forcedSync: who leads because a person said so writes the sync key, and what it
+// lacks may be lost from here on, though it may die before it is a primary.
+func (c *checker) forcedSync(m *member) {
+	s := m.server
+	if !c.forced || !c.holds(s) || s.branch == nil {
+		return
+	}
+	for _, b := range c.w.branches {
+		if b.protected > 0 && !s.branch.contains(s.end, b, b.protected) {
+			b.protected = 0
+		}
+		if b.seenSafe > 0 && !s.branch.contains(s.end, b, b.seenSafe) {
+			b.seenSafe = 0
 		}
 	}
 }
@@ -294,7 +319,7 @@ func (c *checker) every() {
 // undisturbed: nothing keeps the member's agent from knowing and acting.
 func (c *checker) undisturbed(m *member) bool {
 	a := m.agent
-	return a.alive && !a.paused && a.starved == 0 && !m.host.frozen && m.host.slowDisk == 0 &&
+	return a.alive && !a.paused && a.starved == 0 && !m.host.frozen && !m.server.hindered() && m.host.slowDisk == 0 &&
 		c.w.net.both(m.index, c.w.store.node) && !c.w.store.down && !c.pausedNow() && m.loseReplies == 0
 }
 

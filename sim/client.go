@@ -18,6 +18,7 @@ type commit struct {
 	reign  int
 	sync   bool // the server waited for a standby
 	via    int  // session of the entrypoint it came through, 0 for none
+	warned bool // its wait was cancelled: the client knows that it may be lost
 	op     *op  // what it writes into the register, nil for nothing
 
 	protects bool // when its wait ended, no failover could lose it any more
@@ -93,8 +94,11 @@ func (c *clients) getThrough() {
 				return
 			}
 			seen := w.check.register.read(o, s)
+			if m.closed() {
+				return
+			}
 			e.send(m.index, e.node, func() {
-				if e.alive(session) {
+				if e.alive(session) && w.now >= m.robbed {
 					seen()
 					w.check.register.end(o, w.now)
 				}
@@ -121,7 +125,7 @@ func (c *clients) direct() {
 // write begins a transaction; the server acknowledges it when it is flushed,
 // here and where the server must wait for it.
 func (c *clients) write(s *server, via int, o *op) {
-	if !s.writable() {
+	if !s.writable() || s.paused {
 		return
 	}
 	size := wal.LSN(100 + c.rng.IntN(400))
@@ -130,6 +134,9 @@ func (c *clients) write(s *server, via int, o *op) {
 	}
 	s.later(time.Millisecond+s.slow(), s.life, func() {
 		if !s.writable() || o != nil && s.registerLocked() {
+			return
+		}
+		if s.noSpace() {
 			return
 		}
 		s.append(size)
@@ -142,6 +149,7 @@ func (c *clients) write(s *server, via int, o *op) {
 			return
 		}
 		s.waiters = append(s.waiters, x)
+		s.mayCancel(x)
 	})
 }
 
@@ -161,9 +169,27 @@ func (s *server) flushed(x *commit) bool {
 	return true
 }
 
+// mayCancel: some clients grow tired. PostgreSQL then answers that the commit is
+// done, with a warning that it may not have been replicated.
+func (s *server) mayCancel(x *commit) {
+	w := s.m.w
+	if n := w.cfg.wide.cancels; n == 0 || x.via != 0 || // the entrypoint forwards no such cancel
+		w.more.IntN(n) > 0 {
+		return
+	}
+	s.later(w.moreUpTo(2*time.Second), s.life, func() {
+		if i := slices.Index(s.waiters, x); i >= 0 && s.writable() {
+			s.waiters = slices.Delete(s.waiters, i, i+1)
+			x.warned, x.sync = true, false
+			w.stats.Seen.Cancelled++
+			w.clients.release(x)
+		}
+	})
+}
+
 // acknowledge replies to those whose wait is over.
 func (s *server) acknowledge() {
-	if len(s.waiters) == 0 || !s.writable() {
+	if len(s.waiters) == 0 || !s.writable() || s.still() {
 		return
 	}
 	var left []*commit
@@ -182,9 +208,13 @@ func (s *server) acknowledge() {
 // client is answered, if that gets through.
 func (c *clients) release(x *commit) {
 	w := c.w
-	x.protects = w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !w.check.paused(x.s.m) && w.now >= w.check.syncLost
+	x.protects = !x.warned && w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !w.check.paused(x.s.m) && w.now >= w.check.syncLost
 	if x.op != nil {
 		w.check.register.released(x)
+	}
+	if x.s.m.closed() {
+		w.stats.Seen.Closed++
+		return
 	}
 	if !w.net.open(x.s.m.index, c.node) {
 		return
@@ -203,7 +233,9 @@ func (c *clients) release(x *commit) {
 		if w.entry.alive(x.via) {
 			w.stats.Commits++
 			w.check.told(x)
-			w.check.register.end(x.op, w.now)
+			if w.now >= x.s.m.robbed {
+				w.check.register.end(x.op, w.now)
+			}
 		}
 	})
 }

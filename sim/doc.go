@@ -5,14 +5,15 @@
 // fails is run again with the story written down, and Shrink leaves out the
 // faults that it does not need.
 //
-// What is modelled: hosts with power, boot clocks of unlike rate, freezing, slow
-// disks; agents (turns, actions one by one, tasks beside them, the lease keeper
-// on its own schedule, peers' questions) that are killed, stopped, starved,
+// What is modelled: hosts with power, boot clocks of unlike rate, wall clocks that
+// jump, freezing, disks that are slow, full or stuck, the kernel-timed
+// fence; agents (turns, actions one by one, tasks beside them, the lease keeper on its own schedule, peers' questions) that are killed, stopped, starved,
 // also between two actions; guards, and a new agent that takes one over with the
 // server and the session of the agent before; PostgreSQL servers with branches of
 // WAL, their own choice of timeline numbers, streaming, replay, crash recovery,
 // promotion, clean stops, pg_rewind that believes numbers, base backups,
-// synchronous_standby_names; a linearizable store with sessions, watches, lost
+// slots and WAL that is removed, synchronous_standby_names, processes that are
+// stopped; a linearizable store with sessions, watches, lost
 // answers and outages after which its timers start anew; a network cut per
 // direction; clients through an entrypoint and beside it; requests of people.
 //
@@ -27,13 +28,15 @@
 // deadlines, what a lease keeper concludes from the clock and from a view, and
 // what a guard has to do when.
 //
-// What is not modelled: the calls of a real store, the kernel-timed fence, the loss
-// of agent and guard of one host within one lease, data older than the store, a
-// backup of the store from before the founding of the cluster, a second restore
+// What is not modelled: the calls of a real store, a backup of the store from before the founding of the cluster, a second restore
 // within two ttl, failsafe mode, quorum commit, standby clusters, failover slots.
 //
 // What a fault excuses, and no more than that:
 //
+//   - Agent and guard of one host that fail together (agent-and-guard; orphan.go says
+//     exactly when): until one of them runs again and has had the time of a kill, its
+//     server may acknowledge what came past the entrypoint and waited for no standby.
+//     Nothing where the kernel's fence stands.
 //   - A session that a person ends (session-kill): until the lease's former end its
 //     member may acknowledge what waited for no standby, and lose it.
 //   - A store that went back (store-restore): whoever held the lease is its holder

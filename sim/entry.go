@@ -115,7 +115,7 @@ func (e *entrypoint) refresh() {
 	q := e.query()
 	if e.target != nil {
 		r := q.Review(e.open)
-		if e.w.opt.Mutant == EntryForever && !q.View.Leader.Held() {
+		if e.w.opt.Mutant == EntryForever {
 			r = route.Ruling{Keep: true, Until: q.Now.Add(time.Hour)}
 		}
 		if r.Keep {
@@ -123,7 +123,7 @@ func (e *entrypoint) refresh() {
 			e.atDeadline()
 			return
 		}
-		e.w.tracef("entrypoint: the sessions to %s end: %s %s", e.target.name, r.Why, r.Detail)
+		e.w.traceAs(told, "entrypoint: the sessions to %s end: %s %s", e.target.name, r.Why, r.Detail)
 		e.open, e.target = route.Permission{}, nil
 	}
 	c := route.Pick(q)
@@ -132,7 +132,7 @@ func (e *entrypoint) refresh() {
 	}
 	e.open, e.target = route.Permission{Backend: c.Backend, Until: c.Until}, e.w.member(c.Backend.Member)
 	e.session++
-	e.w.tracef("entrypoint: %s", c.Why)
+	e.w.traceAs(told, "entrypoint: %s", c.Why)
 	e.atDeadline()
 	e.opened()
 }
@@ -170,9 +170,6 @@ func (e *entrypoint) ask(name string) {
 		e.fails[i] = !ok
 		if ok {
 			word.Asked, word.TTL = asked, route.TTL(e.snap.view)
-			if e.w.opt.Mutant == EntryFromReply {
-				word.Asked = e.now()
-			}
 			e.words[i] = word
 			e.refresh()
 		}

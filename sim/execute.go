@@ -9,6 +9,10 @@ import (
 
 // turn is one observation, one decision, and the carrying out of its actions.
 func (a *agent) turn() {
+	if a.m.host.hung { // it looks at the data directory
+		a.plan(500 * time.Millisecond)
+		return
+	}
 	a.turning, a.again = true, false
 	a.tendGuard()
 	o := a.observe()
@@ -36,7 +40,7 @@ func (a *agent) tendGuard() {
 	paused := a.snap != nil && a.snap.settings.Paused
 	switch {
 	case paused || !k.held && !k.taking && !writes:
-		if a.m.guard.deadline != 0 {
+		if a.m.guard.deadline != 0 || a.m.fence != 0 {
 			k.disarm()
 		}
 	case k.held && k.armed == 0:
@@ -56,15 +60,26 @@ func (a *agent) run(acts []ha.Action, i int, failed bool, done func()) {
 		return
 	}
 	act := acts[i]
+	epoch := a.epoch
 	next := func() {
+		a.doing = act.Kind
+		a.m.w.stats.Acted.count(act.Kind)
 		a.do(act, func(ok bool) {
 			if !ok {
-				a.m.w.tracef("%s:   %s failed", a.m.name, act.Kind)
+				a.m.w.traceAs(told, "%s:   %s failed", a.m.name, act.Kind)
 			}
+			if after := a.after; after != nil {
+				a.after = nil
+				after()
+			}
+			if a.epoch != epoch {
+				return
+			}
+			a.doing = ""
 			a.run(acts, i+1, failed || !ok, done)
 		})
 	}
-	if !a.struck() {
+	if !a.struck(act.Kind) && !a.aimed(act.Kind) {
 		next()
 	} else if a.alive {
 		a.in(a.epoch, next)
@@ -72,7 +87,7 @@ func (a *agent) run(acts []ha.Action, i int, failed bool, done func()) {
 }
 
 // struck lets the fault that waits for a place between two actions strike.
-func (a *agent) struck() bool {
+func (a *agent) struck(k ha.ActionKind) bool {
 	if a.cut == 0 {
 		return false
 	}
@@ -81,19 +96,15 @@ func (a *agent) struck() bool {
 		return false
 	}
 	a.m.w.stats.MidTurn++
+	a.doing = k // it is what does not happen
 	if a.cutPause == 0 {
 		a.m.w.tracef("%s: agent is killed between two actions", a.m.name)
 		a.kill()
-		return true
+	} else {
+		a.m.w.tracef("%s: agent is stopped between two actions for %s", a.m.name, a.cutPause)
+		a.stopFor(a.cutPause)
 	}
-	a.m.w.tracef("%s: agent is stopped between two actions for %s", a.m.name, a.cutPause)
-	a.pause()
-	epoch := a.epoch
-	a.m.w.after(a.cutPause, func() {
-		if a.epoch == epoch {
-			a.resume()
-		}
-	})
+	a.doing = ""
 	return true
 }
 
@@ -137,8 +148,7 @@ func (a *agent) do(x ha.Action, done func(bool)) {
 	case ha.SetSyncNames:
 		a.setSyncNames(x.Names, done)
 	case ha.KeepSlots:
-		a.m.server.slots = slices.Clone(x.Slots)
-		done(true)
+		done(a.m.server.keepSlots(x.Slots))
 	case ha.AcceptBootstrap, ha.DiscardBootstrap:
 		done(a.settleBootstrap(x.Kind))
 	case ha.AcceptRewind:
@@ -160,8 +170,14 @@ func (a *agent) fence(done func(bool)) {
 	}
 	a.task.cancel()
 	a.later(a.m.w.upTo(a.m.w.cfg.kill), func() {
-		a.m.server.die()
-		done(true)
+		a.m.server.kill()
+		// Without room for standby.signal the kill is proven and the action failed.
+		// The server provably writes no more: what is left of the lease goes at once.
+		if a.keeper.held {
+			a.keeper.release(func(bool) { done(!a.m.host.full) })
+			return
+		}
+		done(!a.m.host.full)
 	})
 }
 
@@ -207,8 +223,8 @@ func (a *agent) follow(x ha.Action, done func(bool)) {
 		return
 	}
 	life := s.life
-	a.later(5*time.Millisecond+s.slow(), func() {
-		if s.life != life {
+	a.later(5*time.Millisecond+s.slow()+s.unheard(), func() {
+		if s.life != life || s.deaf || s.still() || a.m.host.full {
 			done(false)
 			return
 		}
@@ -225,8 +241,8 @@ func (a *agent) follow(x ha.Action, done func(bool)) {
 func (a *agent) setSyncNames(names []string, done func(bool)) {
 	s := a.m.server
 	life := s.life
-	a.later(5*time.Millisecond+s.slow(), func() {
-		if s.life != life {
+	a.later(5*time.Millisecond+s.slow()+s.unheard(), func() {
+		if s.life != life || s.deaf || s.still() || a.m.host.full {
 			done(false)
 			return
 		}
@@ -270,6 +286,7 @@ func (a *agent) exit(x ha.Action) {
 	if m.server.proc == ha.ProcessStopped {
 		m.guard.die()
 	}
+	a.doing = "" // this is no interruption
 	a.die()
 	a.startAfter(m.w.cfg.restart)
 }

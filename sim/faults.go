@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha"
 )
 
 // FaultKind names what goes wrong, or what a person asks for.
@@ -71,6 +71,8 @@ type Fault struct {
 	A, B  int // members, or −1: whoever leads then
 	Lasts time.Duration
 	N     int
+	// Action is the kind of action at which an agent-struck-at-action strikes.
+	Action ha.ActionKind
 }
 
 func (f Fault) String() string {
@@ -84,6 +86,9 @@ func (f Fault) String() string {
 	if f.Kind == CutPair || f.Kind == CutOneWay || f.Kind == AskSwitchover || f.Kind == AskFailover {
 		s += " → " + who(f.B)
 	}
+	if f.Action != "" {
+		s += " at " + string(f.Action)
+	}
 	if f.Lasts > 0 {
 		s += fmt.Sprintf(" for %s", f.Lasts.Round(time.Millisecond))
 	}
@@ -92,8 +97,8 @@ func (f Fault) String() string {
 
 // Faults draws a seed's schedule, the same whatever happens in the world. A
 // focus draws only from the kinds it names.
-func Faults(seed uint64, focus []FaultKind) []Fault {
-	cfg := drawConfig(rand.New(rand.NewPCG(seed, 1)))
+func Faults(seed uint64, opt Options) []Fault {
+	cfg, focus := configOf(seed, opt), opt.Focus
 	r := rand.New(rand.NewPCG(seed, 3))
 	var swarm []int
 	for i, k := range kinds {
@@ -104,15 +109,16 @@ func Faults(seed uint64, focus []FaultKind) []Fault {
 			swarm = append(swarm, i)
 		}
 	}
-	if len(swarm) == 0 {
-		return nil
-	}
 	var out []Fault
 	from := 15 * time.Second
-	if r.IntN(5) == 0 {
+	if len(swarm) > 0 && r.IntN(5) == 0 {
 		from = 0 // the founding of the cluster is disturbed too
 	}
-	for range 2 + r.IntN(9) {
+	n := 0
+	if len(swarm) > 0 {
+		n = 2 + r.IntN(9)
+	}
+	for range n {
 		k := kinds[swarm[r.IntN(len(swarm))]]
 		f := Fault{At: from + time.Duration(r.Int64N(int64(cfg.safety-from))), Kind: k.kind, N: 1 + r.IntN(5)}
 		f.A, f.B = r.IntN(cfg.members), r.IntN(cfg.members)
@@ -125,6 +131,7 @@ func Faults(seed uint64, focus []FaultKind) []Fault {
 		out = append(out, f)
 	}
 	out = append(out, handwritten(seed, cfg, focus)...)
+	out = append(out, newer(seed, cfg, opt)...)
 	out = append(out, entryFaults(seed, cfg, focus)...)
 	slices.SortStableFunc(out, func(a, b Fault) int { return int(a.At - b.At) })
 	return out
@@ -138,262 +145,6 @@ func handwritten(seed uint64, cfg worldConfig, focus []FaultKind) []Fault {
 		return nil
 	}
 	return []Fault{{At: time.Duration(r.Int64N(int64(cfg.safety))), Kind: WriteLeader, A: r.IntN(cfg.members)}}
-}
-
-// schedule plans the faults that are not dropped.
-func (w *world) schedule(faults []Fault) {
-	for i, f := range faults {
-		if slices.Contains(w.opt.Drop, i) {
-			continue
-		}
-		w.after(f.At, func() { w.strike(i, f) })
-	}
-}
-
-// leader is whoever holds the lease now, or any member.
-func (w *world) leader() *member {
-	if m := w.member(w.store.view.Leader.Name); m != nil {
-		return m
-	}
-	return w.members[0]
-}
-
-func (w *world) target(i int) *member {
-	if i < 0 {
-		return w.leader()
-	}
-	return w.members[i]
-}
-
-// twice: agent and guard of one host must not both fail within one lease: no
-// user process is left then, and the kernel's fence is not modelled.
-func (w *world) twice(m *member, f Fault) bool {
-	switch f.Kind {
-	case AgentKill, AgentPause, AgentStarve, AgentMidKill, AgentMidStop, Stutter:
-		return w.now < m.guardFault || w.now < m.pauseGrace
-	case GuardKill, GuardPause:
-		if m.agent.paused || w.now < m.agentFault || !m.agent.alive || m.agent.cut > 0 {
-			return true
-		}
-		m.guardFault = w.now + f.Lasts + w.cfg.settings.TTL
-	}
-	return false
-}
-
-// strike makes one fault happen.
-func (w *world) strike(i int, f Fault) {
-	m := w.target(f.A)
-	if w.twice(m, f) {
-		return
-	}
-	w.stats.Faults++
-	w.tracef("FAULT %d: %s (%s)", i, f, m.name)
-	heal := func(fn func()) {
-		w.after(f.Lasts, func() {
-			if w.ceased == 0 {
-				w.tracef("fault %d ends", i)
-				fn()
-			}
-		})
-	}
-	a := m.agent
-	switch f.Kind {
-	case AgentKill:
-		m.agentFault = w.now + w.cfg.settings.TTL
-		a.kill()
-	case AgentPause:
-		m.agentFault = w.now + f.Lasts + w.cfg.settings.TTL
-		a.pause()
-		heal(a.resume)
-	case AgentStarve:
-		a.starved = 3 * time.Second
-		heal(func() { a.starved = 0 })
-	case AgentMidKill:
-		m.agentFault = w.now + 3*w.cfg.settings.TTL
-		a.cut, a.cutPause = f.N, 0
-	case AgentMidStop:
-		m.agentFault = w.now + f.Lasts + 3*w.cfg.settings.TTL
-		a.cut, a.cutPause = f.N, f.Lasts
-	case AgentStop:
-		if a.alive {
-			a.stopping = true
-			a.in(a.epoch, a.wake)
-		}
-	case Stutter:
-		m.agentFault = w.now + f.Lasts + 3*w.cfg.settings.TTL
-		m.stutters = append(m.stutters, func() { w.stutter(m, f.Lasts) })
-	case GuardKill:
-		m.guard.die()
-		a.guardDied()
-	case GuardPause:
-		m.guard.pause()
-		heal(m.guard.resume)
-	case ServerCrash:
-		m.server.die()
-	case HostOff:
-		m.host.powerOff()
-		heal(m.host.powerOn)
-	case HostFreeze:
-		w.freeze(m, heal)
-	case StoreOutage, StoreLeader:
-		w.store.fail()
-		heal(w.store.recover)
-	case LoseReplies:
-		m.loseReplies++
-		heal(func() { m.loseReplies-- })
-	case SlowDisk:
-		m.host.slowDisk = 8 * time.Second / time.Duration(f.N)
-		heal(func() { m.host.slowDisk = 0 })
-	case AskSwitchover, AskFailover, AskPause, AskSync:
-		w.request(f, heal)
-	case WriteLeader:
-		w.store.handwritten = m.name
-	case AskRestart, AskReinit:
-		a.asked(f)
-	default:
-		if w.strikeStore(f, m, heal) || w.strikeEntry(f, m, heal) {
-			return
-		}
-		w.strikeNet(f, m, heal)
-	}
-}
-
-// stutter stops the agent right after it sent a renewal, lets it go on, and
-// cuts it off from the store.
-func (w *world) stutter(m *member, d time.Duration) {
-	w.tracef("%s: agent is stopped for %s with a renewal under way", m.name, d)
-	a, epoch := m.agent, m.agent.epoch
-	a.pause()
-	w.after(d, func() {
-		if a.epoch == epoch {
-			a.resume()
-		}
-		if w.ceased > 0 {
-			return
-		}
-		w.net.cut(m.index, w.store.node, 1)
-		w.after(w.cfg.settings.TTL*3/2, func() {
-			if w.ceased == 0 {
-				w.net.cut(m.index, w.store.node, -1)
-			}
-		})
-	})
-}
-
-// stutter lets the faults strike that wait for a renewal to be under way.
-func (a *agent) stutter() {
-	m := a.m
-	if len(m.stutters) == 0 || !a.keeper.held {
-		return
-	}
-	fn := m.stutters[0]
-	m.stutters = m.stutters[1:]
-	m.w.after(0, fn)
-}
-
-func (w *world) freeze(m *member, heal func(func())) {
-	if !m.host.up {
-		return
-	}
-	m.host.freeze()
-	heal(func() {
-		// Until the guard has run after the thaw, asynchronous commits of direct
-		// clients may still be acknowledged: documented.
-		m.grace = w.now + w.cfg.kill + 100*time.Millisecond
-		m.host.thaw()
-		w.after(w.cfg.kill+150*time.Millisecond, w.check.leaderChanged)
-	})
-}
-
-func (w *world) strikeNet(f Fault, m *member, heal func(func())) {
-	type pair struct{ from, to int }
-	var pairs []pair
-	store, clients := w.store.node, w.clients.node
-	switch f.Kind {
-	case CutPair:
-		pairs = []pair{{m.index, f.B}, {f.B, m.index}}
-	case CutOneWay:
-		pairs = []pair{{m.index, f.B}}
-		if f.N == 1 {
-			pairs = []pair{{m.index, store}}
-		} else if f.N == 2 {
-			pairs = []pair{{store, m.index}}
-		}
-	case CutStore:
-		pairs = []pair{{m.index, store}, {store, m.index}}
-	case Isolate:
-		for i := range w.net.size {
-			if i != m.index && !(i == clients && f.N > 2) {
-				pairs = append(pairs, pair{m.index, i}, pair{i, m.index})
-			}
-		}
-	case SlowNet:
-		for i := range w.net.size {
-			w.net.link(m.index, i).extra = time.Duration(f.N) * time.Second
-			w.net.link(i, m.index).extra = time.Duration(f.N) * time.Second
-		}
-		heal(func() {
-			for i := range w.net.size {
-				w.net.link(m.index, i).extra, w.net.link(i, m.index).extra = 0, 0
-			}
-		})
-		return
-	}
-	for _, p := range pairs {
-		w.net.cut(p.from, p.to, 1)
-	}
-	heal(func() {
-		for _, p := range pairs {
-			w.net.cut(p.from, p.to, -1)
-		}
-	})
-}
-
-// fail and recover are an outage: nothing is answered and nothing expires; the
-// leader that comes back starts all timers anew.
-func (s *store) fail() { s.down = true }
-
-func (s *store) recover() {
-	if s.down {
-		s.down = false
-		s.restartTimers()
-	}
-}
-
-// cease ends all faults; people have no further wishes.
-func (w *world) cease() {
-	w.ceased = w.now
-	w.tracef("all faults cease")
-	w.net.heal()
-	w.entry.goOn()
-	for _, m := range w.members {
-		m.stutters = nil
-		m.loss, m.noise = 0, 0
-		m.loseReplies, m.host.slowDisk, m.agent.starved, m.agent.cut = 0, 0, 0, 0
-		if m.host.frozen {
-			m.grace = w.now + w.cfg.kill + 100*time.Millisecond
-		}
-		m.host.thaw()
-		m.host.powerOn()
-		m.guard.resume()
-		m.agent.resume()
-	}
-	w.store.recover()
-	w.ceaseStore()
-	w.store.pause(false)
-	w.store.handwritten = ""
-	if l := &w.store.view.Leader; l.Held() && l.Session == "" {
-		w.tracef("a person removes the leader key that was written by hand")
-		*l = cluster.Leader{}
-		w.store.changed()
-	}
-	if i := &w.store.view.Initialize; i.Present && i.SystemID == "" && i.Owner == "" {
-		// The member that was founding the cluster is gone, and nobody saw its
-		// claim: a person decides.
-		w.tracef("a person removes the abandoned claim on the bootstrap")
-		*i = cluster.Initialize{}
-		w.store.changed()
-	}
 }
 
 // parseDrop reads a list of fault numbers such as "1,4,5".

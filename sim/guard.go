@@ -45,6 +45,7 @@ func (g *guard) start() {
 func (g *guard) die() {
 	g.alive, g.inbox, g.deadline = false, nil, 0
 	g.timer++
+	g.m.minds()
 }
 
 // do runs what the guard would do now, or when it runs again.
@@ -60,10 +61,14 @@ func (g *guard) do(fn func()) {
 	}
 }
 
-func (g *guard) pause() { g.paused = true }
+func (g *guard) pause() {
+	g.paused = true
+	g.m.minds()
+}
 
 func (g *guard) resume() {
 	g.paused = false
+	g.m.minds()
 	inbox := g.inbox
 	g.inbox = nil
 	for _, fn := range inbox {
@@ -84,6 +89,7 @@ func (g *guard) arm(of trusted, d fence.Deadlines, ack func()) {
 		}
 		if d.Hard > g.deadline {
 			g.deadline, g.watch.Soft, g.watch.Claimed = d.Hard, d.Soft, false
+			g.m.raiseFence()
 			g.plan()
 		}
 		ack()
@@ -94,6 +100,7 @@ func (g *guard) arm(of trusted, d fence.Deadlines, ack func()) {
 func (g *guard) disarm(ack func()) {
 	g.do(func() {
 		g.deadline = 0
+		g.m.liftFence()
 		g.watch.Claimed, g.watch.Asked, g.watch.Fencing = false, false, false
 		g.timer++
 		ack()
@@ -159,7 +166,8 @@ func (g *guard) kill(timer uint64) {
 			}
 			g.m.w.stats.Fences++
 			g.m.w.tracef("%s: guard: the deadline has passed: kills the server", g.m.name)
-			g.m.server.die()
+			g.m.server.kill()
+			g.m.liftFence()
 			g.forget()
 			g.release()
 		})
@@ -243,6 +251,7 @@ func (g *guard) ended() {
 	if !due {
 		return
 	}
+	g.m.liftFence()
 	// As standby.signal does: what is started from here on does not write.
 	g.deadline = min(g.deadline, g.m.host.now())
 	g.timer++

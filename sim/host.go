@@ -18,6 +18,9 @@ type host struct {
 	froze    time.Duration
 	waiting  []func() // what happens once it is thawed
 	slowDisk time.Duration
+	full     bool
+	stuck    bool // what touches the disk waits
+	hung     bool // the agent's turns too
 }
 
 func newHost(m *member) *host {
@@ -51,7 +54,10 @@ func (h *host) until(i boot.Instant) time.Duration {
 
 func (h *host) thawed(fn func()) { h.waiting = append(h.waiting, fn) }
 
-func (h *host) freeze() { h.frozen, h.froze = true, h.m.w.now }
+func (h *host) freeze() {
+	h.m.agent.interrupted()
+	h.frozen, h.froze = true, h.m.w.now
+}
 
 func (h *host) thaw() {
 	if !h.frozen {
@@ -69,6 +75,21 @@ func (h *host) thaw() {
 		fn := fn
 		h.m.w.after(h.m.w.upTo(20*time.Millisecond), fn)
 	}
+	h.release()
+}
+
+// release lets the server's processes go on, if nothing else holds them.
+func (h *host) release() {
+	s := h.m.server
+	if s.still() {
+		return
+	}
+	waiting := s.waiting
+	s.waiting = nil
+	h.m.w.more.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
+	for _, fn := range waiting {
+		h.m.w.after(h.m.w.moreUpTo(20*time.Millisecond), fn)
+	}
 }
 
 // powerOff ends everything on the host at once.
@@ -77,11 +98,13 @@ func (h *host) powerOff() {
 	h.m.agent.die()
 	h.m.guard.die()
 	h.m.server.die()
+	h.m.liftFence()
+	h.m.minds()
 }
 
 // powerOn boots the host; the agent starts as a service.
 func (h *host) powerOn() {
-	if h.up {
+	if h.up || h.m.gone {
 		return
 	}
 	h.boot()

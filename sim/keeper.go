@@ -18,6 +18,7 @@ type keeper struct {
 	session   string
 	life      int // of the store in which it was opened
 	granted   time.Duration
+	asked     time.Duration // the length that was asked for
 	deadlines fence.Deadlines
 	held      bool
 	version   cluster.Version
@@ -49,7 +50,7 @@ func (k *keeper) work() {
 	k.expire()
 	switch {
 	case k.busy:
-	case k.session == "":
+	case k.session == "" || !k.held && !k.taking && k.asked != k.a.ttl():
 		k.open()
 		return
 	case k.held && !k.unguarded && k.armed != k.until().Hard:
@@ -67,11 +68,11 @@ func (k *keeper) every() time.Duration {
 
 func (k *keeper) open() {
 	w := k.a.m.w
-	id, granted, life := "", time.Duration(0), 0
+	id, granted, life, ttl := "", time.Duration(0), 0, k.a.ttl()
 	k.busy = true
 	sent := k.a.now()
 	k.a.call(func(s *store) error {
-		x := s.open(k.a.m.index, w.cfg.settings.TTL)
+		x := s.open(k.a.m.index, ttl)
 		id, granted, life = x.id, x.ttl, s.life
 		return nil
 	}, func(err error, _ int64) {
@@ -82,9 +83,9 @@ func (k *keeper) open() {
 			return
 		}
 		if w.opt.Mutant == AskedLength {
-			granted = w.cfg.settings.TTL
+			granted = ttl
 		}
-		k.session, k.granted, k.life = id, granted, life
+		k.session, k.granted, k.asked, k.life = id, granted, ttl, life
 		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, k.budget()), k.held && k.adrift
 		k.a.wake()
 		k.tick(k.every())
@@ -225,9 +226,7 @@ func (k *keeper) take(id string, done func(bool)) {
 			k.gone()
 		}
 		k.a.load(func(x *snapshot, err error) {
-			mine := err == nil && x.view.Leader.Session == id
-			mine = mine || err == nil && k.a.m.w.opt.Mutant == MineByName && x.view.Leader.Name == name
-			if mine {
+			if err == nil && x.view.Leader.Session == id {
 				k.hold(id, x.view.Leader.Version, done)
 				return
 			}
@@ -306,8 +305,15 @@ func (k *keeper) observed(v *cluster.View) {
 	if k.session == "" {
 		return
 	}
+	mine := v.Leader.Held() && v.Leader.Session == k.session
+	if k.a.m.w.opt.Mutant == MineByName && v.Leader.Name == k.a.m.name {
+		if mine = true; !k.held && !k.taking {
+			k.hold(k.session, v.Leader.Version, func(bool) {})
+			return
+		}
+	}
 	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking, Adrift: k.adrift, Promised: k.byWord(), Free: !v.Leader.Held(),
-		Ours: v.Leader.Held() && v.Leader.Session == k.session, Same: v.Leader.Version == k.version,
+		Ours: mine, Same: v.Leader.Version == k.version,
 		Store: v.StoreID, Revision: v.Revision}) {
 	case fence.Unclaimed:
 		// Nobody was told that it is ours: give it back. No take may begin before

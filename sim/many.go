@@ -5,7 +5,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -26,31 +25,56 @@ func (s Summary) PerSecond() float64 { return float64(s.Worlds) / s.Took.Seconds
 // keepFailures is how many failing worlds a summary keeps.
 const keepFailures = 20
 
+// Fleet runs many worlds side by side.
+type Fleet struct {
+	Jobs int // at a time; 0: one per processor
+	// Each, when not nil, is told of every world, one at a time, and what all came
+	// to so far; it says whether to stop.
+	Each func(sofar *Summary, r Result) (stop bool)
+}
+
 // Many runs the worlds of n seeds from first on, on all processors, until stop
 // says so (nil: never).
 func Many(first uint64, n int, opt Options, stop func(Result) bool) Summary {
+	var f Fleet
+	if stop != nil {
+		f.Each = func(_ *Summary, r Result) bool { return stop(r) }
+	}
+	return f.Run(first, n, opt)
+}
+
+// Run runs the worlds of n seeds from first on.
+func (f Fleet) Run(first uint64, n int, opt Options) Summary {
 	var sum Summary
 	var mu sync.Mutex
-	var next atomic.Uint64
-	var halt atomic.Bool
+	next, halt := 0, false
 	began := time.Now()
 	// A world is garbage once it is over, and little at a time: collect rarely.
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
+	jobs := f.Jobs
+	if jobs <= 0 {
+		jobs = runtime.GOMAXPROCS(0)
+	}
+	take := func(done *Result) (seed uint64, more bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if done != nil {
+			sum.add(*done)
+			halt = f.Each != nil && f.Each(&sum, *done) || halt
+		}
+		if halt || next >= n {
+			return 0, false
+		}
+		next++
+		return first + uint64(next-1), true
+	}
 	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
+	for range jobs {
 		wg.Go(func() {
-			for !halt.Load() {
-				i := next.Add(1) - 1
-				if i >= uint64(n) {
-					return
-				}
-				r := Run(first+i, opt)
-				mu.Lock()
-				sum.add(r)
-				if stop != nil && stop(r) {
-					halt.Store(true)
-				}
-				mu.Unlock()
+			seed, more := take(nil)
+			for more {
+				r := Run(seed, opt)
+				seed, more = take(&r)
 			}
 		})
 	}
@@ -61,25 +85,37 @@ func Many(first uint64, n int, opt Options, stop func(Result) bool) Summary {
 }
 
 func (s *Summary) add(r Result) {
-	s.Worlds++
-	s.Total.Add(r.Stats)
-	count := func(to *int, n int) {
-		if n > 0 {
-			*to++
-		}
-	}
-	count(&s.WithFailover, r.Stats.Failovers)
-	count(&s.WithFence, r.Stats.Fences)
-	count(&s.WithRewind, r.Stats.Rewinds)
-	count(&s.WithLostReply, r.Stats.LostReplies)
-	count(&s.WithSwitchover, r.Stats.Switchovers)
-	count(&s.WithMidTurn, r.Stats.MidTurn)
-	count(&s.WithRestart, r.Stats.Restarts)
-	count(&s.WithReinit, r.Stats.Reinits)
+	one := Summary{Worlds: 1, Total: r.Stats}
+	did := func(to *int, n int) { *to = min(n, 1) }
+	did(&one.WithFailover, r.Stats.Failovers)
+	did(&one.WithFence, r.Stats.Fences)
+	did(&one.WithRewind, r.Stats.Rewinds)
+	did(&one.WithLostReply, r.Stats.LostReplies)
+	did(&one.WithSwitchover, r.Stats.Switchovers)
+	did(&one.WithMidTurn, r.Stats.MidTurn)
+	did(&one.WithRestart, r.Stats.Restarts)
+	did(&one.WithReinit, r.Stats.Reinits)
 	if len(r.Violations) > 0 {
-		s.Failed++
-		if len(s.Failures) < keepFailures {
-			s.Failures = append(s.Failures, r)
-		}
+		one.Failed = 1
+		one.Failures = []Result{r}
+	}
+	s.Merge(one)
+}
+
+// Merge sums two summaries; the time that they took is the caller's to say.
+func (s *Summary) Merge(o Summary) {
+	s.Worlds += o.Worlds
+	s.Failed += o.Failed
+	s.Total.Add(o.Total)
+	s.WithFailover += o.WithFailover
+	s.WithFence += o.WithFence
+	s.WithRewind += o.WithRewind
+	s.WithLostReply += o.WithLostReply
+	s.WithSwitchover += o.WithSwitchover
+	s.WithMidTurn += o.WithMidTurn
+	s.WithRestart += o.WithRestart
+	s.WithReinit += o.WithReinit
+	if room := keepFailures - len(s.Failures); room > 0 {
+		s.Failures = append(s.Failures, o.Failures[:min(room, len(o.Failures))]...)
 	}
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 )
 
@@ -24,17 +25,27 @@ type member struct {
 	wishes      int                      // counts the requests made of it
 	skew        time.Duration            // of its wall clock
 	storeSeen   storeSeen                // on disk
+	blind       int                      // the life of the store in which it could not tell that it went back
 	noise       int                      // faults that let its watch deliver things again
 	robbed      time.Duration            // a person ended its session: excused until then
 	loss        int                      // faults that lose some of its messages
 	leftRunning bool                     // a paused cluster's agent ended and left a primary running
 	stutters    []func()
+	aims        []aim
+	gone        bool  // removed for good
+	foreign     *disk // the member's own, while another is mounted
 
-	grace                  time.Duration // exempt from I1 until then, after a thaw or a pause
-	pauseGrace             time.Duration
-	agentFault, guardFault time.Duration // until when their last fault may matter
-	url                    string
-	api                    string
+	fails    fails
+	slowStop time.Duration // what a shutdown may take more
+	fence    boot.Instant  // the kernel's: the port is closed from then on; zero: none stands
+	struck   int           // life of the server in which a fault took its guard last
+	orphan   bool          // neither guard nor agent can act: see orphaned
+	alone    time.Duration // until when its having been an orphan may show
+
+	grace      time.Duration // exempt from I1 until then, after a thaw or a pause
+	pauseGrace time.Duration
+	url        string
+	api        string
 
 	// promise is the length of the promise in the file that is kept while one may
 	// last, and promisedTo the leader.
@@ -45,7 +56,7 @@ type member struct {
 }
 
 func newMember(w *world, i int) *member {
-	m := &member{w: w, index: i, name: names[i], skew: time.Duration(i) * 700 * time.Millisecond}
+	m := &member{w: w, index: i, name: names[i], skew: skewOf(i)}
 	m.url = "postgres://" + m.name + ":5432/postgres"
 	m.api = "http://" + m.name + ":8008/patroni"
 	m.host = newHost(m)
@@ -56,4 +67,7 @@ func newMember(w *world, i int) *member {
 }
 
 // Names differ in their first letter, so that a trace reads easily.
-var names = [...]string{"ada", "bea", "cleo", "dora", "elsa"}
+var names = [...]string{"ada", "bea", "cleo", "dora", "elsa", "fred", "gina"}
+
+// skewOf is what the time service leaves of a wall clock's error.
+func skewOf(i int) time.Duration { return time.Duration(i) * 700 * time.Millisecond }

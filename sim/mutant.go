@@ -26,12 +26,12 @@ const (
 	StartBlind    Mutant = "restart-without-lease" // a primary is started because it was one
 	IgnoreRewind  Mutant = "ignore-rewind-mark"    // a half rewound directory is started
 	CloneDestroys Mutant = "clone-destroys"        // the replaced directory is deleted
+	NoFence       Mutant = "no-kernel-fence"       // the kernel is never told of the deadline
 
 	FailsafeMajority Mutant = "failsafe-majority" // V6: the word of a majority keeps a leader without the store
 	FailsafeForgets  Mutant = "failsafe-forgets"  // V6: a promise to leave the lease alone is not kept
 
 	IgnoreStore  Mutant = "ignore-new-store"   // L6: a store that went back is as good as before
-	KeepSessions Mutant = "keep-sessions"      // L5, L6: a session goes on in a store that went back
 	ForgetStore  Mutant = "forget-store"       // L6: an agent that starts does not know which store it had
 	AskedLength  Mutant = "asked-not-granted"  // L1: the length that was asked for counts
 	NoSlack      Mutant = "no-slack"           // L3: the store's own coarseness is not allowed for
@@ -42,9 +42,9 @@ const (
 
 // Mutants lists all of them.
 func Mutants() []Mutant {
-	return []Mutant{NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
+	return append(variants(), NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
 		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys, FailsafeMajority, FailsafeForgets,
-		IgnoreStore, KeepSessions, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt}
+		IgnoreStore, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoFence)
 }
 
 // blind changes what the rules are told, so that they decide as if the line of

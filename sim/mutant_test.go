@@ -1,9 +1,19 @@
 package sim
 
 import (
+	"cmp"
+	"flag"
 	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/matriarch-ha/matriarch/ha"
 )
+
+var update = flag.Bool("update", false, "write the tables of docs/simulation.md anew")
 
 // hunts says for each known-bad variant which faults bring it out. The
 // checkers do not know which variant runs.
@@ -27,49 +37,163 @@ var hunts = map[Mutant]struct {
 	FailsafeMajority: {[]FaultKind{CutStore, CutPair, CutOneWay}, []string{"I1"}},
 	FailsafeForgets:  {[]FaultKind{CutStore, StoreLeader}, []string{"I1"}},
 
+	NoFence:       {[]FaultKind{Wide, HostFreeze, Orphan}, []string{"I1"}},
 	CloneDestroys: {[]FaultKind{CutStore, Isolate, HostOff, CutPair}, []string{"I8"}},
 
 	IgnoreStore:  {[]FaultKind{StoreRestore, CutStore, Isolate}, []string{"L6", "I1"}},
-	KeepSessions: {[]FaultKind{StoreRestore, CutStore, Isolate}, []string{"L6", "I1"}},
 	ForgetStore:  {[]FaultKind{StoreRestore, AgentKill, HostOff}, []string{"L6", "I1"}},
 	AskedLength:  {[]FaultKind{Stores, AgentPause, AgentMidStop, Isolate}, []string{"I1"}},
 	NoSlack:      {[]FaultKind{Stores, AgentPause, AgentMidStop, Isolate}, []string{"I1"}},
 	AdoptBlind:   {[]FaultKind{TakeOver, AgentKill, CutStore, Isolate}, []string{"I1"}},
 	ReleaseEarly: {[]FaultKind{TakeOver, AgentKill, SlowDisk}, []string{"I1"}},
 	GuardReceipt: {[]FaultKind{Stutter, AgentPause, SlowNet}, []string{"I1"}},
+
+	Unfenced:      {[]FaultKind{AgentPause, AgentStarve, SlowDisk}, []string{"I1"}},
+	NoBudget:      {[]FaultKind{AgentPause, AgentMidStop}, []string{"I1"}},
+	FrozenClock:   {[]FaultKind{HostFreeze, CutStore, Isolate}, []string{"I1"}},
+	MineByName:    {[]FaultKind{AgentKill, AgentMidKill, CutStore, Isolate}, []string{"I1"}},
+	EndSession:    {[]FaultKind{AgentKill}, []string{"I1"}},
+	Unlocked:      {[]FaultKind{HostOff, AgentStop}, []string{"I1", "I5"}},
+	KeyFirst:      {[]FaultKind{CutPair, HostOff, SlowNet, SlowDisk}, []string{"I2", "register"}},
+	ReleaseUp:     {[]FaultKind{AskSwitchover, AgentStop}, []string{"I1"}},
+	DropRequests:  {[]FaultKind{AskRestart}, []string{"I7"}},
+	ForgetRequest: {[]FaultKind{AskSwitchover}, []string{"I7"}},
+	EntryForever:  {[]FaultKind{HostFreeze}, []string{"I1", "register"}},
+}
+
+// rulesOf says which rule each variant breaks, and how, for docs/simulation.md.
+var rulesOf = map[Mutant][2]string{
+	NoGuard:       {"L2, G2", "no guard kills when the agent cannot"},
+	Unfenced:      {"I1", "neither the agent nor the guard stops a primary whose lease is over"},
+	FromReply:     {"L2, L3", "the lease is counted from the answer"},
+	NoBudget:      {"L2", "no time is left for the kill"},
+	FrozenClock:   {"L4", "a clock that stands still while the host is frozen"},
+	BlindTake:     {"L5", "the leader key is replaced, not created"},
+	ReleaseByName: {"L5", "the release deletes whatever bears the name"},
+	MineByName:    {"L5", "a key with the member's name is its own, whoever's session it has"},
+	EndSession:    {"L7", "the session of a killed agent is closed while its server runs"},
+	StartBlind:    {"G7", "a primary is started because it was one"},
+	VoterStreams:  {"V1", "who votes goes on streaming"},
+	NoClaim:       {"V2, I5", "PostgreSQL picks the timeline's number alone"},
+	Unlocked:      {"I1", "the best member promotes and takes no lease"},
+	NoHandover:    {"V3", "the last record of a clean stop is not asked for"},
+	ReleaseUp:     {"V3", "the lease is given up while the server still writes"},
+	IgnoreSync:    {"I2", "anybody may lead in synchronous mode"},
+	KeyFirst:      {"I2", "the sync key names a standby before the primary waits for it"},
+	NoLagLimit:    {"I3", "maximum_lag_on_failover is not looked at"},
+	FollowAlways:  {"D3, I4", "divergence is not looked for: LSNs count, not timelines"},
+	IgnoreRewind:  {"D1", "a half rewound directory is started"},
+	CloneDestroys: {"D2, I8", "the replaced directory is deleted"},
+	DropRequests:  {"I7", "a restart is said to be done, and is not"},
+	ForgetRequest: {"I7", "a switchover is cleared without a word"},
+
+	EntryForever: {"E1", "the sessions of the entrypoint outlive what the leader said of its lease"},
+
+	"ignore-new-store":   {"L6", "a store that went back is as good as before"},
+	"keep-sessions":      {"L5, L6", "a session goes on in a store that went back"},
+	"forget-store":       {"L6", "an agent that starts does not know which store it had"},
+	"asked-not-granted":  {"L1", "the lease's length is the one that was asked for"},
+	"no-slack":           {"L3", "the store's own coarseness is not allowed for"},
+	"adopt-blind":        {"G6", "the session of the agent before counts without proof"},
+	"release-early":      {"G5", "the helper ends the session before the server is gone"},
+	"guard-from-receipt": {"L2", "the guard counts from when it was told"},
+	"no-kernel-fence":    {"G3", "the kernel is never told of the deadline"},
+}
+
+// swaps are tables with one rule in another's place, and what comes of it.
+var swaps = []struct {
+	id, to ha.RuleID
+	focus  []FaultKind
+	expect []string
+	about  string
+}{
+	{ha.Lead, ha.SwitchoverAway, []FaultKind{AskSwitchover}, []string{"I7", "I6"}, "duties come before a switchover"},
+	{ha.ReleaseOnStop, ha.HandOver, []FaultKind{AgentStop}, []string{"I6", "I7"}, "the stop of an agent cuts its own handover short"},
+	{ha.Diverged, ha.Idle, []FaultKind{Isolate, CutStore}, []string{"I4", "I6"}, "divergence is looked for last"},
+	{ha.CrashedReplica, ha.Diverged, nil, []string{"I6", "I4"}, "what is down is started before it is known whether it diverged"},
+	{ha.NoData, ha.CloneData, nil, []string{"I6"}, "who has no data waits before it copies"},
+	{ha.WaitForBootstrap, ha.BootstrapCluster, nil, []string{"I6"}, "everybody waits for somebody else to found the cluster"},
+	{ha.Idle, ha.LeaseLost, nil, []string{"I6"}, "nothing is ever done"},
+}
+
+// hunted is what a hunt came to.
+type hunted struct {
+	rule, about string
+	by          Violation
+	seed        uint64
+}
+
+// hunt runs worlds until one breaks what is expected.
+func hunt(m Mutant, focus []FaultKind, expect []string, bound int) (hunted, Summary) {
+	var h hunted
+	s := Many(1, bound, Options{Mutant: m, Focus: focus, StopAtFirst: true}, func(r Result) bool {
+		for _, v := range r.Violations {
+			if slices.Contains(expect, v.Invariant) && (h.seed == 0 || r.Seed < h.seed) {
+				h.by, h.seed = v, r.Seed
+			}
+		}
+		return h.seed != 0
+	})
+	return h, s
 }
 
 // TestMutants: each known-bad variant is caught within a bounded number of
 // worlds, by the invariant that it breaks; or the simulator proves nothing.
 func TestMutants(t *testing.T) {
 	const bound = 4000
-	for _, m := range Mutants() {
+	found := map[Mutant]hunted{}
+	try := func(m Mutant, focus []FaultKind, expect []string, rule, about string) {
 		t.Run(string(m), func(t *testing.T) {
-			hunt, ok := hunts[m]
-			if !ok {
-				t.Fatal("nobody hunts it")
-			}
-			caught := func(r Result) bool {
-				for _, v := range r.Violations {
-					for _, e := range hunt.expect {
-						if v.Invariant == e {
-							return true
-						}
-					}
-				}
-				return false
-			}
-			var by string
-			s := Many(1, bound, Options{Mutant: m, Focus: hunt.focus}, func(r Result) bool {
-				if caught(r) {
-					by = fmt.Sprintf("seed %d: %v", r.Seed, r.Violations[0])
-				}
-				return by != ""
-			})
-			if by == "" {
+			h, s := hunt(m, focus, expect, bound)
+			if h.seed == 0 {
 				t.Errorf("not caught in %d worlds; what else was violated: %d worlds", s.Worlds, s.Failed)
 			}
-			t.Logf("caught in the world number %d, %s", s.Worlds, by)
+			if h.rule, h.about = rule, about; about == "" {
+				t.Error("rulesOf does not say what it breaks")
+			}
+			found[m] = h
+			t.Logf("caught in the world number %d: %v", h.seed, h.by)
 		})
+	}
+	for _, m := range Mutants() {
+		h, ok := hunts[m]
+		if !ok {
+			t.Errorf("nobody hunts %s", m)
+			continue
+		}
+		try(m, h.focus, h.expect, rulesOf[m][0], rulesOf[m][1])
+	}
+	for _, s := range swaps {
+		try(Moved(s.id, s.to), s.focus, s.expect, "order", s.about)
+	}
+	if *update && !t.Failed() {
+		rewrite(t, "mutants", mutantTable(found))
+	}
+	t.Logf("\n%s", mutantTable(found))
+}
+
+func mutantTable(found map[Mutant]hunted) string {
+	var rows []string
+	for m, h := range found {
+		rows = append(rows, fmt.Sprintf("| %s | `%s` | %s | %s | %d |\n", h.rule, m, h.about, h.by.Invariant, h.seed))
+	}
+	slices.SortFunc(rows, func(a, b string) int { return cmp.Compare(a, b) })
+	return "| rule | variant | what is wrong with it | broken | worlds until caught |\n|---|---|---|---|---|\n" + strings.Join(rows, "")
+}
+
+// rewrite puts a text between two marks of docs/simulation.md.
+func rewrite(t *testing.T, mark, text string) {
+	const page = "../docs/simulation.md"
+	old, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := regexp.MustCompile("(?s)(<!-- " + mark + " -->\n).*(<!-- end of " + mark + " -->)")
+	if !between.Match(old) {
+		t.Fatalf("%s has no marks for %s", page, mark)
+	}
+	out := between.ReplaceAllString(string(old), "${1}"+strings.ReplaceAll(text, "$", "$$")+"${2}")
+	if err := os.WriteFile(page, []byte(out), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

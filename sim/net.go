@@ -30,7 +30,7 @@ func (n *network) both(a, b int) bool { return n.open(a, b) && n.open(b, a) }
 
 // delay draws how long a message takes.
 func (n *network) delay(from, to int) time.Duration {
-	d := 200*time.Microsecond + n.w.upTo(2*time.Millisecond)
+	d := 200*time.Microsecond + n.w.upTo(2*time.Millisecond) + n.w.moreUpTo(n.w.cfg.wide.latency)
 	if l := n.link(from, to); l.extra > 0 {
 		d += n.w.upTo(l.extra)
 	}
@@ -40,7 +40,7 @@ func (n *network) delay(from, to int) time.Duration {
 // send delivers a message, or loses it when the link is cut as it leaves or as
 // it would arrive.
 func (n *network) send(from, to int, deliver func()) {
-	if !n.open(from, to) || n.lost(from, to) {
+	if !n.open(from, to) || n.lost(from, to) || n.w.loses() {
 		return
 	}
 	n.w.after(n.delay(from, to), func() {

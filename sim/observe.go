@@ -6,6 +6,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // epochStart is the wall clock's reading when a world begins.
@@ -48,12 +49,23 @@ func (a *agent) observeServer() ha.Server {
 	if s.branch == nil {
 		return v
 	}
-	b := s.branch.at(s.end)
+	if s.still() && s.proc != ha.ProcessStopped {
+		v.Proven, v.Unproven = s.proven, "no answer"
+		v.Position, v.LastError = wal.Position{}, "the server does not answer"
+		v.Rewinding, v.RewindUnproven, v.CanRewind, v.CheckpointTimeline = s.rewinding, s.unproven, a.m.w.cfg.canRewind, s.ckptTL
+		return v
+	}
+	if s.writable() { // its position moved, or a record was written for this
+		s.proven = a.now()
+		v.Proven = s.proven
+	}
+	seen := s.seen()
+	b := s.branch.at(seen.LSN)
 	if s.proc == ha.ProcessRunning {
 		v.Version, v.PostmasterStart = 150018, epochStart.Add(s.started)
 	}
-	v.Position, v.Replayed, v.History, v.Identity = s.position(), s.replayed, b.history, s.identity()
-	v.ReplayDone = s.role == ha.ServerPrimary || s.replayed >= s.end
+	v.Position, v.Replayed, v.History, v.Identity = seen, s.replayed, b.history, s.identityOf(b)
+	v.ReplayDone = s.role == ha.ServerPrimary || s.replayed >= s.end && s.told >= s.end
 	v.Receiver = s.role == ha.ServerStandby && s.proc == ha.ProcessRunning && s.rx != nil
 	v.Streaming = s.rx != nil
 	if s.role == ha.ServerStandby {
@@ -98,7 +110,7 @@ func (a *agent) publishable() cluster.Member {
 		p.Role = cluster.RoleUninitialized
 		return p
 	}
-	p.XLog, p.Timeline = s.end, s.branch.at(s.end).timeline
+	p.XLog, p.Timeline = s.seen().LSN, s.seen().Timeline
 	switch {
 	case s.role == ha.ServerPrimary && s.proc == ha.ProcessRunning:
 		p.Role = cluster.RolePrimary

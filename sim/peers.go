@@ -83,7 +83,7 @@ func (a *agent) word() ha.Peer {
 		a.m.voted, a.m.votedAt = a.m.w.store.lapses, a.m.w.now
 	}
 	if p.InRecovery {
-		p.Position = s.position()
+		p.Position = s.seen()
 	}
 	return p
 }

@@ -121,8 +121,8 @@ func (r *register) takeover(w *world, s *server, forced bool) {
 		if b.sysID != s.sysID {
 			continue
 		}
-		if b.seen > 0 && !s.branch.contains(s.end, b, b.seen) {
-			lost, b.seen = true, 0
+		if b.seen > 0 && !s.branch.contains(s.end, b, b.seen) && !b.missing.counted(s, b.seen) {
+			lost, b.missing = true, missing{b.seen, s.branch, s.end}
 		}
 		if b.seenSafe > 0 && !s.branch.contains(s.end, b, b.seenSafe) {
 			excused, b.seenSafe = forced, 0
@@ -139,6 +139,19 @@ func (r *register) takeover(w *world, s *server, forced bool) {
 	// Like a write of unknown outcome: if nobody sees it, there need be none.
 	o := r.begin(w.now, true)
 	r.resets = append(r.resets, reset{s.branch, s.end, old, o.value})
+}
+
+// missing is a loss that was counted: the takeover at end of branch by lacked
+// what clients had seen up to seen.
+type missing struct {
+	seen wal.LSN
+	by   *branch
+	end  wal.LSN
+}
+
+// counted: the server comes after that takeover.
+func (x missing) counted(s *server, seen wal.LSN) bool {
+	return x.seen == seen && s.branch.contains(s.end, x.by, x.end)
 }
 
 // version returns the newest value in a log that ends at end on b.

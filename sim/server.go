@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/wal"
@@ -11,15 +12,43 @@ import (
 // server is a simulated PostgreSQL: a data directory, and sometimes processes.
 type server struct {
 	m *member
+	disk
 
-	// The data directory, which survives crashes.
+	// The processes.
+	proc     ha.Process
+	life     int // counts starts, so that what belongs to a dead server is dropped
+	since    time.Duration
+	started  time.Duration
+	shutDown bool    // a primary's last record is written, and its postmaster lives
+	stopAs   *branch // what it wrote when the restart stopFor stopped it as a primary
+	stopFor  int
+	replayed wal.LSN
+	told     wal.LSN // what a standby can tell of its end since it was started: received or replayed
+	promote  bool    // a promotion was ordered and cannot be called back
+	rx       *conn
+	tx       []*conn
+	retry    uint64
+	waiters  []*commit
+	reign    int // number of the reign it is writable in, 0 when it is not
+	diverged time.Duration
+	copies   int          // how often its directory was made a copy
+	proven   boot.Instant // when it was last known to commit
+	removed  bool         // what it needs next, nobody has any more
+
+	paused  bool // by SIGSTOP: all of it
+	deaf    bool // the postmaster at least
+	doomed  bool // SIGKILL is pending, and the disk does not answer
+	waiting []func()
+}
+
+// disk is the data directory, which survives crashes.
+type disk struct {
 	dir       ha.Dir
 	sysID     string
 	branch    *branch
 	end       wal.LSN // end of what is on disk
 	role      ha.ServerRole
 	clean     bool
-	shutDown  bool // a primary's last record is written, and its postmaster lives
 	rewinding bool // the mark beside the directory
 	unproven  bool
 	claim     cluster.Version // of initialize, when an unfinished bootstrap began
@@ -30,23 +59,7 @@ type server struct {
 	ckptTL    wal.Timeline
 	hasCRC    bool // the segment of the branch's first record is at hand
 	aside     []copyOf
-	copies    int // how often it was made a copy
-
-	// The processes.
-	proc     ha.Process
-	life     int // counts starts, so that what belongs to a dead server is dropped
-	since    time.Duration
-	started  time.Duration
-	stopAs   *branch // what it wrote when the restart stopFor stopped it as a primary
-	stopFor  int
-	replayed wal.LSN
-	promote  bool // a promotion was ordered and cannot be called back
-	rx       *conn
-	tx       []*conn
-	retry    uint64
-	waiters  []*commit
-	reign    int // number of the reign it is writable in, 0 when it is not
-	diverged time.Duration
+	oldest    wal.LSN // where the WAL at hand begins
 }
 
 // copyOf is a data directory kept aside.
@@ -56,7 +69,7 @@ type copyOf struct {
 }
 
 func newServer(m *member) *server {
-	return &server{m: m, dir: ha.DirEmpty, proc: ha.ProcessStopped}
+	return &server{m: m, disk: disk{dir: ha.DirEmpty}, proc: ha.ProcessStopped}
 }
 
 // down: the last record is written; the postmaster may still wait.
@@ -95,11 +108,20 @@ func (s *server) start(role ha.ServerRole, up ha.Upstream, done func(error)) {
 	if !s.clean {
 		d += w.upTo(w.cfg.recovery)
 	}
+	fails := use(&s.m.fails.starts) || s.m.host.full
+	was := s.role
 	s.role, s.upstream, s.clean, s.started = role, up, false, w.now
 	s.replayed = s.end
+	s.begin(was, role, life)
 	s.set(ha.ProcessStarting)
 	s.m.guard.serverStarts()
 	s.later(d, life, func() {
+		if fails {
+			w.stats.Seen.Refused++
+			w.tracef("%s: the server does not start", s.m.name)
+			s.die()
+			return
+		}
 		if s.role == ha.ServerStandby {
 			s.reconnect(0)
 			s.awaitConsistency(life, w.now+startTimeout, done)
@@ -147,6 +169,10 @@ func (s *server) inLife(life int, fn func()) {
 		s.m.host.thawed(func() { s.inLife(life, fn) })
 		return
 	}
+	if s.still() {
+		s.waiting = append(s.waiting, func() { s.inLife(life, fn) })
+		return
+	}
 	fn()
 }
 
@@ -172,6 +198,7 @@ func (s *server) stopped(clean bool) {
 	life := s.life
 	s.life++
 	s.clean, s.shutDown, s.promote, s.reign, s.diverged = clean, false, false, 0, 0
+	s.paused, s.deaf, s.doomed, s.waiting, s.proven = false, false, false, nil, 0
 	s.m.leftRunning = false
 	s.dropReceiver()
 	for _, c := range s.tx {
@@ -247,10 +274,11 @@ func (s *server) turnPrimary() {
 
 // slow is what a slow disk adds to anything that touches it.
 func (s *server) slow() time.Duration {
-	if s.m.host.slowDisk == 0 {
-		return 0
+	d := s.m.w.moreUpTo(s.m.w.cfg.wide.disk)
+	if s.m.host.slowDisk > 0 {
+		d += s.m.w.upTo(s.m.host.slowDisk)
 	}
-	return s.m.w.upTo(s.m.host.slowDisk)
+	return d
 }
 
 // keepAside moves the data directory away, as everything that replaces it must.
@@ -261,9 +289,8 @@ func (s *server) keepAside() {
 	if s.branch != nil && s.m.w.opt.Mutant != CloneDestroys {
 		s.aside = append(s.aside, copyOf{s.branch, s.end})
 	}
-	s.dir, s.branch, s.end, s.sysID, s.role = ha.DirEmpty, nil, 0, "", ha.ServerUnknown
-	s.clean, s.unproven, s.knownTL, s.ckptTL, s.upstream = false, false, 0, 0, ha.Upstream{}
-	s.rewinding, s.syncNames, s.replayed = false, nil, 0
+	s.disk = disk{dir: ha.DirEmpty, hasCRC: s.hasCRC, claim: s.claim, aside: s.aside}
+	s.replayed = 0
 }
 
 // copyFrom makes the directory a copy of another server's at this moment.
@@ -272,7 +299,7 @@ func (s *server) copyFrom(o *server) {
 	s.copies++
 	s.branch, s.end = o.branch.at(o.end), o.end
 	s.knownTL, s.ckptTL = max(s.knownTL, o.knownTL, s.branch.timeline), s.branch.timeline
-	s.role, s.clean = ha.ServerStandby, true
+	s.role, s.clean, s.oldest = ha.ServerStandby, true, o.end
 	s.hasCRC = s.m.w.rng.IntN(2) == 0
 }
 
@@ -284,9 +311,9 @@ func (s *server) position() wal.Position {
 	return wal.Position{Timeline: s.branch.at(s.end).timeline, LSN: s.end}
 }
 
-// identity is that of the branch of position.
-func (s *server) identity() cluster.TimelineIdentity {
-	id := s.branch.at(s.end).identity
+// identityOf is what the server knows of the identity of its branch.
+func (s *server) identityOf(b *branch) cluster.TimelineIdentity {
+	id := b.identity
 	if !s.hasCRC {
 		id.CRC = 0
 	}

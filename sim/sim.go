@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -15,6 +14,10 @@ type Options struct {
 	Mutant Mutant // a known-bad variant, empty for the program as it is
 	Trace  bool   // write the story down
 	Drop   []int  // faults of the schedule that do not happen
+	// Lasts shortens faults, by their number; Members, when not zero, leaves only
+	// the first of the members. Both make a failing world plainer.
+	Lasts   map[int]time.Duration
+	Members int
 	// Focus, when not nil, draws faults from these kinds only.
 	Focus []FaultKind
 	// Plain leaves out what came to the simulator later: see model. Seeds that were
@@ -44,12 +47,17 @@ type Stats struct {
 	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
 	Restarts, Reinits                                       int
 	FailsafeRounds, Extended, Adrift                        int
+	Seen                                                    Seen
 	Reset                                                   int // takeovers with an allowed loss that a client could see
-	Turns, Steps                                            int
+	Turns, Steps, Operations                                int
+	Simulated                                               time.Duration
 	Restores, NewStores, Overtaken, Compactions             int
 	TakeOvers, GuardStops, Released, Stranded               int
 	Rules                                                   [maxRules]int
-	Recovery                                                time.Duration // from the end of the faults to a primary
+	// Acted counts the actions that were begun, Interrupted those that the agent
+	// died or was stopped at: right before, in the middle, or right after.
+	Acted, Interrupted PerAction
+	Recovery           time.Duration // from the end of the faults to a primary
 }
 
 const maxRules = 32
@@ -75,11 +83,11 @@ func Run(seed uint64, opt Options) Result {
 
 func run(seed uint64, opt Options) *world {
 	w := newWorld(seed, opt)
-	w.faults = w.withStoreFaults(seed, Faults(seed, opt.Focus))
+	w.faults = opt.plainer(w.withStoreFaults(seed, Faults(seed, opt)))
 	w.describe(seed, w.faults)
 	w.schedule(w.faults)
 	for _, m := range w.members {
-		m.agent.startAfter(w.upTo(2 * time.Second))
+		w.join(m, w.upTo(2*time.Second))
 	}
 	w.clients.start()
 	w.entry.start()
@@ -91,7 +99,7 @@ func run(seed uint64, opt Options) *world {
 	w.check.copies()
 	w.check.linear()
 	w.store.checkKeys()
-	w.stats.Steps = w.steps
+	w.stats.Steps, w.stats.Simulated, w.stats.Operations = w.steps, w.now, len(w.check.register.ops)
 	return w
 }
 
@@ -110,7 +118,7 @@ func (w *world) settle() {
 		w.check.violate("I7", "somebody who was told to stop has neither stopped nor come back within a minute")
 	}
 	w.ceased = w.now
-	bound := w.cfg.settings.TTL + time.Second + w.grants()
+	bound := w.cfg.longest + time.Second + w.grants()
 	w.until(w.ceased+bound, w.led)
 	if w.stranded() {
 		return
@@ -128,6 +136,7 @@ func (w *world) settle() {
 			return false
 		}
 		next = w.now + 200*time.Millisecond
+		w.mend()
 		return w.unsettled() == ""
 	}
 	w.until(w.ceased+settleWithin, settled)
@@ -143,7 +152,7 @@ func (w *world) settle() {
 // allUp: whoever was told to stop, or died, is back.
 func (w *world) allUp() bool {
 	for _, m := range w.members {
-		if !m.agent.alive || m.agent.stopping {
+		if !m.gone && (!m.agent.alive || m.agent.stopping) {
 			return false
 		}
 	}
@@ -157,8 +166,8 @@ const settleWithin = 180 * time.Second
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
 	g := w.promisesLast() + w.cfg.expirySlop + 2*w.model.tick + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
-	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.settings.TTL {
-		g += w.cfg.settings.TTL
+	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.longest {
+		g += w.cfg.longest
 	}
 	if w.storeIsNews() {
 		g += 2 * w.cfg.settings.TTL
@@ -185,7 +194,7 @@ func (w *world) unsettled() string {
 	}
 	lead := w.member(w.store.view.Leader.Name)
 	for _, m := range w.members {
-		if m == lead {
+		if m == lead || m.gone {
 			continue
 		}
 		s := m.server
@@ -198,7 +207,7 @@ func (w *world) unsettled() string {
 
 func (w *world) unanswered() string {
 	for _, m := range w.members {
-		if why := m.unanswered(); why != "" {
+		if why := m.unanswered(); why != "" && !m.gone {
 			return why
 		}
 	}
@@ -227,6 +236,8 @@ func (s *Stats) Add(o Stats) {
 	s.Adrift += o.Adrift
 	s.Turns += o.Turns
 	s.Steps += o.Steps
+	s.Operations += o.Operations
+	s.Simulated += o.Simulated
 	s.Restores += o.Restores
 	s.NewStores += o.NewStores
 	s.Overtaken += o.Overtaken
@@ -236,6 +247,9 @@ func (s *Stats) Add(o Stats) {
 	s.Released += o.Released
 	s.Stranded += o.Stranded
 	s.Recovery += o.Recovery
+	s.Seen.add(&o.Seen)
+	s.Acted.add(&o.Acted)
+	s.Interrupted.add(&o.Interrupted)
 	for i := range s.Rules {
 		s.Rules[i] += o.Rules[i]
 	}
@@ -248,6 +262,12 @@ func (r Result) Command() string {
 	if len(r.Options.Drop) > 0 {
 		fmt.Fprintf(&b, " -drop=%s", joined(r.Options.Drop))
 	}
+	if len(r.Options.Lasts) > 0 {
+		fmt.Fprintf(&b, " -lasts=%s", formatLasts(r.Options.Lasts))
+	}
+	if r.Options.Members > 0 {
+		fmt.Fprintf(&b, " -members=%d", r.Options.Members)
+	}
 	if len(r.Options.Focus) > 0 {
 		fmt.Fprintf(&b, " -focus=%s", joined(r.Options.Focus))
 	}
@@ -255,30 +275,13 @@ func (r Result) Command() string {
 		b.WriteString(" -plain")
 	}
 	if r.Options.Mutant != "" {
-		fmt.Fprintf(&b, " -mutant=%s", r.Options.Mutant)
+		fmt.Fprintf(&b, " -mutant='%s'", r.Options.Mutant)
 	}
 	return b.String() + " -v"
 }
 
 func joined[T any](list []T) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(list), "[]"), " ", ",")
-}
-
-// Report is what went wrong, with the smallest schedule that still does it.
-func (r Result) Report() string {
-	var b strings.Builder
-	for _, v := range r.Violations {
-		fmt.Fprintln(&b, v)
-	}
-	small := r
-	small.Options.Drop = Shrink(r.Seed, r.Options)
-	for i, f := range r.Faults {
-		if !slices.Contains(small.Options.Drop, i) {
-			fmt.Fprintf(&b, "  needs fault %d: %s\n", i, f)
-		}
-	}
-	fmt.Fprintf(&b, "repeat it with:      %s\nthe smallest of it:  %s\n", r.Command(), small.Command())
-	return b.String()
 }
 
 // Silent lists the rules that never fired.

@@ -14,6 +14,8 @@ import (
 var (
 	seedFlag   = flag.Uint64("seed", 0, "the seed that TestSeed runs")
 	dropFlag   = flag.String("drop", "", "faults of that seed to leave out, as 1,4,5")
+	lastsFlag  = flag.String("lasts", "", "faults of that seed to shorten, as 3:1.5s,4:200ms")
+	memberFlag = flag.Int("members", 0, "leave only so many of its members")
 	mutantFlag = flag.String("mutant", "", "known-bad variant that TestSeed and TestExplore run")
 	focusFlag  = flag.String("focus", "", "kinds of faults to draw from, as host-off,cut-store")
 	firstFlag  = flag.Uint64("first", 1, "first seed of TestExplore")
@@ -39,7 +41,11 @@ func TestSeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Run(*seedFlag, Options{Trace: true, Drop: drop, Mutant: Mutant(*mutantFlag), Focus: parseFocus(*focusFlag), Plain: *plainFlag})
+	lasts, err := parseLasts(*lastsFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Run(*seedFlag, Options{Trace: true, Drop: drop, Lasts: lasts, Members: *memberFlag, Mutant: Mutant(*mutantFlag), Focus: parseFocus(*focusFlag), Plain: *plainFlag})
 	fmt.Println(r.Trace)
 	if len(r.Violations) > 0 {
 		t.Errorf("seed %d\n%s", r.Seed, r.Report())
@@ -82,6 +88,13 @@ func TestTenThousandSeeds(t *testing.T) {
 			t.Errorf("no world had a %s", what)
 		}
 	}
+	for what, n := range map[string]int{"store that went back": s.Total.Restores, "member that saw it": s.Total.NewStores,
+		"overtaken word of a watch": s.Total.Overtaken, "compaction": s.Total.Compactions, "take-over of a running server": s.Total.TakeOvers,
+		"server stopped by a guard without an agent": s.Total.GuardStops, "session ended by a helper": s.Total.Released} {
+		if n == 0 {
+			t.Errorf("no world had a %s", what)
+		}
+	}
 	for _, rule := range s.Total.Silent() {
 		if why, known := silent[rule]; !known {
 			t.Errorf("the rule %s never fired", rule)
@@ -92,11 +105,7 @@ func TestTenThousandSeeds(t *testing.T) {
 }
 
 // silent are the rules that no world can make fire, and why.
-var silent = map[string]string{
-	"adopt-data":      "every world founds its cluster in its own store; data older than the store are not modelled",
-	"foreign-data":    "no directory of another cluster is ever mounted",
-	"stalled-primary": "no disk hangs for as long as primary_stall_timeout",
-}
+var silent = map[string]string{}
 
 // TestSameSeedSameWorld: a seed has one course, or nothing could be repeated.
 func TestSameSeedSameWorld(t *testing.T) {
@@ -143,8 +152,8 @@ func TestRegressions(t *testing.T) {
 	}
 }
 
-// TestShrink: what is left of a failing schedule still fails, and is no more
-// than it was.
+// TestShrink: what is left of a failing world still fails, is plainer than it
+// was, and is told shortly, with a command that repeats it.
 func TestShrink(t *testing.T) {
 	opt := Options{Mutant: NoGuard}
 	var found Result
@@ -157,26 +166,51 @@ func TestShrink(t *testing.T) {
 	if len(found.Violations) == 0 {
 		t.Fatal("nothing to shrink")
 	}
-	opt.Drop = Shrink(found.Seed, opt)
-	r := Run(found.Seed, opt)
-	if len(r.Violations) == 0 || len(opt.Drop) > len(r.Faults) {
-		t.Errorf("seed %d: dropping %v of %d faults leaves %v", found.Seed, opt.Drop, len(r.Faults), r.Violations)
+	small := Smallest(found)
+	if r := Run(small.Seed, small.Options); len(r.Violations) == 0 {
+		t.Errorf("the smallest world does not fail: %s", small.Command())
 	}
-	if !strings.Contains(found.Report(), "go test ./sim") {
-		t.Error("the report does not say how to repeat it")
+	if len(small.needed()) == 0 || len(small.needed()) > 3 {
+		t.Errorf("it needs the faults %v of %d", small.needed(), len(small.Faults))
 	}
+	report := found.Report()
+	for _, want := range []string{"go test ./sim", "VIOLATION", "FAULT", "[crashed-primary]"} {
+		if !strings.Contains(report, want) {
+			t.Errorf("the report does not tell %q", want)
+		}
+	}
+	if n := strings.Count(report, "\n"); n > storyLines+20 {
+		t.Errorf("the report has %d lines", n)
+	}
+	t.Log(report)
 }
 
-// TestForever ends when it is told to and says what it ran.
+// TestForever ends when it is told to, or has run all, says what it ran, and
+// keeps the seeds that failed.
 func TestForever(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var out strings.Builder
-	w := writer(func(p []byte) { out.Write(p); cancel() })
-	if err := ForeverFrom(ctx, w, 1); err != nil {
-		t.Error(err)
+	var out, failures strings.Builder
+	stopped := Forever(ctx, Watch{First: 1, Jobs: 2, Live: true, Failures: &failures,
+		Out: writer(func(p []byte) {
+			if out.Write(p); strings.Contains(out.String(), "worlds/s") {
+				cancel()
+			}
+		})})
+	for _, want := range []string{"\r\x1b[K", "simulated years", "worlds with a failover"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it said %q, without %q", out.String(), want)
+		}
 	}
-	if !strings.Contains(out.String(), "worlds") {
-		t.Errorf("it said only %q", out.String())
+	if stopped.Failed > 0 || failures.Len() > 0 {
+		t.Errorf("failures: %s", &failures)
+	}
+	out.Reset()
+	if all := Forever(context.Background(), Watch{First: 1, Worlds: 7, Out: &out}); all.Worlds != 7 || strings.ContainsAny(out.String(), "\r\x1b") {
+		t.Errorf("%d worlds, said %q", all.Worlds, out.String())
+	}
+	Watch{Out: &out, Failures: &failures}.failed(Result{Seed: 3, Violations: []Violation{{Invariant: "I1", What: "two write"}}})
+	if !strings.HasPrefix(failures.String(), "3 # I1 violated") {
+		t.Errorf("kept %q", &failures)
 	}
 }
 

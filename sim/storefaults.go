@@ -164,7 +164,6 @@ type former struct {
 	m            *member
 	until, since time.Duration
 	same         bool // the store's identity stayed the same
-	blind        []*member
 }
 
 // restore puts a backup back. The revision goes back, and in most variants the
@@ -182,12 +181,6 @@ func (s *store) restore(b *backup) {
 	f := former{since: w.now, same: b.variant == 2}
 	if x := s.sessions[s.view.Leader.Session]; x != nil {
 		f.m, f.until = w.members[x.member], x.ends
-	}
-	for _, m := range w.members {
-		// What is on disk is all that is left to an agent that starts next.
-		if x := m.agent.snap; m.storeSeen.rev <= b.store.view.Revision || x != nil && x.view.Revision <= b.store.view.Revision {
-			f.blind = append(f.blind, m)
-		}
 	}
 	s.former = f
 	w.tracef("store: the backup is restored: from revision %d back to %d, variant %d", s.view.Revision, b.store.view.Revision, b.variant)
@@ -230,9 +223,7 @@ func (w *world) ceaseStore() {
 		w.tracef("a person removes the sync key, which went back with the store")
 		w.store.view.Sync = cluster.SyncState{}
 		w.store.changed()
-		for _, b := range w.branches {
-			b.protected = 0
-		}
+		w.check.unprotect()
 		w.check.syncWent = false
 	}
 }
@@ -253,11 +244,31 @@ func (w *world) stranded() bool {
 	return true
 }
 
-// borne: the number of a promotion is in the register, or the register went back
-// and it never was in the one that there is now.
+// borne: the number of a promotion is the member's by the register that there is
+// now. After the register went back, a promotion that began before it may end with
+// a number that is nobody's any more, or another's.
 func (c *checker) borne(s *server) bool {
-	_, claimed := c.w.store.view.Timelines.Claim(s.branch.timeline)
-	return claimed || c.w.store.former.since == 0
+	claim, _ := c.w.store.view.Timelines.Claim(s.branch.timeline)
+	return claim.Winner == s.m.name || c.w.store.former.since == 0
+}
+
+// reused: the two are on branches of one number, because the register of claims
+// went back and nobody who could be asked knew that it was taken. Nothing in
+// PostgreSQL tells such branches apart, and a member that cannot reach the store
+// does not hear which one is the cluster's: what is on the other may be written
+// over.
+func (c *checker) reused(s, from *server) bool {
+	if c.w.store.former.since == 0 {
+		return false
+	}
+	mine := s.branch.at(s.end)
+	for b := from.branch; b != nil; b = b.parent {
+		if b != mine && b.timeline == mine.timeline {
+			mine.ever = 0
+			return true
+		}
+	}
+	return false
 }
 
 // storeIsNews: a member has yet to see that the store went back, or has seen it
@@ -280,9 +291,7 @@ func (w *world) storeIsNews() bool {
 func (c *checker) restored(was, now *cluster.View) {
 	if was.Sync.Leader != now.Sync.Leader || !slices.Equal(was.Sync.Standbys, now.Sync.Standbys) {
 		c.syncLost, c.syncWent, c.wentBack = c.w.store.former.until, true, true
-		for _, b := range c.w.branches {
-			b.protected = 0
-		}
+		c.unprotect()
 	}
 	for b, lsn := range c.published {
 		c.published[b] = min(lsn, now.Status.Optime)
@@ -301,6 +310,16 @@ func (c *checker) restored(was, now *cluster.View) {
 	}
 }
 
+// unprotect: no commit is safe by the sync key any more.
+func (c *checker) unprotect() {
+	for _, b := range c.w.branches {
+		b.protected, b.seenSafe = 0, 0
+		for i := range b.values {
+			b.values[i].protected = false
+		}
+	}
+}
+
 // tooSoon: L6, nobody is promoted in a store that went back until whoever may
 // have held the lease before holds it no more. One whose agent began after that
 // and whose note of the store is no newer than the backup cannot tell.
@@ -309,7 +328,7 @@ func (c *checker) tooSoon(s *server) {
 	if f.since == 0 || c.w.now >= f.since+c.w.cfg.settings.TTL*99/100 || s.m == f.m || c.exempt(s) {
 		return
 	}
-	if f.same && slices.Contains(f.blind, s.m) && s.m.agent.newSince <= s.m.host.at(f.since) {
+	if f.same && s.m.blind == c.w.store.life {
 		return
 	}
 	c.violate("L6", "%s becomes writable %s after the store went back", s.m.name, seconds(c.w.now-f.since))

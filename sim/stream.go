@@ -42,10 +42,15 @@ func (s *server) connect() bool {
 		return false
 	}
 	o := up.server
-	if o.proc != ha.ProcessRunning || up.host.frozen || !w.net.both(s.m.index, up.index) {
+	if o.proc != ha.ProcessRunning || o.still() || o.deaf || up.closed() || !w.net.both(s.m.index, up.index) {
 		return false
 	}
 	if o.sysID != s.sysID || !acceptsStream(s, o) {
+		return false
+	}
+	if s.removed = s.end < o.oldest; s.removed {
+		w.stats.Seen.WALRemoved++
+		w.tracef("%s: requested WAL segment has already been removed: it has %s, and %s keeps from %s", s.m.name, s.end, up.name, o.oldest)
 		return false
 	}
 	if !o.branch.contains(o.end, s.branch, s.end) {
@@ -54,6 +59,7 @@ func (s *server) connect() bool {
 	s.rx = &conn{from: o, to: s, flush: s.end}
 	o.tx = append(o.tx, s.rx)
 	s.knownTL = max(s.knownTL, o.knownTL)
+	s.told = max(s.told, s.end)
 	s.m.agent.serverChanged()
 	s.rx.push()
 	return true
@@ -96,7 +102,7 @@ func (c *conn) deliver(b *branch, end wal.LSN) {
 		return
 	}
 	w := c.from.m.w
-	if c.to.m.host.frozen || !w.net.open(c.from.m.index, c.to.m.index) {
+	if c.to.still() || c.from.m.closed() || !w.net.open(c.from.m.index, c.to.m.index) {
 		c.broken += 300 * time.Millisecond
 		if c.broken > w.cfg.receiverTimeout {
 			c.to.lostUpstream(c)
@@ -107,7 +113,11 @@ func (c *conn) deliver(b *branch, end wal.LSN) {
 	}
 	c.broken, c.busy = 0, false
 	w.check.received(c.to, c.from)
+	if c.to.noSpace() {
+		return
+	}
 	c.to.receive(b, end)
+	c.from.advance(c.to)
 	if len(c.from.syncNames) == 0 {
 		c.flush = c.to.end
 	} else {
@@ -120,7 +130,7 @@ func (c *conn) deliver(b *branch, end wal.LSN) {
 func (c *conn) confirm(end wal.LSN) {
 	w := c.from.m.w
 	w.after(w.net.delay(c.to.m.index, c.from.m.index), func() {
-		if c.dead || c.from.m.host.frozen || !w.net.open(c.to.m.index, c.from.m.index) {
+		if c.dead || c.from.still() || !w.net.open(c.to.m.index, c.from.m.index) {
 			return
 		}
 		if end > c.flush {
@@ -133,6 +143,7 @@ func (c *conn) confirm(end wal.LSN) {
 // receive writes what the upstream sent.
 func (s *server) receive(b *branch, end wal.LSN) {
 	s.branch, s.end = b, end
+	s.told = max(s.told, end)
 	s.knownTL = max(s.knownTL, b.timeline)
 	s.hasCRC = true
 	d := s.m.w.cfg.replay + s.slow()

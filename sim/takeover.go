@@ -6,6 +6,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/dcs"
+	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/ha/fence"
 )
 
@@ -41,7 +42,7 @@ func (a *agent) claim() {
 		// It does not answer, but its deadline stands: the server goes first.
 		answered = true
 		a.m.w.tracef("%s: the guard does not answer: its server is killed, and then it is", a.m.name)
-		a.m.server.die()
+		a.m.server.kill()
 		g.die()
 		a.comeUp()
 	})
@@ -53,7 +54,7 @@ func (a *agent) claimed(until time.Duration) {
 	w := g.watch
 	w.Armed, w.Hard = g.deadline != 0, g.deadline
 	switch {
-	case w.MayClaim(a.now()) && a.m.server.writable() && g.lease.session != g.released:
+	case w.MayClaim(a.now()) && a.m.server.primary() && g.lease.session != g.released:
 		g.hasAgent()
 		g.watch.Claimed = true
 		g.plan()
@@ -75,6 +76,11 @@ func (a *agent) claimed(until time.Duration) {
 		g.hasAgent()
 		a.comeUp()
 	}
+}
+
+// primary reports whether the server accepts writes, or is about to.
+func (s *server) primary() bool {
+	return s.role == ha.ServerPrimary && (s.proc == ha.ProcessRunning || s.proc == ha.ProcessStarting)
 }
 
 // prove asks the store whether the session lives and the leader key is its own,
@@ -152,6 +158,7 @@ func (a *agent) disown(err error) {
 // begin is the ordinary life of an agent.
 func (a *agent) comeUp() {
 	a.adopting = false
+	a.m.minds()
 	a.startGuard()
 	a.keeper.start()
 	a.reload(0)

@@ -86,7 +86,7 @@ func (a *agent) ended(kind ha.TaskKind, err error) {
 		a.task.last.Error = err.Error()
 		a.told = err.Error()
 	}
-	a.m.w.tracef("%s: %s ended: %v", a.m.name, kind, err)
+	a.m.w.traceAs(told, "%s: %s ended: %v", a.m.name, kind, err)
 	a.wake()
 }
 
@@ -109,22 +109,26 @@ func (a *agent) work(d time.Duration, killed func(), end func(error), fn func())
 			end(errCancelled)
 		}
 	}
-	a.m.w.after(d, func() {
-		if over || a.task.id != id {
-			return
-		}
-		if a.m.host.frozen {
-			a.m.host.thawed(func() {
-				if !over {
-					over = true
-					fn()
-				}
-			})
-			return
-		}
-		over = true
+	a.m.w.after(d, func() { a.worked(id, &over, fn) })
+}
+
+// worked is the end of a child's work, once it has a processor and a disk.
+func (a *agent) worked(id int, over *bool, fn func()) {
+	switch {
+	case *over || a.task.id != id:
+	case a.m.host.stuck:
+		a.m.w.after(time.Second, func() { a.worked(id, over, fn) })
+	case a.m.host.frozen:
+		a.m.host.thawed(func() {
+			if !*over {
+				*over = true
+				fn()
+			}
+		})
+	default:
+		*over = true
 		fn()
-	})
+	}
 }
 
 func (a *agent) bootstrap(x ha.Action, end func(error)) {
@@ -142,89 +146,6 @@ func (a *agent) bootstrap(x ha.Action, end func(error)) {
 		s.knownTL, s.ckptTL, s.role, s.clean, s.hasCRC = 1, 1, ha.ServerPrimary, true, true
 		end(nil)
 	})
-}
-
-// source is the member to copy from, if it can be reached and runs.
-func (a *agent) source(up ha.Upstream) (*server, error) {
-	m := a.m.w.member(up.Name)
-	switch {
-	case m == nil || m == a.m:
-		return nil, errf("no member %q to copy from", up.Name)
-	case !a.m.w.net.both(a.m.index, m.index) || !m.host.up || m.host.frozen:
-		return nil, errf("%s cannot be reached", up.Name)
-	case m.server.proc != ha.ProcessRunning:
-		return nil, errf("the server of %s is %s", up.Name, m.server.proc)
-	}
-	return m.server, nil
-}
-
-// copy is a base backup into a new directory; the old one is kept aside.
-func (a *agent) copy(x ha.Action, end func(error)) {
-	w, s := a.m.w, a.m.server
-	from, err := a.source(x.Upstream)
-	if err != nil || s.proc != ha.ProcessStopped {
-		end(errors.Join(err, stillRuns(s)))
-		return
-	}
-	w.stats.Clones++
-	life := from.life
-	s.keepAside()
-	a.work(500*time.Millisecond+w.upTo(w.cfg.copying)+s.slow(), nil, end, func() {
-		if from, err = a.source(x.Upstream); err != nil || from.life != life {
-			end(errors.Join(err, errf("the copy from %s broke off", x.Upstream.Name)))
-			return
-		}
-		s.copyFrom(from)
-		end(nil)
-	})
-}
-
-func stillRuns(s *server) error {
-	if s.proc != ha.ProcessStopped {
-		return errf("the server is %s", s.proc)
-	}
-	return nil
-}
-
-// rewind is pg_rewind: it believes timeline numbers. Until it is done the
-// directory must not be started.
-func (a *agent) rewind(x ha.Action, end func(error)) {
-	w, s := a.m.w, a.m.server
-	from, err := a.source(x.Upstream)
-	if err != nil || s.proc != ha.ProcessStopped || s.branch == nil {
-		end(errors.Join(err, stillRuns(s), errf("nothing to rewind")))
-		return
-	}
-	if from.ckptTL == s.branch.at(s.end).timeline && !s.rewinding {
-		end(nil) // "no rewind required", whatever the branches are
-		return
-	}
-	w.stats.Rewinds++
-	s.rewinding = true
-	if w.opt.Mutant != CloneDestroys {
-		s.aside = append(s.aside, copyOf{s.branch, s.end})
-	}
-	life := from.life
-	a.work(500*time.Millisecond+w.upTo(w.cfg.copying)+s.slow(), func() { s.halfRewound(from) }, end, func() {
-		if from, err = a.source(x.Upstream); err != nil || from.life != life {
-			s.halfRewound(from)
-			end(errors.Join(err, errf("pg_rewind from %s broke off", x.Upstream.Name)))
-			return
-		}
-		s.branch, s.end = from.branch.at(from.end), from.end
-		s.knownTL, s.ckptTL = max(s.knownTL, from.knownTL), s.branch.timeline
-		s.role, s.clean, s.rewinding, s.unproven = ha.ServerStandby, true, false, true
-		end(nil)
-	})
-}
-
-// halfRewound is what a rewind that was broken off leaves: files of both, and
-// nobody can say which line the WAL at hand seems to be of.
-func (s *server) halfRewound(from *server) {
-	if from != nil && from.branch != nil && s.m.w.rng.IntN(2) == 0 {
-		s.branch, s.end = from.branch.at(from.end), from.end
-		s.role, s.clean = ha.ServerStandby, true
-	}
 }
 
 // startPrimary starts the stopped server writable where it stands.
@@ -253,10 +174,25 @@ func (a *agent) promote(x ha.Action, end func(error)) {
 		return
 	}
 	life := s.life
+	fails := use(&a.m.fails.promotes)
 	a.later(time.Millisecond, func() {
-		if s.life != life {
+		switch {
+		case s.life != life:
 			end(errf("the server is gone"))
 			return
+		case fails && w.more.IntN(2) == 0 || s.deaf:
+			// The order cannot be taken back, so a server that does not follow it is ended.
+			w.stats.Seen.Refused++
+			a.later(2*time.Second, func() {
+				if s.life == life {
+					s.kill()
+				}
+				end(errf("the server does not promote"))
+			})
+			return
+		}
+		if fails || a.m.host.full { // no history file can be written
+			s.later(50*time.Millisecond, life, s.die)
 		}
 		if !claimed {
 			s.knownTL = x.Timeline - 1 // placeholders up to the claimed number
@@ -284,25 +220,38 @@ func (a *agent) stopServer(x ha.Action, end func(error)) {
 	if s.stopAs = nil; primary && x.EndArchiver {
 		s.stopAs, s.stopFor = s.branch, a.mem.Restart.ID
 	}
-	serving := w.upTo(200*time.Millisecond) + s.slow()
+	serving := w.upTo(200*time.Millisecond) + s.slow() + w.moreUpTo(a.m.slowStop)
 	if !primary {
 		serving = 0
 	}
 	s.onDeath(life, func() { end(errf("the server died while it was stopped")) })
-	s.later(serving, life, func() {
-		s.proc, s.waiters, s.reign = ha.ProcessStopping, nil, 0
-		s.later(50*time.Millisecond+w.upTo(200*time.Millisecond), life, func() {
-			if primary && s.role == ha.ServerPrimary {
-				s.append(record)
-				s.shutDown = true
-				a.m.agent.serverChanged()
-			}
-			archive := w.cfg.archive
-			if x.EndArchiver && w.rng.IntN(8) > 0 { // else it cannot even be killed
-				archive = 0
-			}
-			a.waitForLast(s, life, x.Names, archive, 0, end)
-		})
+	s.later(serving, life, func() { a.obeyed(s, life, primary, x, end) })
+}
+
+// obeyed: the postmaster has read the signal.
+func (a *agent) obeyed(s *server, life int, primary bool, x ha.Action, end func(error)) {
+	w := a.m.w
+	if s.deaf {
+		s.later(500*time.Millisecond, life, func() { a.obeyed(s, life, primary, x, end) })
+		return
+	}
+	s.proc, s.waiters, s.reign = ha.ProcessStopping, nil, 0
+	s.later(50*time.Millisecond+w.upTo(200*time.Millisecond), life, func() {
+		if a.m.host.full && primary {
+			w.stats.Seen.Panics++
+			s.die() // the shutdown checkpoint cannot be written
+			return
+		}
+		if primary && s.role == ha.ServerPrimary {
+			s.append(record)
+			s.shutDown = true
+			a.m.agent.serverChanged()
+		}
+		archive := w.cfg.archive
+		if x.EndArchiver && w.rng.IntN(8) > 0 { // else it cannot even be killed
+			archive = 0
+		}
+		a.waitForLast(s, life, x.Names, archive, 0, end)
 	})
 }
 
@@ -337,6 +286,10 @@ func (a *agent) checkpoint(end func(error)) {
 	life := s.life
 	a.task.stop = func() { end(errCancelled) }
 	s.later(20*time.Millisecond+s.slow(), life, func() {
+		if a.m.host.full {
+			end(errFull)
+			return
+		}
 		s.ckptTL = s.branch.timeline
 		end(nil)
 	})

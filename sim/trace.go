@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,14 +13,42 @@ import (
 // a seed that fails is run again with it.
 type trace struct {
 	on    bool
-	lines []string
+	lines []line
 }
 
-func (w *world) tracef(format string, args ...any) {
-	if !w.trace.on {
-		return
+// line is one line of the story; weight says how much it tells.
+type line struct {
+	text   string
+	weight weight
+}
+
+type weight int
+
+const (
+	quiet weight = iota // waiting, and all is well
+	told                // what a member decided or did
+	fact                // what happened to it: kept in any story
+)
+
+func (w *world) tracef(format string, args ...any) { w.traceAs(fact, format, args...) }
+
+func (w *world) traceAs(x weight, format string, args ...any) {
+	if w.trace.on {
+		w.trace.lines = append(w.trace.lines, line{fmt.Sprintf("%9.3fs  ", w.now.Seconds()) + fmt.Sprintf(format, args...), x})
 	}
-	w.trace.lines = append(w.trace.lines, fmt.Sprintf("%9.3fs  ", w.now.Seconds())+fmt.Sprintf(format, args...))
+}
+
+// weigh says how much a decision tells: rules that wait tell nothing.
+func weigh(d *ha.Decision, acts int) weight {
+	switch d.Rule {
+	case ha.Idle, ha.TaskRunning, ha.NoData, ha.WaitForBootstrap, ha.CloneData, ha.BootstrapCluster:
+		return quiet
+	case ha.FollowLeader, ha.StoreUnknown, ha.Lead, ha.CrashedReplica:
+		if acts == 0 {
+			return quiet
+		}
+	}
+	return told
 }
 
 // traceTurn tells of a turn whose decision differs from the one before.
@@ -43,7 +72,7 @@ func (w *world) traceTurn(a *agent, o *ha.Observation, d *ha.Decision) {
 	if o.Lease.Held {
 		lease = fmt.Sprintf(" | lease for %s", o.Lease.Deadlines.Hard.Sub(o.Now).Round(time.Millisecond))
 	}
-	w.tracef("%s: [%s] %s | %s %s %s%s | %s", a.m.name, d.Rule, d.Why, s.Role, s.Process, s.Position, lease, strings.Join(acts, ", "))
+	w.traceAs(weigh(d, len(acts)), "%s: [%s] %s | %s %s %s%s | %s", a.m.name, d.Rule, d.Why, s.Role, s.Process, s.Position, lease, strings.Join(acts, ", "))
 }
 
 func traceAction(x ha.Action) string {
@@ -64,7 +93,7 @@ func traceAction(x ha.Action) string {
 }
 
 func (w *world) traceTask(a *agent, x ha.Action) {
-	w.tracef("%s: %s begins", a.m.name, traceAction(x))
+	w.traceAs(quiet, "%s: %s begins", a.m.name, traceAction(x))
 }
 
 // describe says what world it is.
@@ -76,11 +105,22 @@ func (w *world) describe(seed uint64, faults []Fault) {
 	w.tracef("seed %d: %d members, ttl %s, loop_wait %s, synchronous_mode %s, maximum_lag_on_failover %d, rewind %t, primary_start_timeout %s, safety phase %s",
 		seed, w.cfg.members, s.TTL, s.LoopWait, s.SyncMode, s.MaxLagOnFailover, s.UsePgRewind && w.cfg.canRewind, s.PrimaryStartTimeout, w.cfg.safety)
 	for i, f := range faults {
-		w.tracef("  fault %d: %s", i, f)
+		if !slices.Contains(w.opt.Drop, i) {
+			w.traceAs(quiet, "  fault %d: %s", i, f)
+		}
 	}
 }
 
 // String is the trace as text.
-func (t *trace) String() string { return strings.Join(t.lines, "\n") }
+func (t *trace) String() string {
+	var b strings.Builder
+	for i, l := range t.lines {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(l.text)
+	}
+	return b.String()
+}
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

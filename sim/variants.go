@@ -18,18 +18,18 @@ const (
 	MineByName    Mutant = "mine-by-name"          // a leader key with my name is mine, whoever's session it has
 	EndSession    Mutant = "death-ends-session"    // a killed agent's session is closed while its server runs
 	Unlocked      Mutant = "promote-without-lease" // who is best promotes, and takes the lease later
-	NumbersOnly   Mutant = "lsn-without-timeline"  // positions of two timelines are compared as numbers
-	NoVote        Mutant = "no-race"               // the lease is taken without asking anybody
 	KeyFirst      Mutant = "sync-key-first"        // the sync key names a standby before the primary waits for it
-	NamesFirst    Mutant = "sync-names-first"      // the primary stops waiting before the key says so
-	ReleaseClaim  Mutant = "release-any-claim"     // a bootstrap claim whose owner is at work is released
 	ReleaseUp     Mutant = "release-before-stop"   // the lease is given up while the server still writes
 	DropRequests  Mutant = "drop-requests"         // what a person asks for is answered before it is done
 	ForgetRequest Mutant = "clear-switchovers"     // a switchover is cleared and nobody is told why
 
-	EntryForever   Mutant = "entrypoint-forever"    // sessions outlive the leader's word while nobody else leads
-	EntryFromReply Mutant = "entrypoint-from-reply" // the leader's word is counted from its arrival
+	EntryForever Mutant = "entrypoint-forever" // sessions outlive what the leader said of its lease
 )
+
+func variants() []Mutant {
+	return []Mutant{Unfenced, NoBudget, FrozenClock, MineByName, EndSession, Unlocked, KeyFirst, ReleaseUp,
+		DropRequests, ForgetRequest, EntryForever}
+}
 
 // moved is the prefix of a table in which one rule stands elsewhere:
 // "rule race→diverged" has race where diverged was.
@@ -57,21 +57,7 @@ func (m Mutant) budget(b fence.Budget) fence.Budget {
 
 // misremember changes what one turn leaves for the next, and what it sees.
 func (m Mutant) misremember(o *ha.Observation, mem *ha.Memory) {
-	leading := o.Lease.Held && o.Server.Role == ha.ServerPrimary
 	switch m {
-	case ReleaseClaim:
-		// Its owner has not published itself yet: it must be gone.
-		_, there := o.Store.View.Member(o.Store.View.Initialize.Owner)
-		if i := &o.Store.View.Initialize; i.Present && i.Owner != o.Self.Name && !there {
-			i.Owner, mem.OwnerSeen, mem.OwnerVersion = "", true, i.Version
-		}
-	case NumbersOnly:
-		if !leading && !o.Store.View.Leader.Held() && o.Server.Role == ha.ServerStandby {
-			m.numbersOnly(o)
-		}
-	case NoVote:
-		o.Store.View.Members = onlyMine(o)
-		mem.Members = nil
 	case Unlocked:
 		if !o.Store.View.Leader.Held() && !o.Lease.Held && o.Lease.Session != "" && mem.Promised {
 			o.Lease.Held = true
@@ -79,34 +65,6 @@ func (m Mutant) misremember(o *ha.Observation, mem *ha.Memory) {
 			o.Lease.Deadlines = fence.Deadlines{Sent: o.Now, Soft: o.Now.Add(time.Hour), Hard: o.Now.Add(time.Hour)}
 		}
 	}
-}
-
-// numbersOnly makes everybody stand on the cluster's timeline.
-func (Mutant) numbersOnly(o *ha.Observation) {
-	tl := o.Server.Position.Timeline
-	for _, c := range o.Store.View.Timelines.Claims {
-		tl = max(tl, c.Timeline)
-	}
-	o.Server.Position.Timeline, o.Server.History, o.Server.Identity = tl, nil, cluster.TimelineIdentity{}
-	for i := range o.Peers {
-		if o.Peers[i].Position.Timeline != 0 {
-			o.Peers[i].Position.Timeline = tl
-		}
-	}
-	o.Store.View.Timelines, o.Store.View.History = cluster.Timelines{}, cluster.History{}
-	o.Settings.CheckTimeline = false
-}
-
-func onlyMine(o *ha.Observation) (own []cluster.Member) {
-	if o.Store.View.Leader.Held() {
-		return o.Store.View.Members
-	}
-	for _, m := range o.Store.View.Members {
-		if m.Name == o.Self.Name {
-			own = append(own, m)
-		}
-	}
-	return own
 }
 
 // spoil changes what was decided.
@@ -118,13 +76,6 @@ func (m Mutant) spoil(o *ha.Observation, d *ha.Decision) {
 				d.Actions[i] = ha.Action{Kind: ha.WriteSync, Session: o.Lease.Session, Version: o.Store.View.Sync.Version,
 					Sync: cluster.SyncState{Leader: o.Self.Name, Standbys: x.Names}}
 				d.Actions = append(d.Actions, x)
-				return
-			}
-		}
-	case NamesFirst:
-		for i, x := range d.Actions {
-			if x.Kind == ha.WriteSync && x.Sync.Leader == "" || x.Kind == ha.WriteSync && len(x.Sync.Standbys) == 0 {
-				d.Actions[i] = ha.Action{Kind: ha.SetSyncNames}
 				return
 			}
 		}

@@ -13,9 +13,10 @@ import (
 // storeSeen is what a member keeps on disk, to notice another store after its
 // agent has been restarted.
 type storeSeen struct {
-	id  string
-	rev int64
-	at  time.Duration
+	id   string
+	rev  int64
+	at   time.Duration
+	life int // of the store: not known to the member
 }
 
 // newStoreKept is how long the former store's identity is remembered after
@@ -31,7 +32,7 @@ func (a *agent) knows(life int) bool {
 		return false
 	}
 	a.storeLife = life
-	if k := &a.keeper; k.session != "" && k.life < life && a.m.w.opt.Mutant != KeepSessions {
+	if k := &a.keeper; k.session != "" && k.life < life {
 		k.gone()
 		k.tick(0)
 	}
@@ -83,18 +84,21 @@ func (a *agent) noticeAnother(x *snapshot) {
 		was = storeSeen{}
 	}
 	if a.snap != nil {
-		was.id, was.rev = a.snap.view.StoreID, a.snap.view.Revision
+		was.id, was.rev, was.life = a.snap.view.StoreID, a.snap.view.Revision, a.snap.life
 	}
 	if was.id != "" && (was.id != x.view.StoreID || x.view.Revision < was.rev) {
 		a.newSince = a.now()
 		w.stats.NewStores++
 		w.tracef("%s: the store is another one than before: %s at %d, known was %s at %d", a.m.name, x.view.StoreID, x.view.Revision, was.id, was.rev)
 	}
+	if was.life < x.life && was.id == x.view.StoreID && x.view.Revision >= was.rev {
+		a.m.blind = x.life
+	}
 	if !a.newSince.IsZero() && a.now().Sub(a.newSince) < newStoreKept {
 		return // an agent that restarts now must find out again
 	}
 	if was.id == "" || w.now-disk.at > time.Minute {
-		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now}
+		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now, x.life}
 	}
 }
 

@@ -16,8 +16,11 @@ type world struct {
 	cfg   worldConfig
 	model model
 	rng   *rand.Rand
-	now   time.Duration
-	q     queue
+	// more is the source of what only wide worlds and newer faults draw, so that the
+	// rest takes its course.
+	more *rand.Rand
+	now  time.Duration
+	q    queue
 
 	net     *network
 	store   *store
@@ -32,6 +35,7 @@ type world struct {
 	faults   []Fault
 	branches []*branch
 	reigns   int
+	mended   time.Duration // when people last looked what they must mend
 	systems  int
 	ceased   time.Duration // when faults ceased, 0 before
 	lastLed  *member
@@ -61,6 +65,11 @@ type worldConfig struct {
 	helper          time.Duration // how late the guard's helper is
 	copying         time.Duration // a base backup or a rewind
 	archive         time.Duration // how long the archiver may hold the end of a clean stop
+	wide            wide
+
+	// What was ever in force.
+	shortest, longest time.Duration // ttl
+	lag               uint64        // the largest maximum_lag_on_failover
 }
 
 const checkEvery = time.Second
@@ -104,10 +113,25 @@ func drawConfig(r *rand.Rand) worldConfig {
 	}
 }
 
+// configOf draws a seed's settings. A schedule that is drawn from some kinds of
+// faults only is made wide by naming Wide among them.
+func configOf(seed uint64, opt Options) worldConfig {
+	c := drawConfig(rand.New(rand.NewPCG(seed, 1)))
+	r := rand.New(rand.NewPCG(seed, 5))
+	if !opt.Plain && (opt.Focus == nil && r.IntN(3) == 0 || opt.focuses(Wide)) {
+		widen(&c, r)
+	}
+	c.shortest, c.longest, c.lag = c.settings.TTL, c.settings.TTL, c.settings.MaxLagOnFailover
+	return c
+}
+
 func newWorld(seed uint64, opt Options) *world {
 	w := &world{opt: opt, rng: rand.New(rand.NewPCG(seed, 0x6d61747269617263))}
-	w.cfg = drawConfig(rand.New(rand.NewPCG(seed, 1)))
+	w.cfg = configOf(seed, opt)
 	w.cfg.settings.Failsafe = drawFailsafe(seed, opt)
+	if opt.Members > 0 {
+		w.cfg.members = min(w.cfg.members, opt.Members)
+	}
 	w.model = drawModel(seed, opt)
 	w.cfg.budget = opt.Mutant.budget(w.cfg.budget)
 	w.trace, w.rules = &trace{on: opt.Trace}, opt.Mutant.decider()
@@ -117,11 +141,15 @@ func newWorld(seed uint64, opt Options) *world {
 	tags := rand.New(rand.NewPCG(seed, 2))
 	for i := range w.cfg.members {
 		m := newMember(w, i)
-		m.tags = drawTags(tags, i)
+		if m.tags = drawTags(tags, i); w.cfg.wide.on {
+			m.tags = wideTags(tags, i)
+		}
 		w.members = append(w.members, m)
 	}
 	w.clients = newClients(w, seed)
 	w.entry = newEntrypoint(w, seed)
+	w.more = rand.New(rand.NewPCG(seed, 6))
+	w.adopt()
 	return w
 }
 

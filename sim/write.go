@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
 )
@@ -123,7 +125,10 @@ func (a *agent) statusWrite() func(*store, *cluster.View) error {
 	if !srv.writable() || !a.keeper.held || !a.keeper.until().Live(a.now()) {
 		return nil
 	}
-	st := cluster.Status{Optime: srv.end, Slots: srv.slots}
+	if srv.still() {
+		return nil
+	}
+	st := cluster.Status{Optime: srv.end, Slots: slices.Clone(srv.slots)}
 	for _, s := range srv.slots {
 		st.Retain = append(st.Retain, s.Name)
 	}

@@ -20,7 +20,7 @@
 //
 // # When it is fed
 //
-// Only by a confirmed renewal, never by a timer: each gives the instant at which
+// Only by a confirmed renewal: each gives the instant at which
 // the host must be reset unless a newer one comes (fence.Deadlines.Reset: the end
 // of the lease, less the safety margin). The device counts whole seconds from the
 // ping on, so its timeout is set anew with each ping to what is left until then,
@@ -28,7 +28,14 @@
 // less margin would be 25: that one counts from the ping, however late the
 // confirmation was. The lease's own deadlines lie before that, so an agent that
 // still works steps down, and a guard that still works kills, before the host is
-// reset. A timer here would prove nothing but that a timer runs.
+// reset.
+//
+// A timer feeds nothing: it would prove no more than that a timer runs. But it
+// tightens. When its holder is killed, the kernel feeds a device once more, with
+// the whole timeout, which would move the reset by all the time that has passed
+// since the last renewal: an agent and a guard that are killed together would
+// leave a primary to run on after its lease. So the timeout follows, once a
+// second, what is left until the reset, which itself stays where it is.
 //
 // # When it is opened and disarmed
 //
@@ -42,7 +49,7 @@
 // recognised by the refusal of WDIOC_SETOPTIONS, and told by the driver where
 // that is missing) is kept open and fed by a timer while the server is certainly
 // not a writer. When the guard ends then, the host is reset: there is no way out
-// of that, and it is said when the device is armed.
+// of that, and it is said when it is found out.
 //
 // A guard that is killed leaves a running device. That it did is written beside
 // the guard's other files (Options.Mark) before the device is opened; the next

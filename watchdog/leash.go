@@ -23,6 +23,8 @@ type leash struct {
 	o       Options
 	dev     Device
 	timeout time.Duration // as the driver made it; 0: not known
+	reset   boot.Instant  // when the newest Feed has the host reset
+	tight   bool          // the timeout can follow the time that is left until then
 	state   State
 	failed  boot.Instant // when the last Feed that was in vain came
 }
@@ -100,6 +102,7 @@ func (l *leash) armOnce(f Feed) (trouble string, err error) {
 		return "", err
 	}
 	l.state.Active, l.state.Timeout, l.state.Kept, l.state.Left = true, got, false, false
+	l.reset, l.tight = f.Reset, got == room
 	return trouble, nil
 }
 
@@ -132,6 +135,27 @@ func (l *leash) set(t time.Duration) (time.Duration, error) {
 	}
 	l.timeout = got
 	return got, nil
+}
+
+// tighten shortens the timeout to what is left, so that the reset stays where it
+// is even if the kernel feeds the device when its holder is killed. It never
+// moves the reset away: a device that cannot be set so short is left as it is.
+func (l *leash) tighten() {
+	room := l.reset.Sub(l.o.Clock.Now()).Truncate(time.Second)
+	if room >= l.timeout {
+		return
+	}
+	if room < time.Second {
+		l.tight = false
+		return
+	}
+	got, err := l.set(room)
+	if l.tight = err == nil && got == room; !l.tight {
+		return
+	}
+	if err := l.dev.Ping(); err != nil {
+		l.tight = false // the next Feed finds out
+	}
 }
 
 // drop gives up a device that is of no use before the server becomes a writer. A
@@ -204,6 +228,8 @@ func (l *leash) again() time.Duration {
 	switch {
 	case l.state.Kept:
 		return max(l.state.Timeout/4, 100*time.Millisecond)
+	case l.state.Active && l.tight:
+		return time.Second
 	case l.state.Failed:
 		return max(l.failed.Add(forgive).Sub(l.o.Clock.Now()), time.Millisecond)
 	}
@@ -212,6 +238,9 @@ func (l *leash) again() time.Duration {
 
 // tick does what the time demands.
 func (l *leash) tick() {
+	if l.state.Active && l.tight {
+		l.tighten()
+	}
 	if l.state.Kept {
 		if err := l.dev.Ping(); err != nil {
 			l.close(false)

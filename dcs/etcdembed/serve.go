@@ -192,6 +192,7 @@ func (s *server) serve(ctx context.Context, p plan) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	go s.compare(ctx, p.id, end)
+	go boundPeerSockets(ctx, s.cfg.peerPorts(), s.logger())
 	err = s.becomeReady(ctx, e)
 	if err == nil {
 		select {

@@ -84,6 +84,16 @@ func Compute(sent boot.Instant, granted time.Duration, b Budget) Deadlines {
 	return Deadlines{Sent: sent, Soft: hard.Add(-clean), Hard: hard, Reset: reset}
 }
 
+// Shorten returns deadlines whose soft one is no later than soft, and whose hard one
+// leaves a clean stop its time after that.
+func (d Deadlines) Shorten(soft boot.Instant, clean time.Duration) Deadlines {
+	if soft < d.Soft {
+		d.Soft = soft
+		d.Hard = min(d.Hard, soft.Add(clean))
+	}
+	return d
+}
+
 // Live reports whether the lease may still be relied on at now.
 func (d Deadlines) Live(now boot.Instant) bool { return !d.Sent.IsZero() && now < d.Soft }
 

@@ -259,7 +259,7 @@ var Table = []Row{
 		"the clocks of n2 and of this host differ by <time>: synchronise them (chrony, systemd-timesyncd)",
 		"As it says. Leases do not depend on it.", "agent.TestMessagesClock"},
 	{"clock-stepped", "While it runs", "The clock of this host was set",
-		"the clock of this host was stepped by <time>: leases are not affected, but times in logs and certificates are; see that it is synchronised (chrony, systemd-timesyncd)",
+		"the clock of this host was stepped by <time>: leases are counted on another and are confirmed anew, but times in logs and certificates are wrong by as much; see that it is synchronised (chrony, systemd-timesyncd)",
 		"As it says.", "agent.TestMessagesClock"},
 	{"no-member-answers", "Commands", "No member answers",
 		"the cluster cannot be read:",

@@ -1,0 +1,130 @@
+package lease
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/dcs"
+)
+
+// TestClockStepNeedsAFreshProof: a wall clock that was stepped against the boot
+// clock may mean that the host stood still and nobody noticed.
+func TestClockStepNeedsAFreshProof(t *testing.T) {
+	t.Run("the store confirms it", func(t *testing.T) {
+		run(t, nil, func(t *testing.T, w *world) {
+			w.take()
+			time.Sleep(7 * time.Second) // a renewal was confirmed, the next is due in 3 s
+			_, before := w.store.count()
+			w.clock.step(-90 * time.Minute)
+			if s := w.holds(true); s.Certain(w.clock.Now()) || !s.Live(w.clock.Now()) {
+				t.Fatalf("seen with the first look: %+v", s)
+			}
+			synctest.Wait()
+			s := w.holds(true)
+			if _, after := w.store.count(); after != before+1 || !s.Certain(w.clock.Now()) || s.Deadlines.Sent != w.clock.Now() {
+				t.Errorf("renewed %d times at once: %+v", after-before, s)
+			}
+			if w.guard.armed() != s.Deadlines.Hard {
+				t.Errorf("the guard is armed for %d, the lease lasts until %d", w.guard.armed(), s.Deadlines.Hard)
+			}
+			for range 50 { // the new offset is what the next looks compare with
+				time.Sleep(5 * time.Second)
+				if !w.holds(true).Certain(w.clock.Now()) {
+					t.Fatal("in doubt again")
+				}
+			}
+		})
+	})
+	t.Run("it is gone", func(t *testing.T) {
+		run(t, nil, func(t *testing.T, w *world) {
+			w.take()
+			ctx := w.k.Context()
+			time.Sleep(7 * time.Second)
+			w.store.mu.Lock()
+			for id := range w.store.live {
+				w.store.kill(id)
+			}
+			w.store.mu.Unlock()
+			w.clock.step(time.Minute)
+			w.k.State()
+			synctest.Wait()
+			w.holds(false)
+			if ctx.Err() == nil {
+				t.Error("whoever works under the lease was not told")
+			}
+		})
+	})
+	t.Run("the store is silent", func(t *testing.T) {
+		run(t, nil, func(t *testing.T, w *world) {
+			w.take()
+			time.Sleep(7 * time.Second)
+			w.store.setFaults(func(op string) fault { return hangBefore })
+			at := w.clock.Now()
+			w.clock.step(2 * time.Second)
+			w.k.State()
+			synctest.Wait()
+			if hard := w.guard.armed(); hard > at.Add(11*time.Second) {
+				t.Errorf("the guard would kill %v after the step", hard.Sub(at))
+			}
+			time.Sleep(time.Second)
+			if _, err := w.k.Take(t.Context()); err != nil {
+				t.Errorf("it is held still: %v", err)
+			}
+			time.Sleep(8 * time.Second)
+			if s := w.holds(true); s.Live(w.clock.Now()) {
+				t.Errorf("live on an old proof, %v after the step", w.clock.Now().Sub(at))
+			}
+			time.Sleep(3 * time.Second)
+			w.holds(false)
+		})
+	})
+	t.Run("nothing is taken on an old proof", func(t *testing.T) {
+		run(t, nil, func(t *testing.T, w *world) {
+			w.store.setFaults(on("renew", hangBefore, 1000))
+			w.clock.step(2 * time.Second)
+			w.k.State()
+			if _, err := w.k.Take(t.Context()); !errors.Is(err, dcs.ErrUnavailable) {
+				t.Errorf("taken: %v", err)
+			}
+			w.store.setFaults(nil)
+			time.Sleep(time.Second)
+			w.take()
+		})
+	})
+	t.Run("another generation of the machine", func(t *testing.T) {
+		run(t, nil, func(t *testing.T, w *world) {
+			w.take()
+			_, before := w.store.count()
+			w.k.Doubt("the virtual machine is another generation")
+			synctest.Wait()
+			if _, after := w.store.count(); after != before+1 {
+				t.Errorf("renewed %d times", after-before)
+			}
+		})
+	})
+	t.Run("no step", func(t *testing.T) {
+		run(t, nil, func(t *testing.T, w *world) {
+			w.take()
+			for range 20 {
+				w.clock.step(900 * time.Millisecond) // as far as clocks are slewed, and further
+				if !w.holds(true).Certain(w.clock.Now()) {
+					t.Fatal("in doubt")
+				}
+			}
+			w.clock.jump(10 * time.Second) // stopped: both clocks ran on
+			if !w.holds(true).Certain(w.clock.Now()) {
+				t.Error("in doubt although both clocks agree")
+			}
+		})
+	})
+	// The process was held up between two readings.
+	var c clocks
+	at := time.Unix(1e6, 0)
+	c.look(1e9, at, 1e9+1)
+	if by := c.look(2e9, at.Add(time.Minute), boot.Instant(62*time.Second)); by != 0 {
+		t.Errorf("a step of %v where there was none", by)
+	}
+}

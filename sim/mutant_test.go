@@ -92,6 +92,8 @@ var rulesOf = map[Mutant][2]string{
 	"ignore-new-store":   {"L6", "a store that went back is as good as before"},
 	"keep-sessions":      {"L5, L6", "a session goes on in a store that went back"},
 	"forget-store":       {"L6", "an agent that starts does not know which store it had"},
+	"failsafe-majority":  {"V6", "the word of a majority is enough for a leader without the store"},
+	"failsafe-forgets":   {"V6", "a promise to leave the lease alone is forgotten"},
 	"asked-not-granted":  {"L1", "the lease's length is the one that was asked for"},
 	"no-slack":           {"L3", "the store's own coarseness is not allowed for"},
 	"adopt-blind":        {"G6", "the session of the agent before counts without proof"},

@@ -183,6 +183,7 @@ type Agent struct {
 	told      told
 	beating   heartbeat
 	readUnder string // the session under which the store was read before a take
+	tookOver  string // what was taken over from a former agent
 	sibling   sibling
 
 	mu   sync.Mutex
@@ -217,6 +218,16 @@ func New(o Options) *Agent {
 	a.requests = newRequests(o)
 	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake, fenced: a.serverFenced, watchdog: o.Watchdog}
 	return a
+}
+
+// TookOver says what was taken over from a former agent, and how its running
+// primary was seen last: until the first turn that is what others are told, who
+// must not take this member for one that does not lead. Before Run.
+func (a *Agent) TookOver(what string, f postgres.Facts) {
+	a.tookOver = what
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.snap = Snapshot{Facts: f, State: cluster.StateRunning, Role: cluster.RolePrimary}
 }
 
 // Wake makes the loop take a turn now.

@@ -92,10 +92,23 @@ func (a *Agent) fenceTold(began boot.Instant) bool {
 func (a *Agent) fencedBefore(n guard.Note) {
 	why := fencedWhy(n.Proof)
 	if n.Shutdown {
-		why = "the guard, whose agent was gone, had the server shut down before the deadline of its lease"
+		why = "the guard, whose agent was gone and not started again in time, had the server shut down"
 	}
 	r := journal.OfEvent(n.Wall, a.opt.Name, journal.ServerFenced, why)
 	r.Event.Took, r.Event.Fence = n.Proof.Took, &journal.Fence{Processes: n.Proof.Processes, Dying: n.Proof.Dying}
+	if n.Current() {
+		r.Event.Now = n.Proof.Began
+	}
+	a.opt.Journal.Append(r)
+	if !n.Released && n.Trouble == "" {
+		return // there was none to be ended
+	}
+	text := "the guard had the session of the lease ended, so that another could lead at once"
+	if !n.Released {
+		text = "the guard could not have the session of the lease ended; it runs out by itself"
+	}
+	r = journal.OfEvent(n.Wall, a.opt.Name, journal.LeaseReleased, text)
+	r.Event.Error = n.Trouble
 	if n.Current() {
 		r.Event.Now = n.Proof.Began
 	}
@@ -118,6 +131,9 @@ func (a *Agent) started(ctx context.Context) {
 	}
 	a.guardNote()
 	a.event(journal.AgentStarted, why, nil)
+	if a.tookOver != "" {
+		a.event(journal.TakenOver, a.tookOver, nil)
+	}
 	// A rewind that came to its end, but whose agent did not live to tell.
 	a.recordLoss()
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/guard"
 	"github.com/matriarch-ha/matriarch/ha"
 	"github.com/matriarch-ha/matriarch/journal"
@@ -168,7 +169,8 @@ func TestTellsWhatTheGuardDidWithoutAnAgent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := guard.Note{Shutdown: shutdown, Proof: guard.Proof{Processes: 4, Began: 77, Took: time.Millisecond}, Wall: r.clock.Wall(), BootID: strings.TrimSpace(string(boot))}
+		n := guard.Note{Shutdown: shutdown, Proof: guard.Proof{Processes: 4, Began: 77, Took: time.Millisecond}, Wall: r.clock.Wall(), BootID: strings.TrimSpace(string(boot)),
+			Released: shutdown, Trouble: map[bool]string{false: "no answer"}[shutdown]}
 		text, err := json.Marshal(n)
 		if err != nil {
 			t.Fatal(err)
@@ -186,6 +188,9 @@ func TestTellsWhatTheGuardDidWithoutAnAgent(t *testing.T) {
 			if strings.Contains(e.Why, "whose agent was gone") != shutdown || e.Event.Now != 77 || e.Event.Fence.Processes != 4 {
 				t.Errorf("%+v %s", e.Event, e.Why)
 			}
+			if e := oneEvent(t, j, journal.LeaseReleased); (e.Event.Error == "") != shutdown || strings.Contains(e.Why, "could not") == shutdown {
+				t.Errorf("%+v %s", e.Event, e.Why)
+			}
 			if _, err := os.Stat(path); err == nil {
 				t.Error("the note would be told again")
 			}
@@ -194,6 +199,23 @@ func TestTellsWhatTheGuardDidWithoutAnAgent(t *testing.T) {
 			oneEvent(t, j, journal.ServerFenced)
 		})
 	}
+}
+
+// TestTellsWhatItTookOver: that it did, and until the first turn that it leads, by
+// whatever the former agent's lease is worth.
+func TestTellsWhatItTookOver(t *testing.T) {
+	journalled(t, func(t *testing.T, r *rig, j *journal.Journal) {
+		f := primary()
+		f.PID = 4711
+		r.agent.TookOver("took over process 4711", f)
+		if s := r.agent.Snapshot(); s.Role != cluster.RolePrimary || s.State != cluster.StateRunning || s.Facts.PID != 4711 {
+			t.Errorf("%+v", s)
+		}
+		r.start()
+		if e := oneEvent(t, j, journal.TakenOver); e.Why != "took over process 4711" {
+			t.Error(e.Why)
+		}
+	})
 }
 
 // TestAServerKilledByTheFenceIsNoCrash: whoever carries it out.

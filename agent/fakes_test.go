@@ -255,7 +255,7 @@ func (g *fakeGuard) State() guard.State {
 	return g.state
 }
 
-func (g *fakeGuard) Arm(_ context.Context, d fence.Deadlines) error {
+func (g *fakeGuard) Arm(_ context.Context, d fence.Deadlines, _ []byte) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.fail == nil {

@@ -114,6 +114,7 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 			Example: "  matriarch witness witness.yml",
 		}),
 		guardCommand(),
+		releaseCommand(errOut),
 		storeCommand(env),
 		undoCommand(errOut),
 		cutCommand(env),
@@ -124,36 +125,45 @@ func daemons(env []string, errOut io.Writer) []*cobra.Command {
 // guardCommand is the guard process; guardArgs are its arguments.
 func guardCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "guard DATA_DIR [PORT KERNEL_FENCE]", Hidden: true, Args: cobra.RangeArgs(1, 3),
+		Use: "guard DATA_DIR [PORT KERNEL_FENCE [GRACE CLEAN_STOP SOCKET]]", Hidden: true, Args: cobra.RangeArgs(1, 6),
 		Short: "Stop the server when its lease ends (started by the agent)",
 		RunE: func(_ *cobra.Command, args []string) error {
 			d, err := dutyOf(args)
 			if err != nil {
 				return err
 			}
-			return guard.Main(d)
+			return guard.Main(d, guard.Program{Version: Version, Helper: []string{"release"}})
 		},
 	}
 }
 
-// dutyOf reads what guardArgs wrote. An agent of the release before, whose
-// program was replaced while it runs, names the directory alone: its server must
-// not be left without a guard.
+// dutyOf reads what guardArgs wrote. An agent of an earlier release, whose program
+// was replaced while it runs, names the directory alone, or nothing of a handover:
+// its server must not be left without a guard.
 func dutyOf(args []string) (guard.Duty, error) {
-	d := guard.Duty{DataDir: args[0], KernelFence: guard.KernelFenceOff}
+	d := guard.Duty{DataDir: args[0], KernelFence: guard.KernelFenceOff, Grace: -1}
 	if len(args) == 1 {
 		return d, nil
 	}
 	port, err := strconv.ParseUint(args[1], 10, 16)
-	if err != nil || len(args) != 3 {
+	if err != nil || len(args) != 3 && len(args) != 6 {
 		return d, fmt.Errorf("guard: port %q, and a word for the kernel's fence: want both (the guard is started by the agent, not by hand)", args[1])
 	}
 	d.Port, d.KernelFence = uint16(port), guard.KernelFence(args[2])
+	if len(args) == 3 {
+		return d, nil
+	}
+	d.Handover = args[5]
+	for i, into := range []*time.Duration{&d.Grace, &d.CleanStop} {
+		if *into, err = time.ParseDuration(args[3+i]); err != nil {
+			return d, fmt.Errorf("guard: %w (the guard is started by the agent, not by hand)", err)
+		}
+	}
 	return d, nil
 }
 
 func guardArgs(d guard.Duty) []string {
-	return []string{"guard", d.DataDir, strconv.Itoa(int(d.Port)), string(d.KernelFence)}
+	return []string{"guard", d.DataDir, strconv.Itoa(int(d.Port)), string(d.KernelFence), d.Grace.String(), d.CleanStop.String(), d.Handover}
 }
 
 // Program is what a command that keeps running was started with.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -91,13 +90,16 @@ type member struct {
 	// kernelTrouble is what was said of the kernel-timed fence last; the goroutine
 	// that starts guards has it.
 	kernelTrouble string
-	reload        sync.Mutex // one reload at a time
+	// inherited is the guard of a former agent, until this one relies on it.
+	inherited *guard.Inherited
+	mute      *guard.MuteError // or one that does not answer
+	reload    sync.Mutex       // one reload at a time
 }
 
 // start makes and starts the parts, in order; what was started is on the stack.
 func (m *member) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.openServer, m.openState, m.openStore, m.checkName, m.makeAgent, m.serveREST, m.serveProxy,
+		m.claimGuard, m.openServer, m.openState, m.openStore, m.checkName, m.makeAgent, m.inherit, m.serveREST, m.serveProxy,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -261,26 +263,6 @@ func (m *member) load() (cluster.View, error) {
 	defer cancel()
 	s, err := m.store.Load(ctx)
 	return layout.Decode(s), err
-}
-
-func (m *member) startGuard(ctx context.Context) (agent.Guard, error) {
-	// A new postgresql.listen needs another agent, so its guard knows the port that
-	// the server is started with.
-	duty := guard.Duty{DataDir: m.file.Postgres.DataDir, Port: uint16(m.file.Postgres.Port),
-		KernelFence: guard.KernelFence(m.file.Matriarch.KernelFence)}
-	g, err := guard.Start(ctx, guard.Options{Args: guardArgs(duty), Duty: duty,
-		Env: []string{guard.NoteEnv + "=" + filepath.Join(m.file.Matriarch.StateDir, guard.NoteName),
-			guard.WatchdogEnv + "=" + m.file.Watchdog.Device},
-		Logger: m.log, Clock: m.clock})
-	if err != nil {
-		return nil, err
-	}
-	g.SetWatchdog(func() (time.Duration, bool) { return m.watch.wanted(m.settings().LoopWait) })
-	m.sayKernelFence(g.Kernel(), duty)
-	if refused := g.State().Abilities.Refused; refused != "" {
-		m.log.Debug("the guard runs without some protections", "refused", refused)
-	}
-	return g, nil
 }
 
 // sayKernelFence tells once when the kernel-timed fence is not to be had.

@@ -276,6 +276,8 @@ func decodeMatriarch(d reader, dataDir string) Matriarch {
 		Guard: Guard{
 			FenceBudget: d.duration("guard.fence_budget", time.Second),
 			CleanStop:   d.duration("guard.clean_stop", 2*time.Second),
+
+			TakeoverGrace: d.duration("guard.takeover_grace", 3*time.Second),
 		},
 		KernelFence: orOff(d.text("kernel_fence", "automatic")),
 		Journal: Journal{

@@ -222,6 +222,9 @@ type Matriarch struct {
 type Guard struct {
 	FenceBudget time.Duration // from alarm to proof; default 1 s
 	CleanStop   time.Duration // begin of the agent's own stop before that; default 2 s
+	// TakeoverGrace is how long a primary whose agent is gone goes on for another
+	// agent to take it over; default 3 s, 0: not at all.
+	TakeoverGrace time.Duration
 }
 
 // Journal is the record of decisions.

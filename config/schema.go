@@ -148,7 +148,7 @@ func localFields() []field {
 			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"))),
 		section("matriarch",
 			lasting(str("state_dir")), duration("turn_interval"), yesno("log_heartbeat"),
-			lasting(section("guard", duration("fence_budget"), duration("clean_stop"))),
+			lasting(section("guard", duration("fence_budget"), duration("clean_stop"), duration("takeover_grace"))),
 			lasting(oneOf("kernel_fence", "automatic", "off", "required")),
 			lasting(section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1)))),
 	}

@@ -179,14 +179,14 @@ func (t *teller) happening(e *entry, m *moment) bool {
 		return set(EventLost, "PostgreSQL %s", exitText(ev.Exit))
 	case journal.ServerFenced, journal.LeaseTrouble, journal.LeaseEnded, journal.AgentStopping, journal.AgentEnded:
 		return set(EventLost, "%s", sentenceOf(e.rec.Why))
-	case journal.LeaseConfirmed:
+	case journal.LeaseConfirmed, journal.LeaseReleased:
 		return set(EventLease, "%s", sentenceOf(e.rec.Why))
 	case journal.Requested:
 		if ev.Request == nil || !slices.Contains(t.requests(), e) {
 			return false
 		}
 		return set(EventPerson, "%s", sentenceOf(e.rec.Why))
-	case journal.AgentStarted, journal.RecordsLost:
+	case journal.AgentStarted, journal.TakenOver, journal.RecordsLost:
 		return set(EventRepair, "%s", sentenceOf(e.rec.Why))
 	}
 	if ev.Error != "" {

@@ -264,7 +264,7 @@ func (t *teller) headline(l loss) Statement {
 		}
 		return follows(fmt.Sprintf("The agent of %s stood still for longer than its lease lasts, or could not reach the store and did not notice.", n), l.silence, l.woke)
 	case CauseGone:
-		return follows(fmt.Sprintf("%s was lost without a word: its host, its agent or its network; its lease ran out.", n), sightEntries(l.gone)...)
+		return follows(fmt.Sprintf("%s was lost without a word: its host, its agent or its network; its lease ran out, or its guard ended it.", n), sightEntries(l.gone)...)
 	}
 	if n == "" {
 		return unknown("Who was the primary before is not known.")

@@ -114,7 +114,7 @@ func tellEvent(e *entry) (Statement, bool) {
 	case journal.Requested:
 		return said(e, "At %s: %s.", n, sentenceOf(e.rec.Why)), true
 	case journal.AgentStarted, journal.AgentStopping, journal.AgentEnded, journal.LeaseTrouble,
-		journal.LeaseConfirmed, journal.LeaseEnded, journal.ServerFenced, journal.RecordsLost:
+		journal.LeaseConfirmed, journal.LeaseEnded, journal.ServerFenced, journal.TakenOver, journal.LeaseReleased, journal.RecordsLost:
 		return said(e, "%s: %s.", n, sentenceOf(cmp.Or(e.rec.Why, ev.Name))), true
 	}
 	failed := ""

@@ -15,12 +15,19 @@ import (
 
 // agentMain is an agent with one guard: it arms it, says so, and hangs.
 func agentMain(dir string) int {
-	c, err := Start(context.Background(), guardOptions(dir))
+	o := guardOptions(dir)
+	if hand := os.Getenv(envHand); hand != "" {
+		o.Env = append(o.Env, envHand+"="+hand)
+	}
+	c, err := Start(context.Background(), o)
 	if err == nil {
 		n := now()
-		err = c.Arm(context.Background(), fence.Deadlines{Sent: n, Soft: n.Add(2 * time.Second), Hard: n.Add(30 * time.Second)})
+		err = c.Arm(context.Background(), fence.Deadlines{Sent: n, Soft: n.Add(2 * time.Second), Hard: n.Add(30 * time.Second)}, nil)
+		if os.Getenv("TEST_AGENT_LONG") != "" {
+			err = c.Arm(context.Background(), long(), []byte(testHandle))
+		}
 		if os.Getenv("TEST_AGENT_HARD") != "" {
-			err = c.Arm(context.Background(), within(2*time.Second))
+			err = c.Arm(context.Background(), within(2*time.Second), nil)
 		}
 	}
 	if err != nil {

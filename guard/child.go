@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
-	"syscall"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/ha/fence"
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/watchdog"
 )
@@ -25,14 +25,23 @@ const (
 	// proofWait is how long one attempt to kill may take before it is reported
 	// as failed; the attempts go on for ever.
 	proofWait = time.Second
-	// goneCheck is how often an orphaned guard looks whether the fast shutdown
-	// that it asked for is complete.
-	goneCheck = 100 * time.Millisecond
+	// goneCheck is how often a guard without an agent looks whether the fast
+	// shutdown that it asked for is complete.
+	goneCheck = 50 * time.Millisecond
 )
 
-// Main is the life of a guard process. It returns when the agent's end of the
-// socket is closed and nothing is left to guard.
-func Main(d Duty) error {
+// Program is the binary that a guard runs.
+type Program struct {
+	Version string // tells an agent that takes over
+	// Helper are the arguments that lead the binary to the release of a session
+	// (see Release); none: a session is left to run out.
+	Helper []string
+	Env    []string // the helper's whole environment
+}
+
+// Main is the life of a guard process. It returns when it has no agent and
+// nothing is left to guard.
+func Main(d Duty, p Program) error {
 	if err := d.check(); err != nil {
 		return err
 	}
@@ -56,8 +65,12 @@ func Main(d Duty) error {
 		return fmt.Errorf("guard: descriptor %d: %w (the guard is started by the agent, not by hand)", SocketFD, err)
 	}
 	unix.CloseOnExec(SocketFD)
-	c := &child{killer: k, clock: clock.Real{}, sock: SocketFD, timer: timer}
+	c := &child{killer: k, clock: clock.Real{}, sock: SocketFD, timer: timer, duty: d, program: p}
 	c.note = os.Getenv(NoteEnv)
+	if err := c.openHandover(); err != nil {
+		return err
+	}
+	defer c.closeHandover()
 	if _, err := k.find(); err != nil { // touches the code and memory that the kill needs
 		return err
 	}
@@ -72,8 +85,8 @@ func Main(d Duty) error {
 	}
 	c.told = c.kernel
 	c.say(message{kind: kindKernel, flags: c.kernel.flags(), text: c.kernel.Trouble})
-	got := harden(raised)
-	c.say(message{kind: kindReady, flags: got.flags(), text: got.Refused})
+	c.abilities = harden(raised)
+	c.say(message{kind: kindReady, flags: c.abilities.flags(), text: c.abilities.Refused})
 	return c.run()
 }
 
@@ -81,6 +94,9 @@ func Main(d Duty) error {
 type child struct {
 	killer      *killer
 	clock       clock.Clock
+	duty        Duty
+	program     Program
+	abilities   Abilities
 	sock, timer int
 	kern        int    // to the fencer; -1 when there is none
 	note        string // file for what was done; empty: none
@@ -95,23 +111,28 @@ type child struct {
 
 	armed      bool
 	soft, hard boot.Instant
-	owed       owed // the acknowledgement of the newest arm
-	orphan     bool // the agent's end is closed
-	asked      bool // an orphan has asked for a fast shutdown
+	watch      fence.Watch // what it goes by, and whether it has an agent
+	session    []byte      // handle of the session that the armed lease belongs to
+	owed       owed        // the acknowledgement of the newest arm
+
+	handover handover
+	releases releases
 }
 
 // run handles words and deadlines until there is nothing left to guard.
 func (c *child) run() error {
 	for {
-		// Socket first, clock second: a word that arrived while this process
+		// Socket first, clock second: a disarm that arrived while this process
 		// could not run was still sent in time.
 		c.listen()
+		c.accept()
 		c.listenKernel()
+		c.hearReleases()
 		c.hearDog()
 		wake := c.act()
 		// Let go of an unanswered word only when the fence is lifted: the next server
 		// on this port needs it gone.
-		if c.orphan && !c.armed && c.unanswered == 0 && !c.dogBusy() {
+		if c.watch.Alone && !c.watch.Armed && c.unanswered == 0 && c.releases.running == 0 && !c.dogBusy() {
 			return nil
 		}
 		if err := c.wait(wake); err != nil {
@@ -122,34 +143,70 @@ func (c *child) run() error {
 
 // listen takes all words that have arrived.
 func (c *child) listen() {
-	for !c.orphan {
-		n, err := unix.Read(c.sock, c.in[:])
+	for c.sock >= 0 {
+		n, fd, err := c.receive()
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EAGAIN):
 			return
 		case err != nil || n == 0:
-			c.orphan = true
+			c.lost()
 			return
 		}
-		m, err := decode(c.in[:n])
-		if err != nil {
-			continue // not acknowledged: the agent must not rely on it
+		// A handle stays where it is: no copy of it is left behind, nor any memory.
+		text := c.in[min(n, headSize):n]
+		whole := n
+		if kind(c.in[0]) == kindArm {
+			whole = n - len(text)
 		}
-		c.hear(m)
+		m, err := decode(c.in[:whole])
+		if err == nil && m.kind == kindAccess {
+			c.releases.use(fd)
+			fd = -1
+		}
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+		if err == nil { // else not acknowledged: the agent must not rely on it
+			c.hear(m, text)
+		}
+		clear(text)
 	}
 }
 
-// hear obeys one word and acknowledges it.
-func (c *child) hear(m message) {
+// receive takes one message. An agent that has taken over may pass a descriptor
+// with it, until it arms.
+func (c *child) receive() (n, fd int, err error) {
+	if !c.watch.Claimed {
+		n, err = unix.Read(c.sock, c.in[:])
+		return n, -1, err
+	}
+	var oob [64]byte
+	n, oobn, _, _, err := unix.Recvmsg(c.sock, c.in[:], oob[:], unix.MSG_CMSG_CLOEXEC)
+	return n, passed(oob[:max(oobn, 0)]), err
+}
+
+// lost notes that the agent's end is closed: nobody extends the lease now.
+func (c *child) lost() {
+	unix.Close(c.sock)
+	c.sock = -1
+	c.watch.Alone, c.watch.Claimed, c.watch.Since = true, false, c.clock.Now()
+}
+
+// hear obeys one word and acknowledges it; text is the handle of an Arm.
+func (c *child) hear(m message, text []byte) {
 	switch m.kind {
 	case kindArm:
-		if !c.armed {
+		if !c.watch.MayArm(c.clock.Now()) {
+			return // the server is about to end: the agent is told when that is done
+		}
+		if !c.watch.Armed {
 			c.killer.pin()
 		}
-		c.armed, c.soft, c.hard = true, boot.Instant(m.a), boot.Instant(m.b)
-		if c.clock.Now() >= c.hard {
+		c.watch.Armed, c.watch.Soft, c.watch.Hard, c.watch.Claimed = true, boot.Instant(m.a), boot.Instant(m.b), false
+		c.session = append(c.session[:0], text...)
+		if c.clock.Now() >= c.watch.Hard {
 			return // too late: act fences, and says so instead of an acknowledgement
 		}
 		// Acknowledged when the element stands, and the device runs.
@@ -160,12 +217,22 @@ func (c *child) hear(m message) {
 		c.grant()
 		return
 	case kindDisarm:
-		c.armed, c.soft, c.hard = false, 0, 0
+		c.disarm()
 		defer c.lift()
+	case kindEnd:
+		c.watch.Fencing = c.watch.Armed
+		return
 	default:
 		return
 	}
 	c.say(message{kind: kindAck, nonce: m.nonce})
+}
+
+// disarm forgets the lease, and what would end it; not who its agent is.
+func (c *child) disarm() {
+	c.watch = fence.Watch{Alone: c.watch.Alone, Since: c.watch.Since}
+	clear(c.session[:cap(c.session)])
+	c.session = c.session[:0]
 }
 
 // tellKernel hands a word to the fencer.
@@ -214,34 +281,22 @@ func (c *child) listenKernel() {
 // act does what the clock demands and returns when to look again; zero is
 // never.
 func (c *child) act() boot.Instant {
-	if !c.armed {
-		return 0
-	}
-	now := c.clock.Now()
-	if now >= c.hard {
+	now, alone := c.clock.Now(), c.alone()
+	act, until := c.watch.Next(now, alone)
+	switch act {
+	case fence.Wait:
+		return until
+	case fence.Kill:
 		c.fence()
 		return 0
-	}
-	if !c.orphan {
-		return c.hard
-	}
-	if now < c.soft {
-		return c.soft
-	}
-	asked := c.asked
-	if !asked {
-		c.asked = true
+	case fence.Stop:
+		c.watch.Asking(now, alone)
 		go askShutdown(c.killer.dir)
 	}
-	if alive, err := c.killer.signalRoots(0); err == nil && alive == 0 {
-		c.armed = false
-		c.lift()
-		if asked {
-			c.ended(now)
-		}
+	if alive, err := c.killer.signalRoots(0); err == nil && alive == 0 && c.stopped() {
 		return 0
 	}
-	return min(now.Add(goneCheck), c.hard)
+	return min(now.Add(goneCheck), c.watch.KillAt)
 }
 
 // wait sleeps until a word arrives or wake is reached.
@@ -252,13 +307,9 @@ func (c *child) wait(wake boot.Instant) error {
 		return fmt.Errorf("guard: set timer: %w", err)
 	}
 	// A negative descriptor is passed over.
-	fds := [4]unix.PollFd{{Fd: int32(c.timer), Events: unix.POLLIN}, {Fd: int32(c.kern), Events: unix.POLLIN},
-		{Fd: int32(c.dogWake), Events: unix.POLLIN}, {Fd: int32(c.sock), Events: unix.POLLIN}}
-	n := 4
-	if c.orphan {
-		n = 3
-	}
-	if _, err := unix.Poll(fds[:n], -1); err != nil && !errors.Is(err, unix.EINTR) {
+	fds := [...]unix.PollFd{{Fd: int32(c.timer), Events: unix.POLLIN}, {Fd: int32(c.kern), Events: unix.POLLIN}, {Fd: int32(c.dogWake), Events: unix.POLLIN},
+		{Fd: int32(c.sock), Events: unix.POLLIN}, {Fd: int32(c.handover.listener), Events: unix.POLLIN}, {Fd: int32(c.releases.wake), Events: unix.POLLIN}}
+	if _, err := unix.Poll(fds[:], -1); err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("guard: poll: %w", err)
 	}
 	return nil
@@ -281,7 +332,9 @@ func (c *child) fence() {
 		nap(50 * time.Millisecond)
 	}
 	proof.Began, proof.Took = began, c.clock.Now().Sub(began)
-	c.armed, c.soft, c.hard = false, 0, 0
+	session := slices.Clone(c.session)
+	defer clear(session)
+	c.disarm()
 	c.say(message{kind: kindFenced, flags: 1, count: uint32(proof.Processes), dying: uint32(proof.Dying),
 		a: int64(proof.Began), b: int64(proof.Took)})
 	// From here on the disk is touched, which may hang.
@@ -289,16 +342,10 @@ func (c *child) fence() {
 		c.report(proof, err)
 	}
 	// Somebody may have started the server between the proof and the file.
-	if alive, err := c.killer.signalRoots(0); err == nil && alive > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), proofWait)
-		if p, err := c.killer.kill(ctx); err != nil {
-			c.report(p, err)
-		}
-		cancel()
-	}
+	proven := c.killAgain()
 	// Until here whoever started the server behind our back could say nothing.
 	c.lift()
-	c.leave(proof, false)
+	c.ended(Note{Proof: proof}, session, proven)
 	// Last of all: the reader of standard error may be the stopped agent. A server
 	// that had stopped in time is the agent's story.
 	if proof.Processes > 0 {
@@ -307,17 +354,16 @@ func (c *child) fence() {
 	}
 }
 
-// askShutdown asks for a fast shutdown, once a later start is sure to be
-// read-only. It runs beside the guard's own thread: a disk that hangs here must
-// not hold up the kill at the hard deadline.
-func askShutdown(dataDir string) {
-	k, err := newKiller(dataDir, clock.Real{})
+// killAgain kills whatever runs in the data directory and reports whether that
+// is proven to be nothing.
+func (c *child) killAgain() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), proofWait)
+	defer cancel()
+	p, err := c.killer.kill(ctx)
 	if err != nil {
-		return
+		c.report(p, err)
 	}
-	defer k.close()
-	_ = placeStandbySignal(dataDir)
-	_, _ = k.signalRoots(unix.SIGINT)
+	return err == nil
 }
 
 // report says what went wrong: an attempt gave no proof, or no standby.signal.
@@ -328,7 +374,7 @@ func (c *child) report(p Proof, err error) {
 // say sends a message. A full or closed socket is the agent's concern: it acts
 // on what is missing.
 func (c *child) say(m message) {
-	if !c.orphan {
+	if c.sock >= 0 {
 		_ = unix.Sendto(c.sock, m.encode(c.out[:]), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
 	}
 }
@@ -338,26 +384,4 @@ func errText(err error) string {
 		return ""
 	}
 	return err.Error()
-}
-
-// placeStandbySignal makes the next start of the server come up read-only. The
-// file belongs to the directory's owner; an existing one is left alone.
-func placeStandbySignal(dataDir string) error {
-	st, err := os.Stat(dataDir)
-	if err != nil {
-		return fmt.Errorf("place standby.signal: %w", err)
-	}
-	path := filepath.Join(dataDir, "standby.signal")
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if errors.Is(err, unix.EEXIST) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("place %s: %w", path, err)
-	}
-	defer unix.Close(fd)
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		_ = unix.Fchown(fd, int(sys.Uid), int(sys.Gid))
-	}
-	return nil
 }

@@ -32,7 +32,7 @@ const (
 var (
 	ErrEnded  = errors.New("the guard process has ended; start another")
 	ErrNoAck  = errors.New("the guard did not acknowledge within 1s; kill it and start another")
-	ErrFenced = errors.New("the guard has killed the server: the deadline had passed")
+	ErrFenced = fence.ErrFenced
 )
 
 // Options say how a guard is started.
@@ -45,6 +45,9 @@ type Options struct {
 	// hold passwords.
 	Env []string
 	Duty
+	// Access is what the guard's helper needs to reach the store, in whatever form
+	// that reads; nil: sessions are not released. It is kept in memory alone.
+	Access []byte
 	Logger *slog.Logger // nil discards
 	Clock  clock.Clock  // nil is the real one
 	Stderr *os.File     // nil is the agent's own
@@ -69,7 +72,7 @@ type State struct {
 // Client is the agent's end of a running guard. Its methods may be called from
 // several goroutines.
 type Client struct {
-	cmd     *exec.Cmd
+	proc    guardProcess
 	conn    *net.UnixConn
 	log     *slog.Logger
 	clock   clock.Clock
@@ -88,7 +91,20 @@ type Client struct {
 	wanted  func() (every time.Duration, required bool)
 	answer  chan error
 	out     [maxMessage]byte // owned by word
+	ended   string           // how the process ended
 }
+
+// guardProcess is a guard as a process: a child, or one that was taken over.
+type guardProcess interface {
+	wait() string // until it has ended; how
+	kill()
+}
+
+// ownChild is a guard that this process has started.
+type ownChild struct{ cmd *exec.Cmd }
+
+func (p ownChild) wait() string { _ = p.cmd.Wait(); return p.cmd.ProcessState.String() }
+func (p ownChild) kill()        { _ = p.cmd.Process.Kill() } // already gone is as good
 
 // Start starts a guard and returns when it is ready. ctx bounds the start only.
 func Start(ctx context.Context, o Options) (*Client, error) {
@@ -118,6 +134,16 @@ func Start(ctx context.Context, o Options) (*Client, error) {
 	cmd.Dir = "/"
 	cmd.Stderr = o.Stderr
 	cmd.ExtraFiles = []*os.File{theirs} // becomes SocketFD
+	if o.Access != nil {
+		access, err := seal(o.Access)
+		if err != nil {
+			conn.Close()
+			theirs.Close()
+			return nil, err
+		}
+		defer access.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, access) // becomes AccessFD
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
 	theirs.Close() // the child's copy must be the last one, or its end goes unnoticed
@@ -125,9 +151,7 @@ func Start(ctx context.Context, o Options) (*Client, error) {
 		conn.Close()
 		return nil, fmt.Errorf("guard: start %s: %w", o.Executable, err)
 	}
-	c := &Client{cmd: cmd, conn: conn, log: o.Logger, clock: o.Clock,
-		done: make(chan struct{}), ready: make(chan struct{}), changed: make(chan struct{}, 1),
-		state: State{PID: cmd.Process.Pid, Running: true}}
+	c := newClient(ownChild{cmd}, cmd.Process.Pid, conn, o.Logger, o.Clock)
 	go c.listen()
 	if err := c.awaitReady(ctx); err != nil {
 		return nil, err
@@ -139,6 +163,12 @@ func Start(ctx context.Context, o Options) (*Client, error) {
 	return c, nil
 }
 
+func newClient(p guardProcess, pid int, conn *net.UnixConn, log *slog.Logger, clk clock.Clock) *Client {
+	return &Client{proc: p, conn: conn, log: log, clock: clk,
+		done: make(chan struct{}), ready: make(chan struct{}), changed: make(chan struct{}, 1),
+		state: State{PID: pid, Running: true}}
+}
+
 func (c *Client) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
@@ -146,10 +176,10 @@ func (c *Client) awaitReady(ctx context.Context) error {
 	case <-c.ready:
 		return nil
 	case <-c.done:
-		return fmt.Errorf("guard: process %d ended at once: %s", c.cmd.Process.Pid, c.cmd.ProcessState)
+		return fmt.Errorf("guard: process %d ended at once: %s", c.state.PID, c.ended)
 	case <-ctx.Done():
 		c.Kill()
-		return fmt.Errorf("guard: process %d did not get ready: %w", c.cmd.Process.Pid, ctx.Err())
+		return fmt.Errorf("guard: process %d did not get ready: %w", c.state.PID, ctx.Err())
 	}
 }
 
@@ -188,13 +218,14 @@ func (c *Client) listen() {
 		}
 		c.hear(m)
 	}
-	err := c.cmd.Wait()
+	ended := c.proc.wait()
 	c.mu.Lock()
+	c.ended = ended
 	c.state.Running, c.state.Armed = false, 0
 	c.settle(ErrEnded)
 	c.mu.Unlock()
 	c.signal()
-	c.log.Debug("guard ended", "pid", c.cmd.Process.Pid, "error", err)
+	c.log.Debug("guard ended", "pid", c.state.PID, "how", ended)
 }
 
 func (c *Client) hear(m message) {
@@ -207,6 +238,12 @@ func (c *Client) hear(m message) {
 		case <-c.ready:
 		default:
 			close(c.ready)
+		}
+	case kindTrust:
+		c.state.Armed = boot.Instant(m.b)
+	case kindReleased:
+		if m.flags&1 == 0 {
+			c.log.Info("the session of the lost lease runs out by itself: the guard's helper could not end it", "error", m.text)
 		}
 	case kindAck:
 		if m.nonce == c.waiting {
@@ -266,10 +303,14 @@ func (c *Client) signal() {
 	}
 }
 
-// Arm hands the guard new deadlines and returns when it has acknowledged them.
-// After an error the guard may or may not have heard.
-func (c *Client) Arm(ctx context.Context, d fence.Deadlines) error {
-	if err := c.tell(ctx, c.withReset(message{kind: kindArm, a: int64(d.Soft), b: int64(d.Hard)}, d), d.Hard); err != nil {
+// Arm hands the guard new deadlines, with the handle of the session that they
+// come from (nil: nobody but this process can end it), and returns when it has
+// acknowledged them. After an error the guard may or may not have heard.
+func (c *Client) Arm(ctx context.Context, d fence.Deadlines, session []byte) error {
+	if len(session) > maxText {
+		return fmt.Errorf("arm the guard: a session's handle of %d bytes, want %d at most", len(session), maxText)
+	}
+	if err := c.tell(ctx, c.withReset(message{kind: kindArm, a: int64(d.Soft), b: int64(d.Hard), text: string(session)}, d), d.Hard); err != nil {
 		return fmt.Errorf("arm the guard: %w", err)
 	}
 	return nil
@@ -346,7 +387,7 @@ func (c *Client) Close() error {
 	select {
 	case <-c.done:
 	case <-time.After(startWait):
-		err = errors.Join(err, fmt.Errorf("guard: disarmed process %d does not end", c.cmd.Process.Pid))
+		err = errors.Join(err, fmt.Errorf("guard: disarmed process %d does not end", c.State().PID))
 	}
 	return err
 }
@@ -354,6 +395,6 @@ func (c *Client) Close() error {
 // Kill ends the guard process at once, so that its deadline does not stop the
 // server: only for one that does not answer, right before another is started.
 func (c *Client) Kill() {
-	_ = c.cmd.Process.Kill() // already gone is as good
+	c.proc.kill()
 	<-c.done
 }

@@ -7,7 +7,7 @@
 // after the guard has acknowledged them. When the hard deadline passes without
 // a newer one, the guard kills every process of the server.
 //
-// How data passes:
+// How data passes while an agent lives:
 //
 //	agent ── arm {nonce, soft, hard} ─► guard ── the same ─► fencer ─► nftables
 //	      ── disarm {nonce} ──────────►                      (a thread)
@@ -16,11 +16,57 @@
 //	      ◄─ state of the kernel fence ─
 //
 // Deadlines are on CLOCK_BOOTTIME; disarm says that the server is not a writer.
+// With each deadline comes the handle of the session that the lease belongs to
+// (dcs.Handle, opaque here). It lies in the guard's memory and nowhere else.
 //
-// When the agent's end of the socket closes, nobody can extend the lease any
-// more. A disarmed guard then ends. An armed one lets the server work for as
-// long as the lease certainly lives, asks for a fast shutdown at the soft
-// deadline and kills what is left at the hard one.
+// States. A guard is disarmed or armed, and it has an agent, or none:
+//
+//	            arm                        the agent's end closes
+//	disarmed ─────────► armed, served ──────────────────────────► armed, alone
+//	    ▲ ◄───────────     │  ▲                                      │      │
+//	    │    disarm        │  │ arm                  another connects │      │ grace
+//	    │                  │  └──────── armed, claimed ◄──────────────┘      ▼ is over
+//	    │                  │ hard              │ soft                  stopping: fast
+//	    │                  ▼                   └─────────────────────► shutdown, at most
+//	    └──────────── fence: kill ◄──── clean stop's time is over ──── clean stop's time
+//	                  and proof                                              │
+//	                       └──── release: the helper ends the session ◄──────┘ gone
+//
+// When the agent's end of the socket closes, nobody extends the lease any more. A
+// disarmed guard then ends. An armed one lets the server work for a grace, in
+// which another agent may take over; never past the soft deadline. Then it asks
+// for a fast shutdown, kills what is left when that takes too long, and has the
+// session ended, so that another member leads long before the ttl. Where the
+// session cannot be ended (no handle, no access to the store), stopping early
+// would only lengthen the outage: the server then works up to the soft deadline.
+//
+// Taking over (Claim). The guard listens on a socket in the state directory, mode
+// 0600, and looks at the peer's user: root or its own. It serves one agent at a
+// time, a new one only when the former one's end is closed:
+//
+//	agent ── connects ────────► guard
+//	      ◄─ kernel, ready ────        as at a start
+//	      ◄─ trust {deadlines, postmaster and its start, handle} ─
+//	      ◄─ hello {release} ──
+//	      ── access {descriptor} ─►    its own, for later helpers
+//	      ── arm … ───────────────►    it has adopted the session: go on as ever
+//	   or ── end ─────────────────►    it cannot: kill, release, end
+//	   or ◄─ refuse ───────────        it has an agent; or it is stopping: wait for its end
+//
+// One that has connected and not armed yet has the time that the lease has: at the
+// soft deadline the guard stops the server all the same. The handle is a secret,
+// and so is what reaches the store; neither is ever on a disk, in an argument, or
+// in an environment.
+//
+// Release. After the proof, and after standby.signal stands, a helper is started:
+// the same program (/proc/self/exe, so of the guard's own release), which gets the
+// handle by pipe and the access to the store in a sealed memory file that the
+// guard was given at its start. It resumes the session and ends it, and so ends
+// this session only, whoever leads by then. It is given ten seconds; whatever goes
+// wrong, the lease runs out by itself (a helper that has resumed the session and
+// dies before it could end it has renewed it once). The same follows a fence at
+// the hard deadline while the agent stands still. An agent that goes on then finds
+// its lease over by the clock alone: see lease.Keeper.
 //
 // What counts as the server: every process whose executable is postgres and
 // whose working directory is the data directory, and postgres children of such
@@ -49,7 +95,8 @@
 //     writes. The next guard finds it (KernelState.Barred) and goes on with it when
 //     it is armed; a Disarm, which the agent sends before it starts a standby and
 //     when it finds one running, lifts it.
-//   - An orphaned guard lifts it when the server is gone, then ends.
+//   - A guard without an agent lifts it when the server is gone, before the
+//     session is released.
 //   - Two guards of one server at a time (an orphan beside a new agent's): each may
 //     lift what the other raised; the next Arm raises it again.
 //   - A reboot, or the end of a container's network, takes it along.
@@ -60,9 +107,14 @@
 // Invariants:
 //
 //   - An armed guard acts on the clock and its last acknowledged deadline alone;
-//     nothing but a newer word of the agent prevents the kill.
-//   - A word that was sent in time but read late is still obeyed: after each wake
-//     the socket is read first, the clock second.
+//     nothing but a newer word of its agent prevents the kill, and whoever is its
+//     agent, there is always a deadline.
+//   - A session is released only after the proof that nothing of the server runs.
+//   - A disarm that was sent in time but read late is still obeyed: after each
+//     wake the socket is read first, the clock second. A newer deadline is not, once
+//     the former one has passed: its agent, which may have been stopped as well,
+//     gives the lease up at that deadline too (lease.Keeper), so that nobody writes
+//     under a lease of which a helper may be ending the session.
 //   - The path to the kill needs no disk, no memory that may have been paged out
 //     (where locking is permitted), and no answer from anybody.
 //   - standby.signal is placed after every fence, so that whoever starts the
@@ -77,7 +129,7 @@
 // 1.5 MB of private memory beside the pages that it shares with the agent, 0.2 MB
 // of that for the kernel-timed fence (BenchmarkArm).
 //
-// What it may not do: read the configuration, talk to the store, or decide
-// anything. A server in its own cgroup could be killed with one write to
+// What it may not do: read the configuration, talk to the store (its helper does),
+// or decide anything. A server in its own cgroup could be killed with one write to
 // cgroup.kill; killer.kill is the place for it.
 package guard

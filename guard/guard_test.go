@@ -28,7 +28,7 @@ func within(d time.Duration) fence.Deadlines {
 
 func arm(t testing.TB, c *Client, d fence.Deadlines) {
 	t.Helper()
-	if err := c.Arm(context.Background(), d); err != nil {
+	if err := c.Arm(context.Background(), d, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -103,7 +103,7 @@ func TestDeadlineKillsEveryProcess(t *testing.T) {
 			prepare(t, s)
 			d := within(100 * time.Millisecond)
 			// A guard that hears too late fences instead of acknowledging.
-			if err := c.Arm(context.Background(), d); err != nil && !errors.Is(err, ErrFenced) {
+			if err := c.Arm(context.Background(), d, nil); err != nil && !errors.Is(err, ErrFenced) {
 				t.Fatal(err)
 			}
 			p := awaitFence(t, c)
@@ -191,7 +191,7 @@ func TestDisarmed(t *testing.T) {
 	if err := c.Close(); err != nil { // waits for its end
 		t.Error(err)
 	}
-	if err := c.Arm(context.Background(), d); !errors.Is(err, ErrEnded) {
+	if err := c.Arm(context.Background(), d, nil); !errors.Is(err, ErrEnded) {
 		t.Errorf("arming an ended guard: %v", err)
 	}
 	s.connect().Close(context.Background())
@@ -203,14 +203,14 @@ func TestSecondGuardReplacesTheFirst(t *testing.T) {
 	d := within(2 * time.Second)
 	arm(t, first, d)
 	stop(t, first.State().PID)
-	if err := first.Arm(context.Background(), within(time.Hour)); !errors.Is(err, ErrNoAck) {
+	if err := first.Arm(context.Background(), within(time.Hour), nil); !errors.Is(err, ErrNoAck) {
 		t.Fatalf("a stopped guard answered: %v", err)
 	}
 	first.Kill()
 	arm(t, second, within(time.Minute))
 	time.Sleep(d.Hard.Sub(now()) + 200*time.Millisecond)
 	s.connect().Close(context.Background())
-	if err := first.Arm(context.Background(), d); !errors.Is(err, ErrEnded) {
+	if err := first.Arm(context.Background(), d, nil); !errors.Is(err, ErrEnded) {
 		t.Errorf("first guard: %v", err)
 	}
 	arm(t, second, within(50*time.Millisecond))

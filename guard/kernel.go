@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,14 @@ type Duty struct {
 	DataDir     string
 	Port        uint16 // of the server
 	KernelFence KernelFence
+	// Grace is how long a server whose agent is gone is left alone for another
+	// agent, never past the soft deadline; negative: until then.
+	Grace time.Duration
+	// CleanStop is how long its shutdown may take then before it is killed; 0:
+	// until the hard deadline.
+	CleanStop time.Duration
+	// Handover is the socket on which another agent takes over; empty: none can.
+	Handover string
 }
 
 func (d Duty) check() error {

@@ -24,7 +24,7 @@ func BenchmarkArm(b *testing.B) {
 			if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 				b.Fatalf("%v: %s", err, out)
 			}
-			c, err := Start(context.Background(), optionsFor(Duty{b.TempDir(), testPort, mode}, nil))
+			c, err := Start(context.Background(), optionsFor(Duty{DataDir: b.TempDir(), Port: testPort, KernelFence: mode}, nil))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -89,7 +89,7 @@ func write(conn *pgx.Conn) error {
 
 func kernelGuard(t *testing.T, s *server) *Client {
 	t.Helper()
-	c, err := Start(context.Background(), optionsFor(Duty{s.dir, testPort, KernelFenceAutomatic}, nil))
+	c, err := Start(context.Background(), optionsFor(Duty{DataDir: s.dir, Port: testPort, KernelFence: KernelFenceAutomatic}, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestKernelFenceAndRights(t *testing.T) {
 				program = copyOfTest(t)
 				permit(t, program)
 			}
-			o := optionsFor(Duty{s.dir, testPort, KernelFenceAutomatic}, nil)
+			o := optionsFor(Duty{DataDir: s.dir, Port: testPort, KernelFence: KernelFenceAutomatic}, nil)
 			o.Executable, o.Args = "/usr/bin/setpriv", append(c.rights, program)
 			g, err := Start(context.Background(), o)
 			if err != nil {
@@ -294,7 +294,7 @@ func TestKernelFenceAndRights(t *testing.T) {
 			s.mustBeFenced()
 			awaitNoTable(t)
 
-			o = optionsFor(Duty{s.dir, testPort, KernelFenceRequired}, nil)
+			o = optionsFor(Duty{DataDir: s.dir, Port: testPort, KernelFence: KernelFenceRequired}, nil)
 			o.Executable, o.Args = "/usr/bin/setpriv", append(c.rights, program)
 			g, err = Start(context.Background(), o)
 			if (err == nil) != c.active {
@@ -341,7 +341,8 @@ func TestTheKillDoesNotWaitForTheKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{killer: k, clock: clock.Real{}, sock: pairs[0][0], kern: pairs[1][0], timer: timer}
+	c := &child{killer: k, clock: clock.Real{}, sock: pairs[0][0], kern: pairs[1][0], timer: timer, dogWake: -1,
+		handover: handover{listener: -1}, releases: releases{access: -1, wake: -1}}
 	ended := make(chan error, 1)
 	go func() { ended <- c.run() }()
 
@@ -430,7 +431,7 @@ func TestArmingLeavesNothingBehind(t *testing.T) {
 	d := within(time.Hour)
 	var buf [maxMessage]byte
 	renewal := func() {
-		m := message{kind: kindArm, nonce: 7, a: int64(d.Soft), b: int64(d.Hard)}
+		m := message{kind: kindArm, nonce: 7, a: int64(d.Soft), b: int64(d.Hard), text: testHandle}
 		if err := unix.Sendto(pairs[0][1], m.encode(buf[:]), 0, nil); err != nil {
 			t.Fatal(err)
 		}

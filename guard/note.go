@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/matriarch-ha/matriarch/boot"
 )
 
 // NoteName is the file in the state directory in which a guard leaves what it
@@ -21,9 +19,13 @@ const NoteEnv = "MATRIARCH_GUARD_NOTE"
 // Note is what a guard did to the server.
 type Note struct {
 	// Shutdown: its agent was gone, and the server ended by the fast shutdown that
-	// the guard had asked for at the soft deadline; then nothing was killed.
+	// the guard had asked for; then nothing was killed.
 	Shutdown bool  `json:"shutdown,omitempty"`
 	Proof    Proof `json:"proof"`
+	// Released: the session of the lease was ended after that, or was over already.
+	// Trouble is why it was left to run out.
+	Released bool   `json:"released,omitempty"`
+	Trouble  string `json:"trouble,omitempty"`
 	// Wall is when, by the wall clock; BootID is the run of the host that Began of
 	// the proof belongs to.
 	Wall   time.Time `json:"wall"`
@@ -48,11 +50,11 @@ func bootID() string {
 }
 
 // leave writes the note, best effort and last of all: it touches the disk.
-func (c *child) leave(p Proof, shutdown bool) {
+func (c *child) leave(n Note) {
 	if c.note == "" {
 		return
 	}
-	text, err := json.Marshal(Note{Shutdown: shutdown, Proof: p, Wall: c.clock.Wall(), BootID: bootID()})
+	text, err := json.Marshal(n)
 	if err != nil {
 		return
 	}
@@ -68,6 +70,3 @@ func (c *child) leave(p Proof, shutdown bool) {
 		_ = os.Rename(tmp, c.note)
 	}
 }
-
-// ended tells of a server that ended as an orphaned guard had asked it to.
-func (c *child) ended(at boot.Instant) { c.leave(Proof{Began: at}, true) }

@@ -26,6 +26,8 @@ const (
 	envPort   = "TEST_GUARD_PORT"
 	envKernel = "TEST_GUARD_KERNEL_FENCE"
 	envAgent  = "TEST_AGENT_DATA_DIR"
+	envHand   = "TEST_GUARD_HANDOVER" // grace, clean stop, socket
+	envHelper = "TEST_GUARD_HELPER"   // where a helper writes what it was given
 )
 
 func TestMain(m *testing.M) {
@@ -33,13 +35,29 @@ func TestMain(m *testing.M) {
 	case os.Getenv(envGuard) != "":
 		port, _ := strconv.ParseUint(os.Getenv(envPort), 10, 16)
 		d := Duty{DataDir: os.Getenv(envGuard), Port: uint16(port), KernelFence: KernelFence(os.Getenv(envKernel))}
-		if err := Main(d); err != nil {
+		var p Program
+		if text := os.Getenv(envHand); text != "" {
+			f := strings.SplitN(text, " ", 3)
+			d.Grace, _ = time.ParseDuration(f[0])
+			d.CleanStop, _ = time.ParseDuration(f[1])
+			d.Handover = f[2]
+		}
+		if dir := os.Getenv(envHelper); dir != "" {
+			p = Program{Version: "test", Helper: []string{"release"}, Env: []string{envHelper + "=" + dir}}
+		}
+		if err := Main(d, p); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	case os.Getenv(envAgent) != "":
 		os.Exit(agentMain(os.Getenv(envAgent)))
+	}
+	if dir := os.Getenv(envHelper); dir != "" {
+		os.Exit(helperMain(dir))
+	}
+	if claim, listen := os.Getenv("TEST_CLAIM"), os.Getenv("TEST_LISTEN"); claim+listen != "" {
+		os.Exit(strangerMain(claim, listen))
 	}
 	code := m.Run()
 	if dir := template.dir; dir != "" {
@@ -252,7 +270,8 @@ func guardOptions(dir string) Options {
 
 func optionsFor(d Duty, stderr *os.File) Options {
 	return Options{Duty: d, Stderr: stderr, Env: []string{envGuard + "=" + d.DataDir, NoteEnv + "=" + d.DataDir + ".note",
-		fmt.Sprintf("%s=%d", envPort, d.Port), envKernel + "=" + string(d.KernelFence)}}
+		fmt.Sprintf("%s=%d", envPort, d.Port), envKernel + "=" + string(d.KernelFence),
+		fmt.Sprintf("%s=%s %s %s", envHand, d.Grace, d.CleanStop, d.Handover)}}
 }
 
 // awaitFence waits until the guard reports a proof.

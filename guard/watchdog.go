@@ -119,7 +119,7 @@ type owed struct {
 
 // grant acknowledges the word that armed, if nobody has to grant it any more.
 func (c *child) grant() {
-	if c.owed.nonce == 0 || c.owed.kernel || c.owed.dog || !c.armed || c.clock.Now() >= c.hard {
+	if c.owed.nonce == 0 || c.owed.kernel || c.owed.dog || !c.watch.Armed || c.clock.Now() >= c.watch.Hard {
 		return
 	}
 	c.say(message{kind: kindAck, nonce: c.owed.nonce})

@@ -197,7 +197,7 @@ func TestWatchdogRequired(t *testing.T) {
 			}
 			w := watch(t, device)
 			c := w.start(true)
-			err := c.Arm(context.Background(), lasting(30*time.Second))
+			err := c.Arm(context.Background(), lasting(30*time.Second), nil)
 			if !errors.Is(err, ErrWatchdog) || !c.Watchdog().Failed || c.Watchdog().Trouble == "" {
 				t.Errorf("armed: %v, %+v", err, c.Watchdog())
 			}

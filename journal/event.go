@@ -27,8 +27,16 @@ const (
 	LeaseTrouble   = "lease-trouble"
 	LeaseConfirmed = "lease-confirmed"
 	LeaseEnded     = "lease-ended"
-	// ServerFenced: the guard killed the server at the deadline of its lease.
+	// ServerFenced: the guard killed the server at the deadline of its lease, or,
+	// without an agent, had it shut down before.
 	ServerFenced = "server-fenced"
+	// TakenOver: this agent goes on with the running primary, the guard and the
+	// lease of a former agent that is gone.
+	TakenOver = "taken-over"
+	// LeaseReleased: the guard, whose agent was gone or stood still, had the session
+	// of the lease ended after it had stopped the server. Error says why it was left
+	// to run out instead.
+	LeaseReleased = "lease-released"
 	// RecordsLost: records that no other member had were taken out of this
 	// member's data, by a rewind or a new copy. Loss says which.
 	RecordsLost = "records-lost"

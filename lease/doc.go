@@ -32,6 +32,13 @@
 //   - While every member that could lead has promised not to (Extend), the lease
 //     is held without the store, and without a session: it is adrift, and Take
 //     creates the key again before anybody else may.
+//   - A lease ends at the deadline that its guard acknowledged last, whatever was
+//     confirmed since: the guard has killed the server then, and may have had the
+//     session ended. So an agent that was stopped, and continued after that, never
+//     believes an answer that it had not read yet.
+//   - Adopt makes a lease mine that a former agent of this member held: by the
+//     session's handle, which its guard alone had, and only if the leader key is
+//     under that session.
 //   - Confirmations may arrive late and out of order; the newest sent counts.
 //
 // What it may not do: decide whether to lead, stop or promote a server, or

@@ -293,7 +293,7 @@ type fakeGuard struct {
 	deaf bool
 }
 
-func (g *fakeGuard) Arm(ctx context.Context, d fence.Deadlines) error {
+func (g *fakeGuard) Arm(ctx context.Context, d fence.Deadlines, session []byte) error {
 	g.mu.Lock()
 	g.arms++
 	deaf := g.deaf

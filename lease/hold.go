@@ -104,12 +104,8 @@ func (k *Keeper) look(ctx context.Context) (dcs.KV, error) {
 	if err != nil {
 		return dcs.KV{}, err
 	}
-	for _, kv := range snap.Keys {
-		if kv.Key == leaderKey {
-			return kv, nil
-		}
-	}
-	return dcs.KV{}, nil
+	kv, _ := leaderIn(snap)
+	return kv, nil
 }
 
 // hold makes the created key a holding, with the guard armed; otherwise the key
@@ -129,7 +125,7 @@ func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) err
 	k.held, k.version, k.refused = true, v, false
 	k.holding++
 	k.unclaimed, k.suspect, k.softTold, k.troubled = false, false, false, false
-	k.sight, k.armed = fence.Sight{}, 0
+	k.sight, k.armed, k.acked = fence.Sight{}, 0, 0
 	k.ctx, k.cancel = context.WithCancelCause(context.Background())
 	k.mu.Unlock()
 	poke(k.watch)
@@ -266,8 +262,10 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 	defer func() { <-k.arm }()
 	k.mu.Lock()
 	k.expire(k.o.Clock.Now())
-	g, gen, held, d := k.guard, k.guardGen, k.held, k.reach()
+	g, gen, held, holding, d := k.guard, k.guardGen, k.held, k.holding, k.reach()
+	handle := k.handle()
 	k.mu.Unlock()
+	defer clear(handle)
 	if !held {
 		return ErrNotHeld
 	}
@@ -276,9 +274,20 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 	}
 	actx, cancel := context.WithTimeout(ctx, guardWait)
 	defer cancel()
-	err := g.Arm(actx, d)
+	err := g.Arm(actx, d, handle)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	// Before what was acknowledged now counts: if that came only after the former
+	// deadline, the guard has fenced in between.
+	k.expire(k.o.Clock.Now())
+	switch {
+	case k.holding != holding:
+		return errors.Join(err, ErrNotHeld)
+	case errors.Is(err, fence.ErrFenced):
+		k.lose(ErrExpired)
+		k.abandon()
+		return err
+	}
 	if k.guardGen != gen {
 		return errors.Join(err, errors.New("the guard was replaced meanwhile"))
 	}
@@ -294,8 +303,23 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 	if k.guardError != "" {
 		poke(k.changed)
 	}
-	k.armed, k.guardError = d.Hard, ""
+	k.armed, k.acked, k.guardError = d.Hard, d.Hard, ""
+	k.revive(k.o.Clock.Now()) // the guard's deadline ended it as well
 	return nil
+}
+
+// handle is the session's handle for the guard, nil when the store has none to
+// give; k.mu is held.
+func (k *Keeper) handle() []byte {
+	if k.session == nil {
+		return nil
+	}
+	b, err := k.session.Handle().MarshalBinary()
+	if err != nil {
+		k.o.Logger.Debug("the guard cannot end this session", "error", err)
+		return nil
+	}
+	return b
 }
 
 // Observed tells the Keeper what a view of the cluster says about the leader

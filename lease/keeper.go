@@ -32,7 +32,9 @@ const leaderKey = "leader"
 // Guard stops the server when a deadline passes; guard.Client is one. Both
 // calls return when the guard process has acknowledged.
 type Guard interface {
-	Arm(ctx context.Context, d fence.Deadlines) error
+	// Arm hands over deadlines, and the handle of the session that they come from,
+	// so that the guard can end it when the server is dead and nobody else does.
+	Arm(ctx context.Context, d fence.Deadlines, session []byte) error
 	Disarm(ctx context.Context) error
 }
 
@@ -170,9 +172,12 @@ type Keeper struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 
-	guard      Guard
-	guardGen   int
-	armed      boot.Instant
+	guard    Guard
+	guardGen int
+	armed    boot.Instant
+	// acked is the hard deadline that a guard acknowledged last for this holding,
+	// this guard or one before it; zero: none yet, or nothing is guarded.
+	acked      boot.Instant
 	guardError string
 	lastError  string
 }
@@ -212,7 +217,7 @@ func (k *Keeper) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire(k.o.Clock.Now())
-	s := State{Held: k.held, Deadlines: k.trusted(k.deadlines), Extended: k.trusted(k.extended), Adrift: k.adrift, Granted: k.granted,
+	s := State{Held: k.held, Deadlines: k.capped(k.trusted(k.deadlines)), Extended: k.capped(k.trusted(k.extended)), Adrift: k.adrift, Granted: k.granted,
 		LastConfirmed: k.confirmed, Doubted: k.doubt != 0, Refused: k.refused, Armed: k.armed,
 		GuardError: k.guardError, LastError: k.lastError}
 	if k.session != nil {
@@ -269,9 +274,25 @@ func (k *Keeper) SetGuard(g Guard) {
 	defer func() { <-k.arm }()
 	k.mu.Lock()
 	k.guard, k.armed, k.guardError = g, 0, ""
+	if g == nil {
+		k.acked = 0
+	}
 	k.guardGen++
 	k.mu.Unlock()
 	poke(k.kick)
+}
+
+// until are the deadlines that a held lease has; k.mu is held.
+func (k *Keeper) until() fence.Deadlines { return k.capped(k.reach()) }
+
+// capped ends deadlines where the guard's end: it has killed the server then, and
+// may have had the session ended, whatever was confirmed since. (An agent that was
+// stopped in the middle of a renewal may read the answer much later.) k.mu is held.
+func (k *Keeper) capped(d fence.Deadlines) fence.Deadlines {
+	if k.held && k.acked != 0 && d.Hard > k.acked {
+		d.Soft, d.Hard = k.acked.Add(d.Soft.Sub(d.Hard)), k.acked
+	}
+	return d
 }
 
 // expire applies the deadlines at now; k.mu is held.
@@ -280,7 +301,7 @@ func (k *Keeper) expire(now boot.Instant) {
 	if !k.held {
 		return
 	}
-	switch k.reach().Phase(now) {
+	switch k.until().Phase(now) {
 	case fence.Lost:
 		k.lose(ErrExpired)
 		k.abandon()
@@ -299,7 +320,7 @@ func (k *Keeper) lose(cause error) {
 	if !k.held {
 		return
 	}
-	k.held, k.version, k.suspect, k.troubled = false, "", false, false
+	k.held, k.version, k.suspect, k.troubled, k.acked = false, "", false, false, 0
 	k.holding++
 	k.sight = fence.Sight{}
 	k.extended, k.adrift = fence.Deadlines{}, false
@@ -322,7 +343,7 @@ func (k *Keeper) tell(kind EventKind, why string) {
 func (k *Keeper) unconfirmed(why string) {
 	if k.held && !k.troubled {
 		k.troubled = true
-		left := k.reach().Soft.Sub(k.o.Clock.Now())
+		left := k.until().Soft.Sub(k.o.Clock.Now())
 		k.tell(Trouble, fmt.Sprintf("%s; without a newer confirmation the server is stopped in %s", why, max(left, 0).Round(time.Millisecond)))
 	}
 }

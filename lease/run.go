@@ -123,7 +123,7 @@ func (k *Keeper) watchDeadlines(ctx context.Context) {
 		k.expire(now)
 		wait := longestSleep
 		if k.held {
-			d := k.reach()
+			d := k.until()
 			wait = d.Hard.Sub(now)
 			if now < d.Soft {
 				wait = d.Soft.Sub(now)
@@ -308,7 +308,7 @@ func (k *Keeper) renew(ctx context.Context, s dcs.Session, t *turns) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.o.Renewed != nil && k.held && k.session == s {
-		k.o.Renewed(k.reach().Soft.Sub(k.o.Clock.Now()))
+		k.o.Renewed(k.until().Soft.Sub(k.o.Clock.Now()))
 	}
 	k.confirm(s, c)
 	t.next = c.Sent.Add(k.interval(c.Granted))
@@ -348,7 +348,7 @@ func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
 // revive makes a holding live again whose soft deadline had passed before a
 // newer proof came; k.mu is held.
 func (k *Keeper) revive(now boot.Instant) {
-	if k.held && k.reach().Live(now) {
+	if k.held && k.until().Live(now) {
 		if k.softTold {
 			k.softTold = false
 			k.ctx, k.cancel = context.WithCancelCause(context.Background())

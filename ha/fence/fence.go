@@ -26,10 +26,14 @@
 package fence
 
 import (
+	"errors"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
 )
+
+// ErrFenced is a guard's answer to deadlines that came too late.
+var ErrFenced = errors.New("the guard has killed the server: the deadline had passed")
 
 // Budget holds the times that are subtracted from a granted lease.
 type Budget struct {

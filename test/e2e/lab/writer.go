@@ -174,11 +174,12 @@ func (w *Writer) WaitProgress(t testing.TB, limit time.Duration) {
 		if w.Count() > n+3 {
 			return ""
 		}
-		return fmt.Sprintf("still %d rows; errors %v", w.Count(), w.errors())
+		return fmt.Sprintf("still %d rows; errors %v", w.Count(), w.Errors())
 	})
 }
 
-func (w *Writer) errors() map[string]int {
+// Errors counts what failed, by its text.
+func (w *Writer) Errors() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := map[string]int{}

@@ -101,6 +101,9 @@ type Reloadable struct {
 	// Configure understands a dynamic configuration for a role ("primary",
 	// "replica"). An error rejects it as a whole: the former one stays.
 	Configure func(json, role string) (Configured, error)
+	// PeerUser and PeerPassword are for what peers let nobody ask without; no user:
+	// nothing is sent.
+	PeerUser, PeerPassword string
 	// MaxIdle caps the time between turns instead of loop_wait; 0: loop_wait.
 	MaxIdle time.Duration
 }
@@ -160,6 +163,8 @@ type Agent struct {
 	prover  *prover
 	trouble *repeats
 
+	failsafe *failsafe
+	promises *promises
 	requests *requests
 	ends     *ends // of postmasters
 
@@ -208,6 +213,8 @@ func New(o Options) *Agent {
 	a.prover = &prover{opt: o}
 	a.task = &tasks{clock: o.Clock, wake: a.Wake, record: o.Recorder.Task}
 	a.trouble = newRepeats(o.Clock)
+	a.failsafe = &failsafe{opt: o, wake: a.Wake}
+	a.promises = newPromises(o)
 	a.requests = newRequests(o)
 	a.guards = &guards{start: o.StartGuard, keeper: o.Keeper, log: o.Logger, wake: a.Wake, fenced: a.serverFenced, watchdog: o.Watchdog}
 	return a

@@ -55,7 +55,7 @@ func (a *Agent) execute(ctx context.Context, o ha.Observation, d ha.Decision) (w
 func writesStore(k ha.ActionKind) bool {
 	switch k {
 	case ha.TakeLeader, ha.ReleaseLeader, ha.RemoveLeader, ha.ClaimInitialize, ha.ReleaseInitialize, ha.WriteInitialize, ha.WriteConfig,
-		ha.WriteHistory, ha.WriteSync, ha.ClearFailover, ha.ClearHandover, ha.ClaimTimeline, ha.PublishIdentity:
+		ha.WriteHistory, ha.WriteSync, ha.WriteFailsafe, ha.ClearFailover, ha.ClearHandover, ha.ClaimTimeline, ha.PublishIdentity:
 		return true
 	}
 	return false
@@ -81,6 +81,9 @@ func (a *Agent) perform(ctx context.Context, s step) error {
 	case ha.AskPeers:
 		a.ask(ctx, s)
 		return nil
+	case ha.AskFailsafe:
+		a.askFailsafe(ctx, s)
+		return nil
 	case ha.StopReceiver, ha.Follow, ha.SetSyncNames, ha.KeepSlots, ha.AcceptBootstrap, ha.DiscardBootstrap, ha.AcceptRewind:
 		return a.onServer(ctx, s)
 	}
@@ -102,7 +105,7 @@ func (a *Agent) perform(ctx context.Context, s step) error {
 // leadersWrite: only a leader may write this key.
 func leadersWrite(k ha.ActionKind) bool {
 	switch k {
-	case ha.WriteInitialize, ha.WriteConfig, ha.WriteHistory, ha.WriteSync, ha.ClearFailover, ha.ClearHandover,
+	case ha.WriteInitialize, ha.WriteConfig, ha.WriteHistory, ha.WriteSync, ha.WriteFailsafe, ha.ClearFailover, ha.ClearHandover,
 		ha.ClaimTimeline, ha.PublishIdentity, ha.PublishStatus:
 		return true
 	}
@@ -228,6 +231,11 @@ func (a *Agent) onStore(ctx context.Context, s step) error {
 			return a.opt.Store.Delete(ctx, layout.KeySync, dcs.Unchanged(s.Version))
 		}
 		return a.put(ctx, layout.KeySync, layout.EncodeSync(s.Sync), dcs.Unchanged(s.Version))
+	case ha.WriteFailsafe:
+		if len(s.Failsafe) == 0 {
+			return a.opt.Store.Delete(ctx, layout.KeyFailsafe, dcs.Unchanged(s.Version))
+		}
+		return a.put(ctx, layout.KeyFailsafe, layout.EncodeFailsafe(s.Failsafe), dcs.Unchanged(s.Version))
 	case ha.ClearFailover:
 		return a.put(ctx, layout.KeyFailover, layout.EncodeFailover(cluster.Failover{}), dcs.Unchanged(s.Version))
 	case ha.ClearHandover:
@@ -259,6 +267,11 @@ func (a *Agent) take(ctx context.Context, s step) error {
 	if now := a.viewer.current(""); now.NewSince != s.o.Store.NewSince || now.View.StoreID != s.o.Store.View.StoreID {
 		return fmt.Errorf("%w: the store is another one than before, or was restored", errMoved)
 	}
+	// Promises are not looked at before, but while none can be given.
+	if err := a.promises.beginTake(); err != nil {
+		return err
+	}
+	defer a.promises.endTake()
 	_, err := a.opt.Keeper.Take(ctx)
 	return err
 }

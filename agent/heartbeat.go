@@ -76,7 +76,9 @@ func phrase(o ha.Observation, d ha.Decision, leader string) string {
 		return "starting as a secondary"
 	case d.Rule == ha.SwitchoverAway || d.Rule == ha.HandOver && !o.Stopping:
 		return "switchover: demoting myself"
-	case d.Rule == ha.StoreUnknown:
+	case d.Rule == ha.FailsafeLead && o.Failsafe.Error == "":
+		return "continue to run as a leader because failsafe mode is enabled and all members are accessible"
+	case d.Rule == ha.StoreUnknown || d.Rule == ha.FailsafeLead:
 		return "DCS is not accessible"
 	case d.Rule == ha.LeaseLost:
 		return "demoted self because failed to update leader lock in DCS"

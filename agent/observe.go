@@ -55,6 +55,7 @@ func (a *Agent) observe(ctx context.Context) ha.Observation {
 		Guard:    a.guards.state(st),
 		Store:    store,
 		Peers:    a.peers.words(),
+		Failsafe: a.failsafeState(),
 		Requests: a.requests.current(),
 		Stopping: a.stop.Err() != nil,
 	}
@@ -104,7 +105,7 @@ func (a *Agent) probe(ctx context.Context) postgres.Facts {
 }
 
 func leaseOf(st lease.State) ha.Lease {
-	return ha.Lease{Session: st.Session, Held: st.Held, Deadlines: st.Deadlines.Later(st.Extended),
+	return ha.Lease{Session: st.Session, Held: st.Held, Deadlines: st.Effective(), Adrift: st.Adrift,
 		Granted: st.Granted, LastError: st.LastError}
 }
 

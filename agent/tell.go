@@ -95,7 +95,7 @@ func (a *Agent) tellProgress(now boot.Instant, d ha.Decision) {
 // report journals what an action came to. Routine successes are silent, and so
 // is what was said since the decision changed.
 func (a *Agent) report(act ha.Action, took time.Duration, err error) {
-	routine := act.Kind == ha.PublishStatus || act.Kind == ha.AskPeers || act.Kind == ha.KeepSlots || act.Kind.IsTask()
+	routine := act.Kind == ha.PublishStatus || act.Kind == ha.AskPeers || act.Kind == ha.AskFailsafe || act.Kind == ha.KeepSlots || act.Kind.IsTask()
 	if err == nil && routine {
 		return
 	}

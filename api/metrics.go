@@ -87,7 +87,7 @@ func (m *metrics) compatible(s Status, now boot.Instant) {
 	m.gauge("patroni_postgres_server_version", "Version of Postgres (if running), 0 otherwise.", strconv.Itoa(f.Version))
 	m.gauge("patroni_cluster_unlocked", "Value is 1 if the cluster is unlocked, 0 if locked.", bit(s.Unlocked(now)))
 	m.gauge("patroni_failsafe_mode_is_active", "Value is 1 if failsafe mode is active, 0 if inactive.", bit(s.FailsafeActive))
-	m.gauge("patroni_failsafe_mode_enabled", "Value is 1 if failsafe mode is enabled, 0 if disabled.", "0")
+	m.gauge("patroni_failsafe_mode_enabled", "Value is 1 if failsafe mode is enabled, 0 if disabled.", bit(s.Settings.Failsafe))
 	m.flag("patroni_failsafe_member", "Value is 1 if this node is recorded as a failsafe member", s.failsafeMember())
 	m.gauge("patroni_postgres_timeline", "Postgres timeline of this node (if running), 0 otherwise.", strconv.Itoa(int(f.Timeline)))
 	m.gauge("patroni_dcs_last_seen", "Epoch timestamp when DCS was last contacted successfully by Patroni.", strconv.FormatInt(seconds(s.StoreSeen), 10))

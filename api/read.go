@@ -151,25 +151,6 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	s.json(w, http.StatusOK, History(v.History))
 }
 
-// getFailsafe lists the members that the last leader in failsafe mode recorded.
-func (s *Server) getFailsafe(w http.ResponseWriter, _ *http.Request) {
-	recorded := s.src.Status().View.Failsafe
-	if len(recorded) == 0 {
-		errorPage(w, http.StatusBadGateway, "")
-		return
-	}
-	var o pyjson.Object
-	for _, m := range recorded {
-		o = append(o, pyjson.Field{Key: m.Name, Value: m.APIURL})
-	}
-	s.json(w, http.StatusOK, o)
-}
-
-// postFailsafe refuses: failsafe mode is off here.
-func (s *Server) postFailsafe(w http.ResponseWriter, _ *http.Request) {
-	errorPage(w, http.StatusBadGateway, "")
-}
-
 func (s *Server) postReload(w http.ResponseWriter, _ *http.Request) {
 	if err := s.src.Reload(); err != nil {
 		s.text(w, http.StatusInternalServerError, "nothing was reloaded: "+err.Error())

@@ -162,6 +162,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		handle(w, r)
 	case !ok:
 		errorPage(w, http.StatusNotImplemented, "Unsupported method ('"+r.Method+"')")
+	case r.Method == http.MethodPost && firstSegment(r.URL.Path) == "failsafe":
+		if s.admit(w, r, pol) {
+			handle(w, r)
+		}
 	case s.admit(w, r, pol):
 		s.within(s.changes, w, func() { handle(w, r) })
 	}

@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // Source is what the server serves: the agent, or a fake in tests. All methods
@@ -58,6 +60,11 @@ type Source interface {
 	// that has begun, or a *Refusal. force cancels an action under way first;
 	// fromLeader copies from the leader and from nobody else.
 	Reinitialize(ctx context.Context, force, fromLeader bool) error
+
+	// Accept answers a leader that cannot reach the store: nil is the promise that
+	// this member leaves the lease alone for that long (0: the leader does not say),
+	// and a *Refusal that it gives none. It also says how far the log here reaches.
+	Accept(ctx context.Context, leader string, promise time.Duration) (wal.LSN, error)
 
 	// Reload reads the configuration files and certificates again. An error
 	// says what is wrong with them: then nothing changed.

@@ -99,6 +99,7 @@ func (m *member) reloadable(f *config.File) agent.Reloadable {
 		Tags: f.Tags, ConnURL: connURL(f), APIURL: apiURL(f),
 		CanBootstrap: m.canBootstrap(f), InitialConfig: m.initialConfig(f),
 		Configure: configurer(f, m.major), MaxIdle: f.Matriarch.TurnInterval,
+		PeerUser: f.Ctl.Username, PeerPassword: f.Ctl.Password.Reveal(),
 	}
 	if b := f.Bootstrap; b != nil {
 		r.Bootstrap = postgres.BootstrapOptions{InitDB: options(b.InitDB), HBA: b.PgHBA, PostInit: b.PostInit}

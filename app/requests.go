@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/agent"
 	"github.com/matriarch-ha/matriarch/api"
 	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // outcome translates the agent's answer to a request into the interface's.
@@ -46,4 +48,17 @@ func (s *source) CancelRestart(ctx context.Context) (bool, error) { return s.age
 // Reinitialize begins to copy the data of this member anew.
 func (s *source) Reinitialize(ctx context.Context, force, fromLeader bool) error {
 	return outcome(s.agent.Reinitialize(ctx, force, fromLeader))
+}
+
+// Accept answers a leader that cannot reach the store.
+func (s *source) Accept(_ context.Context, leader string, promise time.Duration) (wal.LSN, error) {
+	at, err := s.agent.Accept(leader, promise)
+	var refused *agent.Refused
+	switch {
+	case errors.Is(err, agent.ErrLeads):
+		return 0, &api.Refusal{Code: http.StatusInternalServerError, Text: "Running as a leader"}
+	case errors.As(err, &refused):
+		return 0, &api.Refusal{Code: http.StatusConflict, Text: refused.Text}
+	}
+	return at, err
 }

@@ -3,25 +3,26 @@ package app
 import (
 	"context"
 
-	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/layout"
+	"github.com/matriarch-ha/matriarch/proxy"
 )
 
 // views turns a store's watch into views, for the entrypoint.
 type views struct{ store dcs.Store }
 
-// Watch sends the newest view; an interruption sends nothing.
-func (v views) Watch(ctx context.Context) <-chan cluster.View {
-	out := make(chan cluster.View)
+// Watch sends the newest view, and that there is an interruption.
+func (v views) Watch(ctx context.Context) <-chan proxy.Sight {
+	out := make(chan proxy.Sight)
 	go func() {
 		defer close(out)
 		for u := range v.store.Watch(ctx) {
-			if u.Err != nil {
-				continue
+			s := proxy.Sight{Lost: u.Err}
+			if u.Err == nil {
+				s.View = layout.Decode(u.Snapshot)
 			}
 			select {
-			case out <- layout.Decode(u.Snapshot):
+			case out <- s:
 			case <-ctx.Done():
 			}
 		}

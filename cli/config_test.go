@@ -65,7 +65,7 @@ func TestEditConfigWarns(t *testing.T) {
 	w.run("", "edit-config", "-q", "-s", "lop_wait=5", "-p", "max_connections=3", "--force").want(t, 0, "Configuration changed\n",
 		"Warning: lop_wait: unknown setting, it has no effect; did you mean loop_wait?\n"+
 			"Warning: postgresql.parameters.max_connections: \"3\" is not usable; the default 100 is used\n")
-	w.run("", "edit-config", "-q", "-s", "failsafe_mode=true", "--force").contains(t, 0, "Configuration changed", "Warning: failsafe_mode: ")
+	w.run("", "edit-config", "-q", "-s", "primary_race_backoff=3", "--force").contains(t, 0, "Configuration changed", "Warning: primary_race_backoff: ")
 	w.run("", "edit-config", "-q", "-s", "ttl=31", "--force").want(t, 0, "Configuration changed\n", "")
 	w.run("n\n", "edit-config", "-q", "-s", "ttl=never").contains(t, 0, "Warning: ttl", `"never"`, "Apply these changes?")
 }

@@ -32,6 +32,9 @@ type Settings struct {
 	// commit before it gives the lease up. 0 never.
 	PrimaryStallTimeout time.Duration `json:"primary_stall_timeout"`
 
+	// Failsafe: a leader that cannot reach the store leads on while every recorded
+	// member accepts that, and nobody but a recorded member may lead.
+	Failsafe bool `json:"failsafe_mode,omitempty"`
 	// UnguardedVeto is how long a former leader without a guard, whose server seems to
 	// write on, keeps others from being promoted. 0: a ttl.
 	UnguardedVeto time.Duration `json:"unguarded_veto,omitempty"`

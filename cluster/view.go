@@ -31,7 +31,8 @@ type View struct {
 	Handover   Handover   `json:"handover"`
 	// Failsafe lists the members that the last leader with failsafe_mode
 	// recorded, sorted by name.
-	Failsafe []FailsafeMember `json:"failsafe,omitempty"`
+	Failsafe        []FailsafeMember `json:"failsafe,omitempty"`
+	FailsafeVersion Version          `json:"failsafe_version,omitempty"`
 	// Unreadable names the keys whose value could not be understood; such a key
 	// counts as absent but keeps its version.
 	Unreadable []string `json:"unreadable,omitempty"`

@@ -49,7 +49,7 @@ func dynamicDefaults() map[string]string {
 	return map[string]string{
 		"ttl": "30s", "loop_wait": "10s", "retry_timeout": "10s", "maximum_lag_on_failover": "1MB", "check_timeline": "false",
 		"max_timelines_history": "0", "primary_start_timeout": "5min", "primary_stop_timeout": "0", "primary_stall_timeout": "30s",
-		"member_slots_ttl": "30min", "synchronous_mode": "off", "synchronous_mode_strict": "false", "pause": "false",
+		"member_slots_ttl": "30min", "synchronous_mode": "off", "synchronous_mode_strict": "false", "pause": "false", "failsafe_mode": "false",
 		"postgresql.use_slots": "true", "postgresql.use_pg_rewind": "false",
 		"postgresql.remove_data_directory_on_rewind_failure":     "false",
 		"postgresql.remove_data_directory_on_diverged_timelines": "false",

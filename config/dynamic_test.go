@@ -124,7 +124,7 @@ func TestTimingExamples(t *testing.T) {
 }
 
 func TestDynamicWarnings(t *testing.T) {
-	_, w, err := ParseDynamic(`{"failsafe_mode": true, "slots": {"a": {}}, "synchronous_node_count": 2, "lop_wait": 3,
+	_, w, err := ParseDynamic(`{"slots": {"a": {}}, "synchronous_node_count": 2, "lop_wait": 3,
 		"postgresql": {"create_replica_methods": ["x"], "x": {}, "y": 1}, "ignore_slots": [], "maximum_lag_on_syncnode": -1}`)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestDynamicWarnings(t *testing.T) {
 		paths = append(paths, x.Path)
 	}
 	slices.Sort(paths)
-	if d := cmp.Diff([]string{"failsafe_mode", "lop_wait", "postgresql.create_replica_methods", "postgresql.y", "slots", "synchronous_node_count"}, paths); d != "" {
+	if d := cmp.Diff([]string{"lop_wait", "postgresql.create_replica_methods", "postgresql.y", "slots", "synchronous_node_count"}, paths); d != "" {
 		t.Error(d)
 	}
 }

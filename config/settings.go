@@ -85,6 +85,7 @@ func (r *report) settings(at string, n *node) cluster.Settings {
 	}
 	s.CheckTimeline = d.flag("check_timeline", false)
 	s.Paused = d.flag("pause", false)
+	s.Failsafe = d.flag("failsafe_mode", false)
 	if b, err := ParseBool(d.text("synchronous_mode", "off")); err == nil && b {
 		s.SyncMode = cluster.SyncOn
 	}

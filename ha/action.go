@@ -20,7 +20,8 @@ const (
 	// CancelTask asks the running task to end; its end is seen later.
 	CancelTask ActionKind = "cancel-task"
 
-	// TakeLeader creates the leader key under Session if it does not exist.
+	// TakeLeader creates the leader key under Session if it does not exist, and
+	// this member has not promised another to leave it alone (Failsafe).
 	TakeLeader ActionKind = "take-leader"
 	// ReleaseLeader writes Handover first when it has one (over the one that was
 	// seen, while the lease is live), then deletes the leader key if it belongs to Session. Carried out only
@@ -63,6 +64,14 @@ const (
 	// AskPeers asks each of Names for its word, all at once, and does not wait:
 	// the answers arrive as observations and wake the loop.
 	AskPeers ActionKind = "ask-peers"
+
+	// AskFailsafe asks every other member of Failsafe whether it accepts this one as
+	// leader for a ttl although the store is silent, and does not wait. If all of
+	// them do, the lease is extended.
+	AskFailsafe ActionKind = "ask-failsafe"
+	// WriteFailsafe makes failsafe list the members in Failsafe if it still has
+	// Version; no members delete it.
+	WriteFailsafe ActionKind = "write-failsafe"
 
 	// StopReceiver clears the upstream and waits until no WAL receiver runs.
 	StopReceiver ActionKind = "stop-receiver"
@@ -167,17 +176,18 @@ type Action struct {
 	Version cluster.Version `json:"version,omitempty"`
 
 	// Arguments, by kind.
-	Upstream Upstream              `json:"upstream,omitzero"`
-	Names    []string              `json:"names,omitempty"`
-	Slots    []cluster.SlotState   `json:"slots,omitempty"`
-	Sync     cluster.SyncState     `json:"sync,omitzero"`
-	Lines    []cluster.HistoryLine `json:"lines,omitempty"`
-	Handover cluster.Handover      `json:"handover,omitzero"`
-	Claim    cluster.TimelineClaim `json:"claim,omitzero"`
-	Timeline wal.Timeline          `json:"timeline,omitempty"`
-	SystemID string                `json:"system_id,omitempty"`
-	Code     int                   `json:"code,omitempty"`
-	Why      string                `json:"why,omitempty"`
+	Upstream Upstream                 `json:"upstream,omitzero"`
+	Names    []string                 `json:"names,omitempty"`
+	Slots    []cluster.SlotState      `json:"slots,omitempty"`
+	Sync     cluster.SyncState        `json:"sync,omitzero"`
+	Lines    []cluster.HistoryLine    `json:"lines,omitempty"`
+	Handover cluster.Handover         `json:"handover,omitzero"`
+	Claim    cluster.TimelineClaim    `json:"claim,omitzero"`
+	Failsafe []cluster.FailsafeMember `json:"failsafe,omitempty"`
+	Timeline wal.Timeline             `json:"timeline,omitempty"`
+	SystemID string                   `json:"system_id,omitempty"`
+	Code     int                      `json:"code,omitempty"`
+	Why      string                   `json:"why,omitempty"`
 
 	EndArchiver bool    `json:"end_archiver,omitempty"`
 	Request     int     `json:"request,omitempty"`

@@ -27,6 +27,7 @@ func (t *turn) duties() []Action {
 	if !t.view.Config.Present {
 		add(Action{Kind: WriteConfig, Session: session})
 	}
+	add(t.failsafeDuty()...)
 	add(t.syncDuty()...)
 	if lines, stale := t.staleHistory(); stale {
 		add(Action{Kind: WriteHistory, Session: session, Lines: lines})

@@ -125,6 +125,7 @@ func viewOf(t *rapid.T) cluster.View {
 		Timelines: cluster.Timelines{Version: version(t), Claims: many(t, func(t *rapid.T) cluster.TimelineClaim {
 			return cluster.TimelineClaim{Timeline: timeline(t), Winner: name(t), Identity: identityOf(t)}
 		})},
+		Failsafe: some(t, nil, nil, recordedOf("a", "b", "c"), recordedOf("a"), recordedOf("b", "c")), FailsafeVersion: version(t),
 		Handover: mostly(t, cluster.Handover{}, cluster.Handover{Leader: "b", LSN: endLSN, Timeline: 2, Version: "1"}, cluster.Handover{Leader: "a", LSN: endLSN + 1}),
 	}
 }
@@ -142,6 +143,7 @@ var observations = rapid.Custom(func(t *rapid.T) ha.Observation {
 	set.MaxHistory = some(t, 0, 0, 1, -1)
 	l := ha.Lease{Session: session(t)}
 	l.Held = l.Session != "" && yesNo(t)
+	l.Adrift = l.Held && seldom(t)
 	if yesNo(t) {
 		l.Deadlines = fence.Compute(near(), set.TTL, fence.DefaultBudget())
 	}
@@ -175,6 +177,10 @@ var observations = rapid.Custom(func(t *rapid.T) ha.Observation {
 	if seldom(t) {
 		o.Store.NewSince = near()
 	}
+	o.Settings.Failsafe = yesNo(t)
+	if yesNo(t) {
+		o.Failsafe = ha.Failsafe{Asked: near(), Ended: near(), Error: mostly(t, "", "refused"), Leader: name(t), Until: near()}
+	}
 	if o.Server.Dir == ha.DirUnfinished {
 		// What is being made was never rewound, and the agent would say so.
 		o.Server.Rewinding, o.Server.RewindUnproven = false, false
@@ -199,6 +205,9 @@ var memories = rapid.Custom(func(t *rapid.T) ha.Memory {
 	}
 	if seldom(t) {
 		m.BackoffUntil = instant(t)
+	}
+	if seldom(t) {
+		m.FailsafeTried, m.FailsafeBase, m.FailsafeOff = recordedOf(name(t), name(t)), version(t), instant(t)
 	}
 	if seldom(t) {
 		m.Restart = ha.Restarting{ID: some(t, 0, 1, 2), Conditions: conditions(t), Begun: instant(t), Session: session(t),

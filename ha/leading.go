@@ -199,6 +199,10 @@ func (t *turn) switchoverAway() bool {
 	if why := t.refusal(f); why != "" {
 		return t.refuse(why)
 	}
+	if left := t.promisedAway(); left > 0 && t.o.Server.Position.Known() {
+		t.wake(left)
+		return t.withDuties(sentence("another leader was asked for; the members promised to leave the lease alone while the store was silent: waiting another %s for that to be over", left))
+	}
 	h := Handing{Why: HandingSwitchover, Candidate: f.Candidate, Request: f.Version, Asynchronous: f.Leader == ""}
 	cands := t.successors(h)
 	if len(cands) == 0 {
@@ -279,8 +283,12 @@ func (t *turn) lead() bool {
 		// it moves, look often enough to publish it before much was written.
 		t.wake(statusPace)
 	}
-	acts := t.duties()
-	return t.answer(SituationLeading, sentence("leads on timeline %d", t.o.Server.Position.Timeline)+t.stall, acts...)
+	return t.withDuties(sentence("leads on timeline %d", t.o.Server.Position.Timeline) + t.stall)
+}
+
+// withDuties answers with what a leader always does.
+func (t *turn) withDuties(why string) bool {
+	return t.answer(SituationLeading, why, t.duties()...)
 }
 
 // takeOver: the lease is ours and the server still a standby. The order binds:
@@ -311,6 +319,8 @@ func (t *turn) takeOver() bool {
 		return t.answer(SituationLeading, "won the lease, but the server does not say where its WAL ends: giving it up", release)
 	case election.DivergedFrom(t.standing(), t.ground()) != "":
 		return t.answer(SituationLeading, "won the lease, but "+election.DivergedFrom(t.standing(), t.ground())+": giving it up", release)
+	case t.unlisted():
+		return t.answer(SituationLeading, "won the lease, but "+whyUnlisted+": giving it up", release)
 	case !t.forced() && election.WhyNot(t.standing(), t.ground()) != "":
 		// It took the lease by a view that was old: another led meanwhile, or the
 		// synchronous standby is another by now.

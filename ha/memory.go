@@ -71,6 +71,14 @@ type Memory struct {
 	// RewindFailures counts rewinds that failed since the last success.
 	RewindFailures int `json:"rewind_failures,omitempty"`
 
+	// FailsafeTried are the members of the lists that were written over version
+	// FailsafeBase of the key failsafe: one of those writes may have succeeded
+	// unnoticed.
+	FailsafeTried []cluster.FailsafeMember `json:"failsafe_tried,omitempty"`
+	FailsafeBase  cluster.Version          `json:"failsafe_base,omitempty"`
+	// FailsafeOff is when failsafe_mode was first seen off.
+	FailsafeOff boot.Instant `json:"failsafe_off,omitempty"`
+
 	// SyncNames are the synchronous names last seen in force, SyncSince since
 	// when, and SyncMark a flushed position read a while later: see syncrep.
 	SyncNames []string     `json:"sync_names,omitempty"`

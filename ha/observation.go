@@ -24,6 +24,7 @@ type Observation struct {
 	Guard    Guard            `json:"guard"`
 	Store    Store            `json:"store"`
 	Peers    []Peer           `json:"peers,omitempty"`
+	Failsafe Failsafe         `json:"failsafe,omitzero"`
 	Requests Requests         `json:"requests,omitzero"`
 	// Stopping: the agent was told to stop and will end once the server is
 	// settled and the lease given up.
@@ -197,7 +198,10 @@ type Lease struct {
 	Held      bool            `json:"held,omitempty"`
 	Deadlines fence.Deadlines `json:"deadlines"`
 	Granted   time.Duration   `json:"granted,omitempty"`
-	LastError string          `json:"last_error,omitempty"`
+	// Adrift: the lease is held by the members' word alone, the key is not in the
+	// store any more. TakeLeader creates it again under Session.
+	Adrift    bool   `json:"adrift,omitempty"`
+	LastError string `json:"last_error,omitempty"`
 }
 
 // Live reports whether this member may write at now.
@@ -277,3 +281,25 @@ type Peer struct {
 	// nobody listens there. It stands also where the agent did not answer.
 	Closed bool `json:"closed,omitempty"`
 }
+
+// Failsafe is what members promise each other while the store is silent.
+type Failsafe struct {
+	// Asked is when this member began its latest round of questions, and Ended
+	// when the last answer was in, or not waited for any more. Zero: never.
+	Asked boot.Instant `json:"asked,omitempty"`
+	Ended boot.Instant `json:"ended,omitempty"`
+	// Error is why the latest round was in vain; empty when all accepted, and
+	// while it is open.
+	Error string `json:"error,omitempty"`
+
+	// Leader is whom this member accepted last, and Until how long it has promised
+	// not to take the lease. Zero: never.
+	Leader string       `json:"leader,omitempty"`
+	Until  boot.Instant `json:"until,omitempty"`
+}
+
+// Open reports whether questions are under way.
+func (f Failsafe) Open() bool { return f.Asked > f.Ended }
+
+// Promised reports whether this member may not take the lease at now.
+func (f Failsafe) Promised(now boot.Instant) bool { return now < f.Until }

@@ -126,7 +126,33 @@ var properties = []property{
 	}},
 	{"only a live lease allows to write, or to write what the leader writes", forbid(
 		func(o ha.Observation, a ha.Action) bool { return !o.Lease.Live(o.Now) },
-		ha.Promote, ha.StartPrimary, ha.WriteSync, ha.PublishStatus, ha.WriteHistory, ha.ClaimTimeline, ha.PublishIdentity)},
+		ha.Promote, ha.StartPrimary, ha.WriteSync, ha.PublishStatus, ha.WriteHistory, ha.ClaimTimeline, ha.PublishIdentity,
+		ha.WriteFailsafe, ha.AskFailsafe)},
+	{"a promise to leave the lease alone is kept (V6)", forbid(
+		func(o ha.Observation, a ha.Action) bool {
+			return o.Failsafe.Promised(o.Now) && !o.Lease.Held && o.Server.Dir != ha.DirUnfinished
+		}, ha.TakeLeader, ha.ClaimInitialize, ha.StopReceiver)},
+	{"nobody is promoted whom a leader without the store would not ask (V6)", forbid(
+		func(o ha.Observation, a ha.Action) bool {
+			return o.Settings.Failsafe && len(o.Store.View.Failsafe) > 0 && !slices.ContainsFunc(o.Store.View.Failsafe,
+				func(m cluster.FailsafeMember) bool { return m.Name == o.Self.Name })
+		}, ha.Promote)},
+	{"all are asked or none (V6)", func(o ha.Observation, d ha.Decision) string {
+		for _, a := range d.Actions {
+			if a.Kind != ha.AskFailsafe {
+				continue
+			}
+			for _, m := range o.Store.View.Failsafe {
+				if !slices.Contains(a.Failsafe, m) {
+					return m.Name + " is not"
+				}
+			}
+		}
+		return ""
+	}},
+	{"a leader whose key is gone writes nothing that leaders write", forbid(
+		func(o ha.Observation, a ha.Action) bool { return o.Lease.Held && o.Lease.Adrift && o.Store.Reachable },
+		ha.WriteSync, ha.PublishStatus, ha.WriteHistory, ha.ClaimTimeline, ha.PublishIdentity, ha.WriteFailsafe)},
 	{"what relies on the lease says on which", forbid(
 		func(o ha.Observation, a ha.Action) bool { return a.Session != o.Lease.Session },
 		ha.Promote, ha.StartPrimary, ha.WriteSync, ha.PublishStatus, ha.WriteHistory, ha.ClaimTimeline, ha.PublishIdentity,
@@ -189,7 +215,7 @@ var properties = []property{
 	{"a vote is a promise: the lease is not taken while a receiver may run (V1)", forbid(
 		func(o ha.Observation, a ha.Action) bool {
 			primary := o.Server.Role == ha.ServerPrimary && (o.Server.Process == ha.ProcessRunning || o.Server.Process == ha.ProcessStopped)
-			return (o.Server.Receiver || o.Server.Upstream != "") && !(o.Settings.Paused && primary) && o.Server.Dir != ha.DirUnfinished
+			return (o.Server.Receiver || o.Server.Upstream != "") && !((o.Settings.Paused || o.Lease.Adrift) && primary) && o.Server.Dir != ha.DirUnfinished
 		}, ha.TakeLeader)},
 	{"the key is not taken from anybody (L5)", forbid(
 		func(o ha.Observation, a ha.Action) bool {
@@ -212,9 +238,9 @@ var properties = []property{
 		}
 		return ""
 	}},
-	{"a replaced store makes nobody a leader (L6)", forbid(
+	{"a replaced store makes nobody a leader who is none (L6)", forbid(
 		func(o ha.Observation, a ha.Action) bool {
-			return !o.Store.NewSince.IsZero() && o.Now.Sub(o.Store.NewSince) < o.Settings.TTL && !o.Settings.Paused && o.Server.Dir != ha.DirUnfinished
+			return !o.Lease.Adrift && !o.Store.NewSince.IsZero() && o.Now.Sub(o.Store.NewSince) < o.Settings.TTL && !o.Settings.Paused && o.Server.Dir != ha.DirUnfinished
 		}, ha.TakeLeader, ha.ClaimInitialize)},
 	{"without the store nothing is decided that needs it", forbid(
 		func(o ha.Observation, a ha.Action) bool { return !o.Store.Known || !o.Store.Reachable },

@@ -58,6 +58,8 @@ func (t *turn) whyNotByHand(f cluster.Failover) string {
 		return "its position is not known"
 	case t.storeIsNew():
 		return "the store was replaced"
+	case t.unlisted():
+		return whyUnlisted
 	}
 	return election.DivergedFrom(st, t.ground())
 }

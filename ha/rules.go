@@ -6,12 +6,15 @@ const (
 	TaskRunning      RuleID = "task-running"
 	ReleaseOnStop    RuleID = "release-on-stop"
 	HandOver         RuleID = "hand-over"
+	FailsafeLead     RuleID = "failsafe"
 	StoreUnknown     RuleID = "store-unknown"
+	Reclaim          RuleID = "reclaim"
 	ForeignData      RuleID = "foreign-data"
 	Reinitialize     RuleID = "reinitialize"
 	Restart          RuleID = "restart"
 	Paused           RuleID = "paused"
 	PermanentLeader  RuleID = "permanent-leader"
+	HoldBack         RuleID = "hold-back"
 	UnfinishedData   RuleID = "unfinished-bootstrap"
 	BootstrapCluster RuleID = "bootstrap"
 	WaitForBootstrap RuleID = "wait-for-bootstrap"
@@ -49,8 +52,10 @@ var rules = []rule{
 	// when the store is away: both only ever make the server stop.
 	{HandOver, "a clean handover is under way: stop, see a successor caught up, release", (*turn).handOver},
 	{ReleaseOnStop, "the agent is told to stop: settle the server, give the lease up, end", (*turn).releaseOnStop},
+	{FailsafeLead, "the store does not answer and failsafe_mode is on: lead on for as long as every recorded member accepts it", (*turn).failsafeLead},
 	{StoreUnknown, "the store does not answer: keep what is, start nothing new", (*turn).storeUnknown},
 	// From here on the view is current.
+	{Reclaim, "the members' word kept the lease and its key is gone: take it again before anything else", (*turn).reclaim},
 	{ForeignData, "the data belong to another cluster: refuse", (*turn).foreignData},
 	// What a person asks of this one member is done in a pause too, and what was
 	// begun is finished before anything else is.
@@ -59,6 +64,8 @@ var rules = []rule{
 	{Paused, "a person paused the cluster: keep the lease, change nothing", (*turn).paused},
 	// Before anything that takes the key's word for a leader.
 	{PermanentLeader, "the leader key belongs to no session and never expires: remove an old one of this member's name, report another's", (*turn).permanentLeader},
+	// Before anything that could take the lease.
+	{HoldBack, "nobody holds the key, but this member accepted a leader without the store: leave the lease alone until that promise is over", (*turn).holdBack},
 	// Getting data.
 	{UnfinishedData, "a bootstrap of ours was not accepted yet: finish it or set it aside", (*turn).unfinishedData},
 	{BootstrapCluster, "nothing was ever initialised: claim it and make the database", (*turn).bootstrap},

@@ -134,7 +134,7 @@ func (t *turn) storeUnknown() bool {
 		return t.answer(SituationNoStore, why)
 	case t.live():
 		t.wakeAt(t.o.Lease.Deadlines.Soft)
-		return t.answer(SituationNoStore, sentence("the store does not answer (%s); this member leads for another %s", st.LastError, t.o.Lease.Deadlines.Soft.Sub(t.o.Now)))
+		return t.answer(SituationNoStore, sentence("the store does not answer (%s); this member leads for another %s", st.LastError, t.o.Lease.Deadlines.Soft.Sub(t.o.Now))+t.whyNoFailsafe())
 	default:
 		return t.answer(SituationNoStore, sentence("the store does not answer (%s); nothing is changed", st.LastError))
 	}
@@ -166,7 +166,7 @@ func (t *turn) paused() bool {
 			Action{Kind: ReleaseLeader, Session: t.o.Lease.Session})
 	case t.leaderless() && t.running(ServerPrimary) && t.superseded():
 		return t.answer(SituationLeaderless, "paused: another member may have been promoted since this primary led, so the free lease is not taken")
-	case t.leaderless() && t.running(ServerPrimary) && t.sameSystem():
+	case t.leaderless() && t.running(ServerPrimary) && t.sameSystem() && !t.o.Failsafe.Promised(t.o.Now):
 		return t.answer(SituationLeaderless, "paused: the running primary takes the free lease",
 			Action{Kind: TakeLeader, Session: t.o.Lease.Session})
 	case t.failover().Candidate != "" && (held || t.leaderless()):

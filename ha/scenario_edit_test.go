@@ -10,6 +10,7 @@ import (
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/ha/fence"
 	"github.com/matriarch-ha/matriarch/wal"
 )
 
@@ -24,6 +25,10 @@ import (
 //	walsender b sync=sync flush=0/5000000 | walsender b none
 //	task promote | task none | task ended promote "error"
 //	lease held|renewed|none|refused    a's own lease
+//	lease adrift                       the key is gone, and the members' word keeps it
+//	recorded none | recorded a b c     the members that failsafe lists
+//	question open | question accepted | question refused "why"   the latest round of questions to them
+//	promise b                          a accepted b as leader just now
 //	guard running=no
 //	store down | up | unknown | new    the store
 //	initialize none | initialize system=7000 owner=b
@@ -68,6 +73,11 @@ var verbs = map[string]func(*world, args) error{
 		if a.word(0) != "none" {
 			w.o.Store.View.Config = cluster.Config{Present: true, JSON: "{}", Version: w.version()}
 		}
+		return nil
+	},
+	"recorded": editRecorded, "question": editQuestion,
+	"promise": func(w *world, a args) error {
+		w.o.Failsafe.Leader, w.o.Failsafe.Until = a.word(0), fence.Promised(w.o.Now, w.o.Settings.TTL)
 		return nil
 	},
 	"handover": editHandover, "peer": editPeer, "request": editRequest,
@@ -299,7 +309,7 @@ func editSelf(w *world, a args) error {
 func editSettings(w *world, a args) error {
 	s := &w.o.Settings
 	return a.each(fields{
-		"ttl": duration(&s.TTL), "loop_wait": duration(&s.LoopWait), "sync": text(&s.SyncMode), "paused": yes(&s.Paused),
+		"ttl": duration(&s.TTL), "loop_wait": duration(&s.LoopWait), "sync": text(&s.SyncMode), "paused": yes(&s.Paused), "failsafe": yes(&s.Failsafe),
 		"lag": number(&s.MaxLagOnFailover), "check_timeline": yes(&s.CheckTimeline), "max_history": number(&s.MaxHistory),
 		"start_timeout": duration(&s.PrimaryStartTimeout), "stall_timeout": duration(&s.PrimaryStallTimeout), "veto": duration(&s.UnguardedVeto), "slots": yes(&s.UseSlots), "slots_ttl": duration(&s.SlotsTTL),
 		"rewind": yes(&s.UsePgRewind), "reclone_on_failure": yes(&s.RecloneOnRewindFailure), "reclone_on_divergence": yes(&s.RecloneOnDivergence),

@@ -131,6 +131,13 @@ func printFields(a ha.Action) string {
 	c := a.Claim
 	add(c.Timeline != 0, "claim=%d:%s", c.Timeline, c.Winner)
 	add(c.Identity.Known(), "identity=%s:%08x", c.Identity.Switch, c.Identity.CRC)
+	if a.Kind == ha.AskFailsafe || a.Kind == ha.WriteFailsafe {
+		var names []string
+		for _, m := range a.Failsafe {
+			names = append(names, m.Name)
+		}
+		add(true, "failsafe=%s", list(names))
+	}
 	add(a.Timeline != 0, "timeline=%d", a.Timeline)
 	add(a.SystemID != "", "system=%s", a.SystemID)
 	add(a.Kind == ha.Exit, "code=%d", a.Code)

@@ -23,6 +23,8 @@ func editLease(w *world, a args) error {
 		l.Held, l.LastError = false, "the leader key is gone"
 	case "none":
 		*l = ha.Lease{Session: "sa"}
+	case "adrift":
+		l.Adrift, l.Session = true, a.word(1)
 	case "error":
 		l.LastError = a.word(1)
 	default:

@@ -136,6 +136,6 @@ func streaming(name string) ha.Walsender {
 // renew confirms the lease by a renewal sent that long ago.
 func (w *world) renew(ago time.Duration) {
 	l := &w.o.Lease
-	l.Session, l.Held, l.Granted, l.LastError = "sa", true, w.o.Settings.TTL, ""
+	l.Session, l.Held, l.Adrift, l.Granted, l.LastError = "sa", true, false, w.o.Settings.TTL, ""
 	l.Deadlines = fence.Compute(w.o.Now.Add(-ago), l.Granted, fence.DefaultBudget())
 }

@@ -186,6 +186,7 @@ func (t *turn) reasons() []string {
 	up := t.running(ServerStandby) || t.running(ServerPrimary)
 	check(usable && !up, "its server is not running")
 	check(usable && up && !s.ReplayDone, "it has not replayed all WAL that it has")
+	check(t.unlisted(), whyUnlisted)
 	check(t.storeIsNew(), "the store is another one than before, or was restored; a lease may still be held elsewhere")
 	check(t.o.Now < t.m.BackoffUntil, "its last promotion failed")
 	if !usable && !s.Position.Known() {
@@ -322,6 +323,7 @@ func (t *turn) remember() {
 	if o.Store.Known && o.Store.Reachable {
 		t.rememberLeader()
 		t.rememberPermanent()
+		t.rememberFailsafe()
 		if v := t.view.Handover.Version; v != m.HandoverVersion {
 			m.HandoverVersion, m.HandoverSeen = v, 0
 			if t.view.Handover.Present() {

@@ -10,7 +10,7 @@
 //
 // How data passes:
 //
-//	agent ── Take, Release, Observed, PutOwned, SetGuard ─► Keeper ─► dcs.Session
+//	agent ── Take, Release, Extend, Observed, PutOwned, SetGuard ─► Keeper ─► dcs.Session
 //	agent ◄─ State, Changed, Context ────────────────────── Keeper ─► Guard
 //
 // Terms. Held: the leader key was taken under the current session and nothing
@@ -29,6 +29,9 @@
 //   - What is unknown is read again before anything is concluded. A key that
 //     turns up under our session although nobody was told that it is ours is
 //     deleted.
+//   - While every member that could lead has promised not to (Extend), the lease
+//     is held without the store, and without a session: it is adrift, and Take
+//     creates the key again before anybody else may.
 //   - A lease ends at the deadline that its guard acknowledged last, whatever was
 //     confirmed since: the guard has killed the server then, and may have had the
 //     session ended. So an agent that was stopped, and continued after that, never

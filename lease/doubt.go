@@ -88,7 +88,11 @@ func (k *Keeper) question(now boot.Instant, why string) {
 
 // settle ends the doubt when a newer proof is there; k.mu is held.
 func (k *Keeper) settle() {
-	if k.doubt != 0 && max(k.deadlines.Sent, k.extended.Sent) >= k.doubt {
+	sent := k.extended.Sent
+	if !k.adrift { // the session of a lease adrift says nothing about it
+		sent = max(sent, k.deadlines.Sent)
+	}
+	if k.doubt != 0 && sent >= k.doubt {
 		k.doubt = 0
 		if k.held {
 			k.o.Logger.Info("the lease was confirmed anew")
@@ -111,5 +115,5 @@ func (k *Keeper) trusted(d fence.Deadlines) fence.Deadlines {
 
 // reach returns the deadlines of the lease; k.mu is held.
 func (k *Keeper) reach() fence.Deadlines {
-	return furthest(k.trusted(k.deadlines), k.trusted(k.extended))
+	return fence.Kept(k.trusted(k.deadlines), k.trusted(k.extended), k.adrift)
 }

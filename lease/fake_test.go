@@ -380,3 +380,11 @@ func (w *world) holds(want bool) State {
 	}
 	return s
 }
+
+// remove deletes a key whatever it belongs to, as a person would.
+func (f *fakeStore) remove(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.keys, key)
+	f.rev++
+}

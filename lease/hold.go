@@ -35,7 +35,7 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 	k.expire(now)
 	s := k.session
 	switch {
-	case k.held:
+	case k.held && !k.adrift:
 		defer k.mu.Unlock()
 		return k.version, nil
 	case s == nil:
@@ -57,6 +57,8 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 	if err != nil {
 		k.mu.Lock()
 		k.refused = errors.Is(err, dcs.ErrConflict)
+		// A lease adrift ends when another holds the key: that is read once more.
+		k.suspect = k.suspect || k.adrift && k.refused
 		// Should it have been created all the same, nobody must keep it.
 		k.unclaimed = errors.Is(err, dcs.ErrUnknown) && k.session == s
 		k.mu.Unlock()
@@ -113,6 +115,12 @@ func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) err
 	if k.session != s {
 		k.mu.Unlock()
 		return fmt.Errorf("session %s was lost meanwhile: %w", s.ID(), dcs.ErrSessionGone)
+	}
+	if k.held && k.adrift {
+		k.moor(v)
+		k.mu.Unlock()
+		k.o.Logger.Info("leader key taken again, after the members alone kept the lease", "lease", s.ID())
+		return k.armGuard(ctx)
 	}
 	k.held, k.version, k.refused = true, v, false
 	k.holding++
@@ -237,23 +245,6 @@ func (k *Keeper) Disarm(ctx context.Context) error {
 	return nil
 }
 
-// Extend lets the held lease last until d although the store is silent: proven
-// by other means (failsafe mode). It returns when the guard has acknowledged.
-func (k *Keeper) Extend(ctx context.Context, d fence.Deadlines) error {
-	k.mu.Lock()
-	now := k.o.Clock.Now()
-	k.expire(now)
-	if !k.held {
-		k.mu.Unlock()
-		return fmt.Errorf("extend the leader lease: %w", ErrNotHeld)
-	}
-	k.extended = furthest(k.extended, d)
-	k.settle()
-	k.revive(now)
-	k.mu.Unlock()
-	return k.armGuard(ctx)
-}
-
 // guarded reports whether the guard has acknowledged the newest deadlines, and
 // hands them over if not.
 func (k *Keeper) guarded(ctx context.Context) bool {
@@ -339,12 +330,14 @@ func (k *Keeper) Observed(v cluster.View) {
 	if k.session == nil {
 		return
 	}
-	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking,
+	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking, Adrift: k.adrift, Promised: k.promised(), Free: !v.Leader.Held(),
 		Ours: v.Leader.Held() && v.Leader.Session == k.session.ID(), Same: v.Leader.Version == k.version,
 		Store: v.StoreID, Revision: v.Revision}) {
 	case fence.Unclaimed:
 		k.unclaimed = true
 		poke(k.kick)
+	case fence.Regained:
+		k.moor(v.Leader.Version) // the answer of the take was lost
 	case fence.Taken:
 		k.refused = true
 		k.lose(ErrTaken)
@@ -369,7 +362,11 @@ func (k *Keeper) verify(ctx context.Context) error {
 		return nil
 	}
 	k.suspect = false
-	if kv.Session != s.ID() {
+	switch {
+	case s != nil && kv.Session == s.ID():
+	case kv.Version == "" && k.promised():
+		k.drift()
+	default:
 		k.refused = true
 		k.lose(ErrTaken)
 	}

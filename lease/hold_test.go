@@ -149,7 +149,7 @@ func TestExtend(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
 			d := fence.Compute(w.clock.Now(), 30*time.Second, fence.DefaultBudget())
-			if err := w.k.Extend(t.Context(), d); err != nil {
+			if err := w.k.Extend(t.Context(), d.Sent, 30*time.Second); err != nil {
 				t.Fatal(err)
 			}
 			if s := w.holds(true); !s.Live(w.clock.Now()) || w.guard.armed() != d.Hard {

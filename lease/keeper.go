@@ -95,6 +95,9 @@ type State struct {
 	Deadlines fence.Deadlines
 	// Extended are deadlines proven without the store: see Extend.
 	Extended fence.Deadlines
+	// Adrift: the lease is held by Extended alone. The session under which the key
+	// was taken has ended, or the key is gone; Take creates it again.
+	Adrift bool
 	// Granted is the session's length as granted by the store.
 	Granted time.Duration
 	// LastConfirmed is when the last confirmation was received; zero never.
@@ -115,15 +118,16 @@ type State struct {
 
 // Live reports whether the server may write at now.
 func (s State) Live(now boot.Instant) bool {
-	return s.Held && furthest(s.Deadlines, s.Extended).Live(now)
+	return s.Held && s.Effective().Live(now)
+}
+
+// Effective are the deadlines that count while the lease is held.
+func (s State) Effective() fence.Deadlines {
+	return fence.Kept(s.Deadlines, s.Extended, s.Adrift)
 }
 
 // Certain reports whether something may be begun, or written, as the leader.
 func (s State) Certain(now boot.Instant) bool { return s.Live(now) && !s.Doubted }
-
-// furthest returns the deadlines that end later. The two come from different
-// authorities, so here the order of sending does not matter.
-func furthest(a, b fence.Deadlines) fence.Deadlines { return fence.Furthest(a, b) }
 
 // Keeper keeps one member's session and leader lease. Run does the work; all
 // other methods may be called from several goroutines.
@@ -150,6 +154,7 @@ type Keeper struct {
 	deadlines fence.Deadlines
 	confirmed boot.Instant
 	extended  fence.Deadlines
+	adrift    bool // held by extended alone: the key is not in the store
 	clocks    clocks
 	doubt     boot.Instant // what was proven before does not count for long; 0: none
 	renewing  context.CancelFunc
@@ -212,7 +217,7 @@ func (k *Keeper) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire(k.o.Clock.Now())
-	s := State{Held: k.held, Deadlines: k.capped(k.trusted(k.deadlines)), Extended: k.capped(k.trusted(k.extended)), Granted: k.granted,
+	s := State{Held: k.held, Deadlines: k.capped(k.trusted(k.deadlines)), Extended: k.capped(k.trusted(k.extended)), Adrift: k.adrift, Granted: k.granted,
 		LastConfirmed: k.confirmed, Doubted: k.doubt != 0, Refused: k.refused, Armed: k.armed,
 		GuardError: k.guardError, LastError: k.lastError}
 	if k.session != nil {
@@ -318,7 +323,7 @@ func (k *Keeper) lose(cause error) {
 	k.held, k.version, k.suspect, k.troubled, k.acked = false, "", false, false, 0
 	k.holding++
 	k.sight = fence.Sight{}
-	k.extended = fence.Deadlines{}
+	k.extended, k.adrift = fence.Deadlines{}, false
 	k.cancel(cause)
 	poke(k.changed)
 	poke(k.watch)
@@ -363,7 +368,13 @@ func (k *Keeper) gone(s dcs.Session, cause error) {
 		return
 	}
 	k.lastError = cause.Error()
-	k.lose(cause)
+	if k.held && k.promised() {
+		// Nobody else can have taken the key: the lease goes on, and is taken again
+		// under another session.
+		k.drift()
+	} else {
+		k.lose(cause)
+	}
 	k.abandon()
 	k.abandoned = nil
 }

@@ -230,7 +230,7 @@ func (k *Keeper) open(ctx context.Context, t *turns) error {
 		return err
 	}
 	defer func() { <-k.role }()
-	if k.State().Held {
+	if st := k.State(); st.Held && !st.Adrift {
 		return nil // taken meanwhile
 	}
 	ttl := k.o.TTL()
@@ -333,7 +333,7 @@ func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
 	k.settle()
 	before := k.confirmed
 	k.granted, k.confirmed = c.Granted, now
-	if k.held && k.troubled {
+	if k.held && k.troubled && !k.adrift {
 		k.troubled = false
 		k.tell(Confirmed, fmt.Sprintf("a renewal was confirmed again, %s after the last one", now.Sub(before).Round(time.Millisecond)))
 	}

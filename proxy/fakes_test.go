@@ -22,10 +22,10 @@ import (
 )
 
 // feed is a source of views under the test's control.
-type feed struct{ ch chan cluster.View }
+type feed struct{ ch chan Sight }
 
-func newFeed() *feed                                          { return &feed{make(chan cluster.View)} }
-func (f *feed) Watch(ctx context.Context) <-chan cluster.View { return f.ch }
+func newFeed() *feed                                   { return &feed{make(chan Sight)} }
+func (f *feed) Watch(ctx context.Context) <-chan Sight { return f.ch }
 func (f *feed) send(t testing.TB, leader string, members ...*fakeMember) {
 	t.Helper()
 	v := cluster.View{Leader: cluster.Leader{Name: leader}}
@@ -33,9 +33,19 @@ func (f *feed) send(t testing.TB, leader string, members ...*fakeMember) {
 		v.Members = append(v.Members, m.key())
 	}
 	select {
-	case f.ch <- v:
+	case f.ch <- Sight{View: v}:
 	case <-time.After(20 * time.Second):
 		t.Fatal("nobody takes the view")
+	}
+}
+
+// lose says that the store is lost.
+func (f *feed) lose(t testing.TB) {
+	t.Helper()
+	select {
+	case f.ch <- Sight{Lost: errors.New("no answer")}:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody takes the news")
 	}
 }
 

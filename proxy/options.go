@@ -16,11 +16,17 @@ import (
 	"github.com/matriarch-ha/matriarch/journal"
 )
 
+// Sight is what the store shows: a view of the cluster, or that it is lost.
+type Sight struct {
+	View cluster.View
+	Lost error // why there is no view; nil otherwise
+}
+
 // Views feeds the newest view of the cluster: one soon after the call and one
-// after each change. While the store is out of reach it sends nothing; the
-// proxy then goes on by asking the leader alone.
+// after each change. When the store gets out of reach it says so once; the proxy
+// then goes on by asking the members alone.
 type Views interface {
-	Watch(ctx context.Context) <-chan cluster.View
+	Watch(ctx context.Context) <-chan Sight
 }
 
 // Options configure a Proxy. Zero durations and limits mean the defaults.

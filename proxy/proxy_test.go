@@ -128,8 +128,9 @@ func TestLostLeaseByOwnWord(t *testing.T) {
 	c.wantEnd(stateTerminated)
 }
 
-// The key vanishes, but its former holder still answers for itself: sessions
-// stay, new clients wait.
+// The key vanishes, but its former holder still answers for itself, as one does
+// that the other members keep without the store: sessions stay, and new ones come
+// to it too, until it says that its lease is over.
 func TestKeyVanishes(t *testing.T) {
 	p, f := start(t, func(o *Options) { o.AskInterval = 20 * time.Millisecond })
 	a := newMember(t, "a", "primary", long)
@@ -137,12 +138,37 @@ func TestKeyVanishes(t *testing.T) {
 	c := connect(t, p.Addr())
 	f.send(t, "", a)
 	eventually(t, "nobody leads", func() bool { return p.Stats().Leader == "" })
+	another := connect(t, p.Addr())
+	c.wantMember("a")
+	another.wantMember("a")
+	a.set(func() { a.lease = 0 })
+	c.wantEnd(stateTerminated)
+	another.wantEnd(stateTerminated)
 	held := dialRaw(t, p.Addr())
 	held.startup()
 	eventually(t, "a new client is held", func() bool { return p.Stats().Held == 1 })
+}
+
+// The store is lost, then the primary, and another member takes over: its own word
+// is all that there is to be known, and enough.
+func TestStoreAndPrimaryLost(t *testing.T) {
+	p, f := start(t, func(o *Options) { o.AskInterval = 20 * time.Millisecond })
+	a, b := newMember(t, "a", "primary", long), newMember(t, "b", "replica", 0)
+	f.send(t, "a", a, b)
+	c := connect(t, p.Addr())
 	c.wantMember("a")
+	f.lose(t)
+	connect(t, p.Addr()).wantMember("a")
 	a.set(func() { a.lease = 0 })
 	c.wantEnd(stateTerminated)
+	held := dialRaw(t, p.Addr())
+	held.startup()
+	eventually(t, "a new client is held", func() bool { return p.Stats().Held == 1 })
+	b.set(func() { b.role, b.lease = "primary", long })
+	connect(t, p.Addr()).wantMember("b")
+	// The store is there again and says the same.
+	f.send(t, "b", a, b)
+	connect(t, p.Addr()).wantMember("b")
 }
 
 func TestFormerLeadersWordIsRefused(t *testing.T) {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,8 @@ type table struct {
 	mu       sync.Mutex
 	view     cluster.View
 	viewAt   boot.Instant // zero: no view yet
+	blind    bool         // the store is lost; the view is how it was
+	since    boot.Instant // see route.Query
 	words    map[string]route.Word
 	failures map[string]string // why the last question to a member failed
 	leader   *gate             // the one gate that allows writes; nil when nobody may
@@ -59,19 +62,23 @@ func newTable(o Options, a asker, out *outages) *table {
 }
 
 // run follows views and asks members until ctx ends, then shuts every gate.
-func (t *table) run(ctx context.Context, views <-chan cluster.View) {
+func (t *table) run(ctx context.Context, views <-chan Sight) {
 	var wg sync.WaitGroup
 	wg.Go(func() { t.expire(ctx) })
 	for open := true; open; {
 		select {
 		case <-ctx.Done():
 			open = false
-		case v, ok := <-views:
-			if !ok {
-				views = nil // no more news; the leader's own word still counts
-				continue
+		case s, ok := <-views:
+			switch {
+			case !ok:
+				views = nil // no more news; the members' own words still count
+				t.setBlind(errors.New("nothing more is told of it"))
+			case s.Lost != nil:
+				t.setBlind(s.Lost)
+			default:
+				t.setView(ctx, &wg, s.View)
 			}
-			t.setView(ctx, &wg, v)
 		}
 	}
 	wg.Wait()
@@ -91,6 +98,39 @@ func (t *table) shutAll(reason string) {
 	}
 }
 
+// setBlind: the store is lost, and with it all news of who leads but the members'
+// own words.
+func (t *table) setBlind(why error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.blind {
+		return
+	}
+	t.log.Warn("the store does not answer: going on by asking the members who leads", "error", why)
+	t.blind, t.since = true, t.clock.Now()
+	t.refresh()
+	t.seek()
+}
+
+// seeking: the store does not say who leads, and nobody is served: every member
+// is asked. The caller holds the lock.
+func (t *table) seeking() bool {
+	return t.leader == nil && !t.viewAt.IsZero() && (t.blind || !t.view.Leader.Held())
+}
+
+// seek asks every member now, if that is called for. The caller holds the lock.
+func (t *table) seek() {
+	if !t.seeking() {
+		return
+	}
+	for _, w := range t.watchers {
+		select {
+		case w.poke <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // setView takes a view, and starts or stops asking as members come and go.
 func (t *table) setView(ctx context.Context, wg *sync.WaitGroup, v cluster.View) {
 	t.mu.Lock()
@@ -100,6 +140,12 @@ func (t *table) setView(ctx context.Context, wg *sync.WaitGroup, v cluster.View)
 		delete(t.words, v.Leader.Name)
 	}
 	t.view, t.viewAt = v, t.clock.Now()
+	if t.blind {
+		t.log.Info("the store answers again")
+	}
+	if t.blind || v.Leader.Name != before {
+		t.blind, t.since = false, t.viewAt
+	}
 	if now := v.Leader.Name; now != before {
 		t.log.Info("the leader key changed hands", "from", before, "to", now)
 	}
@@ -110,6 +156,7 @@ func (t *table) setView(ctx context.Context, wg *sync.WaitGroup, v cluster.View)
 		t.pokeMember(v.Leader.Name)
 		t.pokeMember(before) // if nobody leads, its own word says whether it goes on
 	}
+	t.seek()
 }
 
 // setWord takes an answer, or notes that none came. The caller holds the lock.
@@ -204,6 +251,7 @@ func (t *table) shutLeader(why, detail string) {
 	t.outages.cut(who, why, open, func() { g.close("%s", told) })
 	t.log.Log(context.Background(), level, "the sessions to the former primary end", "primary", g.backend.Member, "sessions", sessions, "why", why)
 	t.leader = nil
+	t.seek()
 }
 
 // expire shuts the leader's gate at its deadline. The gate itself refuses bytes
@@ -234,12 +282,12 @@ func (t *table) expire(ctx context.Context) {
 
 // query gathers what a choice depends on. The caller holds the lock.
 func (t *table) query(p route.Policy) route.Query {
-	q := route.Query{Now: t.clock.Now(), View: t.view, Policy: p}
+	q := route.Query{Now: t.clock.Now(), View: t.view, Policy: p, Blind: t.blind, Since: t.since}
 	q.ViewAge = q.Now.Sub(t.viewAt)
-	if g := t.leader; g != nil && p.Access == route.ReadWrite {
+	for name, w := range t.watchers {
 		// Its key may have run out of the store; its own word still counts.
-		if _, listed := t.view.Member(g.backend.Member); !listed {
-			q.Words = append(q.Words, t.words[g.backend.Member])
+		if _, listed := t.view.Member(name); !listed {
+			q.Members, q.Words = append(q.Members, w.member), append(q.Words, t.words[name])
 		}
 	}
 	for _, m := range t.view.Members {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,18 +26,30 @@ type scriptAsker struct {
 	clock  bubbleClock
 	delay  time.Duration
 	answer func(member string) (route.Word, bool)
+	mu     sync.Mutex // one question at a time looks at the script
 	asked  []boot.Instant
+}
+
+// script changes the answers.
+func (a *scriptAsker) script(answer func(member string) (route.Word, bool)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answer = answer
 }
 
 func (a *scriptAsker) lease(ctx context.Context, m cluster.Member) (route.Word, error) {
 	asked := a.clock.Now()
+	a.mu.Lock()
 	a.asked = append(a.asked, asked)
+	a.mu.Unlock()
 	select {
 	case <-time.After(a.delay):
 	case <-ctx.Done():
 		return route.Word{}, ctx.Err()
 	}
+	a.mu.Lock()
 	w, ok := a.answer(m.Name)
+	a.mu.Unlock()
 	if !ok {
 		return w, errors.New("no answer")
 	}
@@ -53,12 +66,12 @@ func primary(left time.Duration) route.Word {
 }
 
 // inBubble runs a table on fake time.
-func inBubble(t *testing.T, f func(t *testing.T, tb *table, a *scriptAsker, views chan<- cluster.View)) {
+func inBubble(t *testing.T, f func(t *testing.T, tb *table, a *scriptAsker, views chan<- Sight)) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &scriptAsker{clock: bubbleClock{time.Now()}}
 		tb := newTable(Options{Clock: a.clock}.withDefaults(), a, quietOutages(t))
 		ctx, cancel := context.WithCancel(t.Context())
-		views, done := make(chan cluster.View), make(chan struct{})
+		views, done := make(chan Sight), make(chan struct{})
 		go func() { tb.run(ctx, views); close(done) }()
 		f(t, tb, a, views)
 		cancel()
@@ -75,12 +88,12 @@ func viewOf(leader string) cluster.View {
 }
 
 func TestLeaseCountsFromBeforeAsking(t *testing.T) {
-	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- cluster.View) {
+	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- Sight) {
 		began := time.Now()
 		a.delay = 1900 * time.Millisecond
 		answers := 0
 		a.answer = func(string) (route.Word, bool) { answers++; return primary(10 * time.Second), answers == 1 }
-		views <- viewOf("a")
+		views <- Sight{View: viewOf("a")}
 		time.Sleep(a.delay)
 		synctest.Wait()
 		g, why := tb.take(route.ReadWrite)
@@ -98,9 +111,9 @@ func TestLeaseCountsFromBeforeAsking(t *testing.T) {
 }
 
 func TestAsksOftenEnough(t *testing.T) {
-	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- cluster.View) {
+	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- Sight) {
 		a.answer = func(string) (route.Word, bool) { return primary(2 * time.Second), true }
-		views <- viewOf("a")
+		views <- Sight{View: viewOf("a")}
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		for i := 1; i < len(a.asked); i++ {
@@ -115,15 +128,15 @@ func TestAsksOftenEnough(t *testing.T) {
 }
 
 func TestAnotherHolderShutsTheGateAtOnce(t *testing.T) {
-	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- cluster.View) {
+	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- Sight) {
 		a.answer = func(name string) (route.Word, bool) { return primary(time.Hour), name == "a" }
-		views <- viewOf("a")
+		views <- Sight{View: viewOf("a")}
 		synctest.Wait()
 		g, why := tb.take(route.ReadWrite)
 		if g == nil {
 			t.Fatal(why)
 		}
-		views <- viewOf("b")
+		views <- Sight{View: viewOf("b")}
 		synctest.Wait()
 		if g.open() || g.ctx.Err() == nil {
 			t.Fatal("the former leader's gate is still open")
@@ -133,7 +146,7 @@ func TestAnotherHolderShutsTheGateAtOnce(t *testing.T) {
 		}
 		// Back again: only a word from after the change counts.
 		a.answer = func(string) (route.Word, bool) { return route.Word{}, false }
-		views <- viewOf("a")
+		views <- Sight{View: viewOf("a")}
 		synctest.Wait()
 		if g, _ := tb.take(route.ReadWrite); g != nil {
 			t.Fatal("served on a word of an earlier term")
@@ -143,9 +156,9 @@ func TestAnotherHolderShutsTheGateAtOnce(t *testing.T) {
 
 // The store is silent for hours: the leader's own word is enough.
 func TestGoesOnWithoutViews(t *testing.T) {
-	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- cluster.View) {
+	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- Sight) {
 		a.answer = func(string) (route.Word, bool) { return primary(20 * time.Second), true }
-		views <- viewOf("a")
+		views <- Sight{View: viewOf("a")}
 		synctest.Wait()
 		g, why := tb.take(route.ReadWrite)
 		if g == nil {
@@ -160,13 +173,13 @@ func TestGoesOnWithoutViews(t *testing.T) {
 }
 
 func TestOldTermsAnswerIsAbandoned(t *testing.T) {
-	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- cluster.View) {
+	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- Sight) {
 		a.delay = time.Second
 		a.answer = func(string) (route.Word, bool) { return primary(time.Hour), true }
-		views <- viewOf("a")
+		views <- Sight{View: viewOf("a")}
 		time.Sleep(500 * time.Millisecond) // the first question is under way
-		views <- viewOf("")
-		views <- viewOf("a")
+		views <- Sight{View: viewOf("")}
+		views <- Sight{View: viewOf("a")}
 		time.Sleep(600 * time.Millisecond) // when its answer would have come
 		synctest.Wait()
 		if g, _ := tb.take(route.ReadWrite); g != nil {
@@ -182,18 +195,18 @@ func TestOldTermsAnswerIsAbandoned(t *testing.T) {
 
 // The answer is there when the question is abandoned, and nobody has taken it yet.
 func TestOldTermsAnswerIsDropped(t *testing.T) {
-	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- cluster.View) {
+	inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- Sight) {
 		answers := 0
 		a.answer = func(string) (route.Word, bool) {
 			if answers++; answers == 1 {
-				views <- viewOf("")
-				views <- viewOf("a")
-				views <- viewOf("a") // taken once the ones before have had their effect
+				views <- Sight{View: viewOf("")}
+				views <- Sight{View: viewOf("a")}
+				views <- Sight{View: viewOf("a")} // taken once the ones before have had their effect
 				return primary(time.Hour), true
 			}
 			return route.Word{}, false
 		}
-		views <- viewOf("a")
+		views <- Sight{View: viewOf("a")}
 		synctest.Wait()
 		if g, _ := tb.take(route.ReadWrite); g != nil {
 			t.Fatal("an answer to a question from before the change counts")
@@ -209,7 +222,7 @@ func TestChangedTTLDoesNotStretchAWord(t *testing.T) {
 		{30 * time.Second, time.Hour, 10 * time.Second},
 		{30 * time.Second, 15 * time.Second, 5 * time.Second},
 	} {
-		inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- cluster.View) {
+		inBubble(t, func(t *testing.T, tb *table, a *scriptAsker, views chan<- Sight) {
 			view := func(ttl time.Duration) cluster.View {
 				v := viewOf("a")
 				v.Config.JSON = fmt.Sprintf(`{"ttl":%.0f}`, ttl.Seconds())
@@ -220,13 +233,13 @@ func TestChangedTTLDoesNotStretchAWord(t *testing.T) {
 				answers++
 				return route.Word{Role: cluster.RolePrimary, State: cluster.StateRunning, Locked: true}, answers == 1
 			}
-			views <- view(c.before)
+			views <- Sight{View: view(c.before)}
 			synctest.Wait()
 			g, why := tb.take(route.ReadWrite)
 			if g == nil {
 				t.Fatal(why)
 			}
-			views <- view(c.after)
+			views <- Sight{View: view(c.after)}
 			<-g.ctx.Done()
 			if got := time.Since(began); got != c.want {
 				t.Errorf("ttl from %s to %s: shut after %s, want %s", c.before, c.after, got, c.want)

@@ -29,8 +29,8 @@ func (t *table) reconcile(ctx context.Context, wg *sync.WaitGroup) {
 	for name, w := range t.watchers {
 		m, ok := t.view.Member(name)
 		// A leader whose key ran out of the store is still asked: the store may
-		// have lost more than the member did.
-		if (ok || t.leads(name)) && (!ok || m.APIURL == w.member.APIURL) {
+		// have lost more than the member did. So is everybody while it names none.
+		if (ok || t.leads(name) || !t.view.Leader.Held()) && (!ok || m.APIURL == w.member.APIURL) {
 			continue
 		}
 		w.stop()
@@ -91,7 +91,7 @@ func (t *table) watch(ctx context.Context, w *watcher) {
 // askOnce puts the one question that matters about the member now.
 func (t *table) askOnce(ctx context.Context, w *watcher) {
 	t.mu.Lock()
-	leads := t.leads(w.member.Name)
+	leads := t.leads(w.member.Name) || t.seeking()
 	if !leads && !t.askReplicas {
 		t.mu.Unlock()
 		return

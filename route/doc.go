@@ -10,6 +10,8 @@
 // key, and only until the instant that the holder's own word reaches to. The
 // leader key alone proves nothing (its reader may be late); the word alone
 // serves sessions that exist already, never against another holder of the key.
+// Where the store names nobody, or is lost to the entrypoint, the word alone
+// serves new ones too, if it was given since.
 //
 // Begin with Pick, Review and Authority.
 package route

@@ -34,7 +34,7 @@ func (q Query) Review(p Permission) Ruling {
 	w, _ := q.word(name)
 	until := w.Authority(TTL(q.View))
 	switch b, published := q.backend(name); {
-	case lead.Held() && lead.Name != name:
+	case lead.Held() && lead.Name != name && !q.Blind:
 		return Ruling{Why: lead.Name + " is the leader now"}
 	case until <= q.Now:
 		return Ruling{Why: "the primary lost its lease", Detail: q.whyEnded(name, w)}

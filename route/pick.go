@@ -50,6 +50,17 @@ type Query struct {
 	Words   []Word        // at most one per member
 	Loads   []Load
 	Policy  Policy
+
+	// Members are known besides the view's: they had a key in it until the store
+	// lost that.
+	Members []cluster.Member
+	// Blind: the store does not answer. Who holds the key in View led when it was
+	// read, which is no more than that.
+	Blind bool
+	// Since is when the leader key was first seen as it is in View, or when the
+	// store was lost, if that is later. What a member that does not hold the key
+	// said before proves nothing.
+	Since boot.Instant
 }
 
 // Backend is where a connection may go.
@@ -80,7 +91,38 @@ func Pick(q Query) Choice {
 
 func refuse(format string, args ...any) Choice { return Choice{Why: fmt.Sprintf(format, args...)} }
 
+// pickPrimary takes the holder of the key, by its own word. Where the store names
+// none that counts, a member's own word that its lease lasts is enough: a lease
+// can outlive its key (failsafe mode), and an entrypoint its store.
 func pickPrimary(q Query) Choice {
+	c := pickHolder(q)
+	if !c.OK && (q.Blind || !q.View.Leader.Held()) {
+		if other := pickByWord(q); other.OK {
+			return other
+		}
+	}
+	return c
+}
+
+// pickByWord takes the member that says that it leads; the newest word if two do.
+func pickByWord(q Query) Choice {
+	var best Word
+	for _, w := range q.Words {
+		leads := w.Leased && w.State == cluster.StateRunning && w.Member != q.View.Leader.Name && w.Authority(TTL(q.View)) > q.Now
+		if leads && w.Asked > q.Since && (w.Asked > best.Asked || w.Asked == best.Asked && w.Member < best.Member) {
+			best = w
+		}
+	}
+	b, ok := q.backend(best.Member)
+	if !ok {
+		return refuse("nobody says that it leads")
+	}
+	until := best.Authority(TTL(q.View))
+	return Choice{OK: true, Backend: b, Until: until,
+		Why: fmt.Sprintf("%s says that it leads, its lease is good for %s; the store does not say who does", b.Member, until.Sub(q.Now).Round(time.Millisecond))}
+}
+
+func pickHolder(q Query) Choice {
 	name := q.View.Leader.Name
 	if !q.View.Leader.Held() {
 		return refuse("nobody holds the leader key (view is %s old)", q.ViewAge.Round(time.Millisecond))
@@ -200,7 +242,12 @@ func (q Query) furthest() wal.LSN {
 	return out
 }
 
-func (q Query) backend(name string) (Backend, bool) { return BackendOf(q.View, name) }
+func (q Query) backend(name string) (Backend, bool) {
+	if b, ok := BackendOf(q.View, name); ok {
+		return b, true
+	}
+	return BackendOf(cluster.View{Members: q.Members}, name)
+}
 
 // BackendOf returns where a member's PostgreSQL is, if it published that.
 func BackendOf(v cluster.View, name string) (Backend, bool) {

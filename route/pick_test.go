@@ -66,7 +66,8 @@ func TestPickPrimary(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got := Pick(Query{Now: now, View: view(c.leader), Words: []Word{c.word}})
+			q := Query{Now: now, View: view(c.leader), Words: []Word{c.word}, Since: now}
+			got := Pick(q)
 			if got.OK != (c.want == "") || !strings.Contains(got.Why, c.want) {
 				t.Fatalf("got %+v, want a reason with %q", got, c.want)
 			}

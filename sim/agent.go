@@ -35,6 +35,8 @@ type agent struct {
 	loading   bool
 	storeErr  string
 
+	round    round
+	promised boot.Instant // until then the lease is left alone
 	peers    []ha.Peer
 	task     task
 	stopping bool
@@ -81,6 +83,7 @@ func (a *agent) start() {
 	m.minds()
 	a.keeper.a = a
 	a.peers = nil
+	a.remembers()
 	if m.guard.alive && m.guard.left {
 		a.claim()
 		return
@@ -328,7 +331,7 @@ func matters(a, b *snapshot) bool {
 func (a *agent) patience() time.Duration {
 	d := a.m.w.cfg.requestTimeout
 	if a.turning && (a.keeper.held || a.m.server.writable()) {
-		d = min(d, time.Millisecond+a.m.host.until(a.keeper.deadlines.Soft))
+		d = min(d, time.Millisecond+a.m.host.until(a.keeper.until().Soft))
 	}
 	return d
 }

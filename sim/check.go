@@ -114,7 +114,7 @@ func (c *checker) pausedNow() bool {
 // leaderChanged: I1 at the moment when the lease leaves a member.
 func (c *checker) leaderChanged() {
 	for _, m := range c.w.members {
-		if m.server.writable() && !c.holds(m.server) && !c.exempt(m.server) {
+		if m.server.writable() && !c.allowed(m.server) && !c.exempt(m.server) {
 			c.violate("I1", "%s still accepts writes although the store has ended its lease", m.name)
 		}
 	}
@@ -123,7 +123,7 @@ func (c *checker) leaderChanged() {
 // reignBegins: a server becomes writable.
 func (c *checker) reignBegins(s *server) {
 	w := c.w
-	if !c.holds(s) && !c.exempt(s) {
+	if !c.allowed(s) && !c.exempt(s) {
 		c.violate("I1", "%s begins to accept writes and the lease is held by %q", s.m.name, w.store.view.Leader.Name)
 	}
 	w.tracef("%s: accepts writes: reign %d on branch %d (timeline %d) from %s", s.m.name, s.reign, s.branch.id, s.branch.timeline, s.end)
@@ -188,7 +188,7 @@ func (c *checker) acked(x *commit) {
 	if !c.holds(x.s) && excused {
 		return // documented: it may be lost
 	}
-	if !c.holds(x.s) && !c.exempt(x.s) {
+	if !c.allowed(x.s) && !c.exempt(x.s) {
 		c.violate("I1", "%s acknowledges a commit and the lease is held by %q", x.s.m.name, w.store.view.Leader.Name)
 	}
 	c.lastReign = max(c.lastReign, x.reign)

@@ -84,8 +84,12 @@ func (s *store) encode(old *snapshot, memberAt []string, owner string) {
 			v.Handover = s.put(layout.KeyHandover, layout.EncodeHandover(v.Handover), v.Handover.Version, "").Handover
 		}
 	}
-	if !slices.Equal(v.Failsafe, was.Failsafe) {
-		v.Failsafe = s.put(layout.KeyFailsafe, layout.EncodeFailsafe(v.Failsafe), s.next(), "").Failsafe
+	if v.FailsafeVersion != was.FailsafeVersion {
+		if v.FailsafeVersion == "" {
+			s.set(layout.KeyFailsafe, "", "", "", false)
+		} else {
+			v.Failsafe = s.put(layout.KeyFailsafe, layout.EncodeFailsafe(v.Failsafe), v.FailsafeVersion, "").Failsafe
+		}
 	}
 	s.encodeMembers(old, memberAt)
 }

@@ -140,6 +140,9 @@ func (a *agent) do(x ha.Action, done func(bool)) {
 	case ha.AskPeers:
 		a.ask(x.Names)
 		done(true)
+	case ha.AskFailsafe:
+		a.askFailsafe(x.Failsafe)
+		done(true)
 	case ha.StopReceiver, ha.Follow:
 		a.follow(x, done)
 	case ha.SetSyncNames:

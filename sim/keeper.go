@@ -23,6 +23,8 @@ type keeper struct {
 	held      bool
 	version   cluster.Version
 	sight     fence.Sight
+	extended  fence.Deadlines // by the members' word
+	adrift    bool            // held by that alone
 	taking    bool
 	busy      bool
 	timer     uint64
@@ -51,7 +53,7 @@ func (k *keeper) work() {
 	case k.session == "" || !k.held && !k.taking && k.asked != k.a.ttl():
 		k.open()
 		return
-	case k.held && !k.unguarded && k.armed != k.deadlines.Hard:
+	case k.held && !k.unguarded && k.armed != k.until().Hard:
 		k.arm(nil)
 	default:
 		k.renew()
@@ -84,7 +86,7 @@ func (k *keeper) open() {
 			granted = ttl
 		}
 		k.session, k.granted, k.asked, k.life = id, granted, ttl, life
-		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, k.budget()), false
+		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, k.budget()), k.held && k.adrift
 		k.a.wake()
 		k.tick(k.every())
 	})
@@ -147,25 +149,29 @@ func (k *keeper) note(err error) {
 // gone: the session has certainly ended.
 func (k *keeper) gone() {
 	k.session, k.deadlines, k.granted = "", fence.Deadlines{}, 0
+	if k.held && k.byWord() {
+		k.drift()
+		return
+	}
 	k.lose()
 }
 
 // lose: the leader key is not ours any more.
 func (k *keeper) lose() {
-	k.held = false
+	k.held, k.adrift, k.extended = false, false, fence.Deadlines{}
 	k.a.wake()
 }
 
 // expire: at the hard deadline a lease is lost, and its session abandoned.
 func (k *keeper) expire() {
-	if k.held && k.deadlines.Phase(k.a.now()) == fence.Lost {
+	if k.held && k.until().Phase(k.a.now()) == fence.Lost {
 		k.gone()
 	}
 }
 
 // arm hands the newest deadline to the guard, and gives up after a second.
 func (k *keeper) arm(done func(ok bool)) {
-	g, hard := k.a.m.guard, k.deadlines.Hard
+	g, hard := k.a.m.guard, k.until().Hard
 	life, answered := g.life, false
 	finish := func(ok bool) {
 		if answered {
@@ -183,17 +189,21 @@ func (k *keeper) arm(done func(ok bool)) {
 		}
 	}
 	epoch := k.a.epoch
-	g.arm(trusted{k.session, k.life, k.granted}, k.deadlines, func() { k.a.in(epoch, func() { finish(true) }) })
+	g.arm(trusted{k.session, k.life, k.granted}, k.until(), func() { k.a.in(epoch, func() { finish(true) }) })
 	if !answered {
 		k.a.later(time.Second, func() { finish(false) })
 	}
-	k.a.later(k.a.m.host.until(k.deadlines.Soft), k.a.wake)
+	k.a.later(k.a.m.host.until(k.until().Soft), k.a.wake)
 }
 
 // take creates the leader key. An answer that was lost is looked up.
 func (k *keeper) take(id string, done func(bool)) {
-	if k.held {
+	if k.held && !k.adrift {
 		done(true)
+		return
+	}
+	if k.a.now() < k.a.promised {
+		done(false)
 		return
 	}
 	if k.taking || k.session != id || !k.deadlines.Live(k.a.now()) {
@@ -220,6 +230,11 @@ func (k *keeper) take(id string, done func(bool)) {
 				k.hold(id, x.view.Leader.Version, done)
 				return
 			}
+			if k.adrift {
+				k.taking = false
+				done(false)
+				return
+			}
 			if err != nil && k.session == id {
 				// It may be ours unnoticed, or be so later: only the end of the
 				// session is certain, and no other take may begin before that.
@@ -238,6 +253,11 @@ func (k *keeper) hold(id string, v cluster.Version, done func(bool)) {
 		done(false)
 		return
 	}
+	if k.held && k.adrift {
+		k.moor(v)
+		done(true)
+		return
+	}
 	k.held, k.version, k.armed, k.sight = true, v, 0, fence.Sight{}
 	k.arm(func(ok bool) {
 		if ok && k.held && k.deadlines.Live(k.a.now()) {
@@ -254,7 +274,7 @@ func (k *keeper) hold(id string, v cluster.Version, done func(bool)) {
 // holding.
 func (k *keeper) release(done func(bool)) {
 	id := k.session
-	k.held = false
+	k.held, k.adrift, k.extended = false, false, fence.Deadlines{}
 	k.disarm()
 	byName := k.a.m.w.opt.Mutant == ReleaseByName
 	k.a.call(func(s *store) error {
@@ -292,7 +312,7 @@ func (k *keeper) observed(v *cluster.View) {
 			return
 		}
 	}
-	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking,
+	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking, Adrift: k.adrift, Promised: k.byWord(), Free: !v.Leader.Held(),
 		Ours: mine, Same: v.Leader.Version == k.version,
 		Store: v.StoreID, Revision: v.Revision}) {
 	case fence.Unclaimed:
@@ -300,14 +320,11 @@ func (k *keeper) observed(v *cluster.View) {
 		// that is settled.
 		k.taking = true
 		k.release(func(bool) { k.taking = false })
+	case fence.Regained:
+		k.moor(v.Leader.Version)
 	case fence.Taken:
 		k.lose()
 	case fence.Suspect:
-		version := k.version
-		k.a.load(func(x *snapshot, err error) {
-			if err == nil && k.held && k.version == version && x.view.Leader.Session != k.session {
-				k.lose()
-			}
-		})
+		k.recheck()
 	}
 }

@@ -47,6 +47,11 @@ type member struct {
 	url        string
 	api        string
 
+	// promise is the length of the promise in the file that is kept while one may
+	// last, and promisedTo the leader.
+	promise    time.Duration
+	promisedTo string
+
 	loseReplies int // faults that lose the store's answers
 }
 

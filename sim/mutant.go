@@ -28,6 +28,9 @@ const (
 	CloneDestroys Mutant = "clone-destroys"        // the replaced directory is deleted
 	NoFence       Mutant = "no-kernel-fence"       // the kernel is never told of the deadline
 
+	FailsafeMajority Mutant = "failsafe-majority" // V6: the word of a majority keeps a leader without the store
+	FailsafeForgets  Mutant = "failsafe-forgets"  // V6: a promise to leave the lease alone is not kept
+
 	IgnoreStore  Mutant = "ignore-new-store"   // L6: a store that went back is as good as before
 	ForgetStore  Mutant = "forget-store"       // L6: an agent that starts does not know which store it had
 	AskedLength  Mutant = "asked-not-granted"  // L1: the length that was asked for counts
@@ -40,7 +43,7 @@ const (
 // Mutants lists all of them.
 func Mutants() []Mutant {
 	return append(variants(), NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
-		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys,
+		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys, FailsafeMajority, FailsafeForgets,
 		IgnoreStore, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoFence)
 }
 

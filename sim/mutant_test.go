@@ -33,6 +33,10 @@ var hunts = map[Mutant]struct {
 	NoLagLimit:    {[]FaultKind{CutPair, HostOff, SlowNet}, []string{"I3"}},
 	StartBlind:    {[]FaultKind{HostOff, AgentKill, ServerCrash}, []string{"I1"}},
 	IgnoreRewind:  {[]FaultKind{HostOff, AgentKill, CutStore, ServerCrash, Isolate}, []string{"D1"}},
+
+	FailsafeMajority: {[]FaultKind{CutStore, CutPair, CutOneWay}, []string{"I1"}},
+	FailsafeForgets:  {[]FaultKind{CutStore, StoreLeader}, []string{"I1"}},
+
 	NoFence:       {[]FaultKind{Wide, HostFreeze, Orphan}, []string{"I1"}},
 	CloneDestroys: {[]FaultKind{CutStore, Isolate, HostOff, CutPair}, []string{"I8"}},
 

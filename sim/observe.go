@@ -23,12 +23,13 @@ func (a *agent) observe() ha.Observation {
 		Task:     ha.Task{Kind: a.task.kind, Since: a.task.since, Last: a.task.last},
 		Guard:    ha.Guard{Required: true, Running: a.guardOK, Armed: a.keeper.armed},
 		Peers:    slices.Clone(a.peers),
+		Failsafe: a.failsafeState(),
 		Requests: a.requests,
 		Stopping: a.stopping,
 	}
 	o.Requests.Scheduled = a.m.scheduled
 	k := &a.keeper
-	o.Lease = ha.Lease{Session: k.session, Held: k.held, Deadlines: k.deadlines, Granted: k.granted, LastError: k.lastError}
+	o.Lease = ha.Lease{Session: k.session, Held: k.held, Deadlines: k.until(), Adrift: k.adrift, Granted: k.granted, LastError: k.lastError}
 	o.Store = ha.Store{Known: a.snap != nil, Reachable: a.snap != nil && a.reachable, Seen: a.seen, LastError: a.storeErr, NewSince: a.newSince}
 	if a.snap != nil {
 		o.Store.View = a.snap.view

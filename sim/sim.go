@@ -46,6 +46,7 @@ type Stats struct {
 	Reigns, Failovers, Switchovers, Fences, Rewinds, Clones int
 	LostReplies, MidTurn, Faults, Requests, Commits, Lost   int
 	Restarts, Reinits                                       int
+	FailsafeRounds, Extended, Adrift                        int
 	Seen                                                    Seen
 	Reset                                                   int // takeovers with an allowed loss that a client could see
 	Turns, Steps, Operations                                int
@@ -164,7 +165,7 @@ const settleWithin = 180 * time.Second
 // grants is what the design grants beyond ttl + 1 s: the store's timers started
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
-	g := w.cfg.expirySlop + 2*w.model.tick + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
+	g := w.promisesLast() + w.cfg.expirySlop + 2*w.model.tick + 3*time.Second + w.cfg.start + w.cfg.recovery + w.cfg.promote
 	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.longest {
 		g += w.cfg.longest
 	}
@@ -230,6 +231,9 @@ func (s *Stats) Add(o Stats) {
 	s.Commits += o.Commits
 	s.Lost += o.Lost
 	s.Reset += o.Reset
+	s.FailsafeRounds += o.FailsafeRounds
+	s.Extended += o.Extended
+	s.Adrift += o.Adrift
 	s.Turns += o.Turns
 	s.Steps += o.Steps
 	s.Operations += o.Operations

@@ -128,6 +128,7 @@ func configOf(seed uint64, opt Options) worldConfig {
 func newWorld(seed uint64, opt Options) *world {
 	w := &world{opt: opt, rng: rand.New(rand.NewPCG(seed, 0x6d61747269617263))}
 	w.cfg = configOf(seed, opt)
+	w.cfg.settings.Failsafe = drawFailsafe(seed, opt)
 	if opt.Members > 0 {
 		w.cfg.members = min(w.cfg.members, opt.Members)
 	}

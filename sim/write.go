@@ -10,7 +10,7 @@ import (
 // write carries the plain writes to the store out.
 func (a *agent) write(x ha.Action, done func(bool)) {
 	op := a.operation(x)
-	if op == nil || leads(x.Kind) && a.m.w.opt.Mutant != Unlocked && !(a.keeper.held && a.keeper.deadlines.Live(a.now())) {
+	if op == nil || leads(x.Kind) && a.m.w.opt.Mutant != Unlocked && !(a.keeper.held && a.keeper.until().Live(a.now())) {
 		done(false)
 		return
 	}
@@ -36,7 +36,7 @@ func (a *agent) write(x ha.Action, done func(bool)) {
 // was absent before and after.
 func leads(k ha.ActionKind) bool {
 	switch k {
-	case ha.WriteSync, ha.WriteHistory, ha.ClaimTimeline, ha.PublishIdentity, ha.PublishStatus, ha.ClearHandover:
+	case ha.WriteSync, ha.WriteHistory, ha.ClaimTimeline, ha.PublishIdentity, ha.PublishStatus, ha.ClearHandover, ha.WriteFailsafe:
 		return true
 	}
 	return false
@@ -90,6 +90,8 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 		}
 	case ha.WriteSync:
 		return func(s *store, v *cluster.View) error { return s.writeSync(x) }
+	case ha.WriteFailsafe:
+		return func(s *store, v *cluster.View) error { return s.writeFailsafe(v, x) }
 	case ha.ClearFailover:
 		return func(s *store, v *cluster.View) error {
 			if err := unchanged(v.Failover.Version, x.Version); err != nil {
@@ -120,7 +122,7 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 // statusWrite publishes the primary's position.
 func (a *agent) statusWrite() func(*store, *cluster.View) error {
 	srv := a.m.server
-	if !srv.writable() || !a.keeper.held || !a.keeper.deadlines.Live(a.now()) {
+	if !srv.writable() || !a.keeper.held || !a.keeper.until().Live(a.now()) {
 		return nil
 	}
 	if srv.still() {

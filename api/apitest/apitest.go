@@ -20,6 +20,7 @@ import (
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha/fence"
+	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // Now is the boot-clock instant of every fake.
@@ -117,6 +118,8 @@ type Member struct {
 	// succeeds.
 	OnRestart      func(ctx context.Context, c cluster.RestartConditions) error
 	OnReinitialize func(force, fromLeader bool) error
+	// OnAccept is what a leader without the store is answered; nil: it is accepted.
+	OnAccept func(leader string, promise time.Duration) (wal.LSN, error)
 	// OnReload is what Reload finds; nil: all is well.
 	OnReload func() error
 
@@ -180,6 +183,14 @@ func (m *Member) Status() api.Status {
 
 // Fresh implements api.Source.
 func (m *Member) Fresh(context.Context) api.Status { return m.Status() }
+
+// Accept implements api.Source.
+func (m *Member) Accept(_ context.Context, leader string, promise time.Duration) (wal.LSN, error) {
+	if m.OnAccept == nil {
+		return m.Status().Position(), nil
+	}
+	return m.OnAccept(leader, promise)
+}
 
 // Cluster implements api.Source.
 func (m *Member) Cluster(context.Context) (cluster.View, error) {

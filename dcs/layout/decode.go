@@ -56,6 +56,7 @@ func (d *decoder) key(kv dcs.KV) {
 		v.Sync.Version = kv.Version
 	case KeyFailsafe:
 		v.Failsafe, ok = decodeFailsafe(kv.Value)
+		v.FailsafeVersion = kv.Version
 	case KeyTimelines:
 		v.Timelines, ok = decodeTimelines(kv.Value)
 		v.Timelines.Version = kv.Version

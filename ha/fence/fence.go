@@ -9,6 +9,11 @@
 //	hard = sent + granted − clock rate − store slack − fence budget
 //	soft = hard − clean-stop budget
 //
+// Where the store is silent, the members' promises take its place: sent is then
+// from before the first of them was asked, and granted what each of them
+// promised, counted on its own clock from when it was asked (Promised), so that
+// the promise of every member outlives the deadline.
+//
 // Until soft the member works; from soft the agent stops PostgreSQL cleanly;
 // at hard the guard kills what is left, and has finished before the store can
 // give the lease to another.

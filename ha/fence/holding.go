@@ -65,7 +65,11 @@ type Reading struct {
 	Taking bool // it is about to create or delete it
 	Ours   bool // the key is under its session
 	Same   bool // and the very key that it created: its version is the same
-	Store  string
+	// Adrift: the lease is held by the members' word alone. Promised: that lasts,
+	// whether or not the key is in the store too. Free: nobody holds the key.
+	Adrift, Promised, Free bool
+
+	Store string
 	// Revision of the view; only those of one store can be compared.
 	Revision int64
 }
@@ -79,19 +83,26 @@ const (
 	Unclaimed         // the key is ours and nobody was told: it has to go
 	Taken             // the key is certainly not ours any more
 	Suspect           // the view may be older than the key: only a fresh reading tells
+	Regained          // the key of a lease adrift is ours again
 )
 
 // Judge says what follows from a reading, and remembers one that shows the key. A
 // view of an earlier holding under the same session proves nothing.
 func (s *Sight) Judge(r Reading) Verdict {
 	switch {
+	case r.Ours && r.Adrift && !r.Taking:
+		return Regained
+	case r.Adrift && r.Free, r.Adrift && r.Ours:
+		return Agrees
+	case r.Adrift:
+		return Suspect // another's key in a view may be older than the loss of ours
 	case r.Ours && r.Held:
 		if r.Same {
 			*s = Sight{r.Store, max(s.Revision, r.Revision)}
 		}
 	case r.Ours && !r.Taking:
 		return Unclaimed
-	case r.Held && s.Revision > 0 && r.Store == s.Store && r.Revision > s.Revision:
+	case r.Held && s.Revision > 0 && r.Store == s.Store && r.Revision > s.Revision && !(r.Free && r.Promised):
 		return Taken
 	case r.Held:
 		return Suspect

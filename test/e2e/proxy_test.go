@@ -26,6 +26,8 @@ func TestEntrypoint(t *testing.T) {
 	w := lab.StartWriter(t, c.DSN())
 	storeUnseen(t, c, w)
 	leaderUnseen(t, c, w)
+	restUnseen(t, c, w)
+	storeAndLeaderUnseen(t, c, w)
 	formerPrimary(t, c, w)
 	w.Stop()
 }
@@ -82,6 +84,9 @@ func storeUnseen(t *testing.T, c *lab.Cluster, w *lab.Writer) {
 	}
 	for end := time.Now().Add(ttl + 3*time.Second); time.Now().Before(end); time.Sleep(time.Second) { // the pace of looking
 		w.WaitProgress(t, 15*time.Second)
+		if _, err := lab.SQL(c.DSN(), "SELECT 1"); err != nil {
+			t.Fatalf("a new client while the entrypoint does not see the store: %v", err)
+		}
 	}
 	t.Logf("entrypoint without the store for longer than a ttl: longest gap %s", w.Gap().Round(10*time.Millisecond))
 	c.Entry.Mend()
@@ -155,6 +160,52 @@ func leaderUnseen(t *testing.T, c *lab.Cluster, w *lab.Writer) {
 	if now := c.Leader(); now != lead {
 		t.Fatalf("%s led, and does no more, although only the entrypoint could not reach it", lead.Name)
 	}
+}
+
+// restUnseen: cut off from the leader's REST interface alone, the entrypoint ends
+// the sessions all the same, although the server answers: nobody says that it may
+// still be written to.
+func restUnseen(t *testing.T, c *lab.Cluster, w *lab.Writer) {
+	t.Helper()
+	lead := c.WaitHealthy(30 * time.Second)
+	_, ended := session(t, c)
+	c.Entry.CutPort(lead.IP, 8008)
+	select {
+	case after := <-ended:
+		t.Logf("entrypoint cut off from the leader's REST interface: its session ended after %s", after.Round(10*time.Millisecond))
+	case <-time.After(ttl + 5*time.Second):
+		t.Fatalf("a session to a leader whose lease nobody tells of still stands %s later", ttl+5*time.Second)
+	}
+	if rows, err := lab.SQL(lead.DSN(), "SELECT pg_is_in_recovery()::text"); err != nil || rows[0] != "false" {
+		t.Fatalf("the primary itself: %v %v", rows, err)
+	}
+	c.Entry.Mend()
+	w.WaitProgress(t, 20*time.Second)
+}
+
+// storeAndLeaderUnseen: while the entrypoint does not see the store the leader is
+// lost. Its successor is found by asking the members.
+func storeAndLeaderUnseen(t *testing.T, c *lab.Cluster, w *lab.Writer) {
+	t.Helper()
+	lead := c.WaitHealthy(30 * time.Second)
+	w.WaitProgress(t, 20*time.Second)
+	for _, m := range c.Members {
+		c.Entry.CutPort(m.IP, 2379)
+	}
+	lead.Unplug()
+	next := c.WaitLeader(2*ttl, lead)
+	lab.Until(t, 2*ttl, "clients at the new primary", func() string {
+		rows, err := lab.SQL(c.DSN(), "SELECT host(inet_server_addr())")
+		if err != nil || rows[0] != next.IP {
+			return fmt.Sprint(rows, err, c.EntryProcess().Tail(5))
+		}
+		return ""
+	})
+	w.WaitProgress(t, 20*time.Second)
+	c.Entry.Mend()
+	lead.Plug()
+	c.WaitHealthy(60 * time.Second)
+	w.WaitProgress(t, 20*time.Second)
 }
 
 // formerPrimary: a primary that was cut off keeps no session past its lease,

@@ -71,3 +71,34 @@ func copyFile(t testing.TB, from, to string, mode os.FileMode) {
 		t.Fatal(err)
 	}
 }
+
+// RunsPatroni makes the member's agent Debian's Patroni, unpacked in a directory.
+// It runs as the server's user, with a copy of the member's file.
+func (m *Member) RunsPatroni(unpacked string) {
+	t := m.c.t
+	t.Helper()
+	pg, err := user.Lookup("postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(pg.Uid)
+	gid, _ := strconv.Atoi(pg.Gid)
+	file := filepath.Join(m.Dir(), "pg", "patroni.yml")
+	copyFile(t, m.File(), file, 0o600)
+	if err := os.Chown(file, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	bin := binDir(t)
+	m.argv = []string{"setpriv", "--reuid", pg.Uid, "--regid", pg.Gid, "--clear-groups", "env", "HOME=" + filepath.Join(m.Dir(), "pg"), "LC_ALL=C.UTF-8",
+		"PYTHONPATH=" + unpacked + "/usr/lib/python3/dist-packages", "PATH=" + bin + ":/usr/bin:/bin", "/usr/bin/python3", unpacked + "/usr/bin/patroni", file}
+}
+
+// binDir is where the programs of the newest server are.
+func binDir(t testing.TB) string {
+	t.Helper()
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if len(found) == 0 {
+		t.Skip("no /usr/lib/postgresql/*/bin here")
+	}
+	return found[len(found)-1]
+}

@@ -159,6 +159,13 @@ func (w *Writer) Count() int {
 	return len(w.acked)
 }
 
+// Failures is how many attempts failed.
+func (w *Writer) Failures() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failures
+}
+
 // WaitProgress waits until more rows are acknowledged than now.
 func (w *Writer) WaitProgress(t testing.TB, limit time.Duration) {
 	t.Helper()

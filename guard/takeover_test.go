@@ -1,155 +1,19 @@
 package guard
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/matriarch-ha/matriarch/ha/fence"
 	"github.com/matriarch-ha/matriarch/internal/clock"
 )
-
-const (
-	testHandle = "the handle\x00of a session"
-	testAccess = "password of the store"
-)
-
-// site is a server with a guard that can be taken over, and whose helpers write
-// what they were given into a directory.
-type site struct {
-	*server
-	root   string
-	socket string
-}
-
-func newSite(t *testing.T) *site {
-	s := &site{server: startServer(t), root: t.TempDir()}
-	// Longer than the address of a socket may be.
-	dir := filepath.Join(s.root, strings.Repeat("d", 120))
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s.socket = filepath.Join(dir, HandoverName)
-	return s
-}
-
-func (s *site) options(grace, clean time.Duration) Options {
-	null, _ := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	o := optionsFor(Duty{DataDir: s.dir, KernelFence: KernelFenceOff, Grace: grace, CleanStop: clean, Handover: s.socket}, null)
-	o.Env = append(o.Env, envHelper+"="+s.root)
-	o.Access = []byte(testAccess)
-	return o
-}
-
-// guard starts a guard whose agent is this process.
-func (s *site) guard(grace, clean time.Duration) *Client {
-	s.t.Helper()
-	c, err := Start(context.Background(), s.options(grace, clean))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(c.Kill)
-	return c
-}
-
-func (s *site) arm(c *Client, d fence.Deadlines) {
-	s.t.Helper()
-	if err := c.Arm(context.Background(), d, []byte(testHandle)); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *site) claim() (*Inherited, error) {
-	i, err := Claim(context.Background(), s.socket, slog.New(slog.DiscardHandler), clock.Real{})
-	if err == nil {
-		s.t.Cleanup(i.Kill)
-	}
-	return i, err
-}
-
-func (s *site) mustClaim() *Inherited {
-	s.t.Helper()
-	// The former agent's end is closed before its process is gone, and this one may
-	// be faster than the guard.
-	for {
-		i, err := s.claim()
-		if err == nil {
-			return i
-		}
-		if !errors.Is(err, ErrServes) {
-			s.t.Fatal(err)
-		}
-	}
-}
-
-// helperMain is a helper: it notes what it was given, and when the server was
-// not dead by then.
-func helperMain(root string) int {
-	handle, access, err := ReadRelease()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	argv := strings.Join(os.Args, " ") + strings.Join(os.Environ(), " ")
-	text := string(handle) + "|" + string(access)
-	if strings.Contains(argv, testHandle) || strings.Contains(argv, testAccess) {
-		text = "secrets in arguments or environment: " + argv
-	}
-	f, err := os.OpenFile(filepath.Join(root, "released"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return 1
-	}
-	fmt.Fprintf(f, "%d %s\n", os.Getpid(), text)
-	f.Close()
-	for {
-		if _, err := os.Stat(filepath.Join(root, "hold")); err != nil {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if _, err := os.Stat(filepath.Join(root, "fail")); err == nil {
-		return 1
-	}
-	return 0
-}
-
-// released returns what the helpers wrote.
-func (s *site) released() (lines []string) {
-	text, _ := os.ReadFile(filepath.Join(s.root, "released"))
-	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-}
-
-func (s *site) mustHaveReleased(times int) {
-	s.t.Helper()
-	lines := s.released()
-	if len(lines) == 1 && lines[0] == "" {
-		lines = nil
-	}
-	if len(lines) != times {
-		s.t.Fatalf("helpers: %q, want %d", lines, times)
-	}
-	for _, l := range lines {
-		if _, what, _ := strings.Cut(l, " "); what != testHandle+"|"+testAccess {
-			s.t.Errorf("a helper was given %q", what)
-		}
-	}
-}
-
-func long() fence.Deadlines {
-	n := now()
-	return fence.Deadlines{Sent: n, Soft: n.Add(50 * time.Second), Hard: n.Add(time.Minute)}
-}
 
 // Another agent takes guard and server over while a client goes on to write;
 // from then on the guard obeys the new one.
@@ -505,64 +369,4 @@ func TestKilledAgentIsReplaced(t *testing.T) {
 	}
 	_ = i.Close()
 	awaitGone(t, pid)
-}
-
-// Another user's process is no agent, and another user's socket no guard.
-func TestStrangersAreTurnedAway(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root to be somebody else")
-	}
-	t.Parallel()
-	s := newSite(t)
-	c := s.guard(time.Minute, time.Minute)
-	s.arm(c, long())
-	_ = c.conn.Close()
-	// The directories let everybody through, and so does the socket now.
-	for dir := s.socket; dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {
-		_ = os.Chmod(dir, 0o777)
-	}
-	exe := copyOfTest(t)
-	cmd := exec.Command("/usr/bin/setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", exe)
-	cmd.Env = []string{"TEST_CLAIM=" + s.socket}
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), ErrServes.Error()) {
-		t.Errorf("a stranger: %s %v", out, err)
-	}
-	// And a stranger listens where a guard would.
-	path := filepath.Join(filepath.Dir(s.socket), "other.sock")
-	cmd = exec.Command("/usr/bin/setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", exe)
-	cmd.Env = []string{"TEST_LISTEN=" + path}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatal(line, err)
-	}
-	if _, err := Claim(context.Background(), path, slog.New(slog.DiscardHandler), clock.Real{}); !errors.Is(err, ErrNoGuard) || !strings.Contains(err.Error(), "not to this user") {
-		t.Errorf("a stranger's socket: %v", err)
-	}
-	s.mustClaim()
-}
-
-// strangerMain is another user's process in TestStrangersAreTurnedAway.
-func strangerMain(claim, listen string) int {
-	if claim != "" {
-		_, err := Claim(context.Background(), claim, slog.New(slog.DiscardHandler), clock.Real{})
-		fmt.Println(err)
-		return 0
-	}
-	dir, err := unix.Open(filepath.Dir(listen), unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return 1
-	}
-	fd, _ := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)
-	if unix.Bind(fd, &unix.SockaddrUnix{Name: inDir(dir, filepath.Base(listen))}) != nil || unix.Listen(fd, 1) != nil {
-		return 1
-	}
-	fmt.Println("listening")
-	select {}
 }

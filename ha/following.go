@@ -44,7 +44,12 @@ func (t *turn) diverged() bool {
 		return t.answer(SituationFollowing, why+sentence(": rewinding it again after %d failures", t.m.RewindFailures), Action{Kind: Rewind, Upstream: up})
 	default:
 		t.wake(backoff)
-		return t.answer(SituationFollowing, why+t.whyStuck(sameNumber))
+		stuck := why + t.whyStuck(sameNumber)
+		if t.m.Restart.UnderWay() && t.stopped() {
+			// A restart that waits for this would hold up the reinitialization that ends it.
+			t.endRestart(Failed, noRestart+stuck)
+		}
+		return t.answer(SituationFollowing, stuck)
 	}
 }
 

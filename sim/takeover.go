@@ -21,6 +21,7 @@ const stoppingWait = 15 * time.Second
 func (a *agent) claim() {
 	g, answered := a.m.guard, false
 	a.adopting = true
+	a.m.minds()
 	life := g.life
 	g.do(func() {
 		a.in(a.epoch, func() {

@@ -13,10 +13,11 @@ step "simulation"
 go test -timeout 15m ./sim
 
 step "end to end"
-go test -count=1 -timeout 25m ./test/e2e
+# Three at a time: they wait more than they work.
+go test -count=1 -timeout 40m -parallel 3 ./test/e2e
 
 step "containers"
-# Two at a time: they wait more than they work.
+# Two at a time.
 go test -count=1 -timeout 35m -parallel 2 ./test/compose
 
 step "done"

@@ -13,7 +13,7 @@ var actionKinds = [...]ha.ActionKind{
 	ha.Fence, ha.CancelTask, ha.TakeLeader, ha.ReleaseLeader, ha.RemoveLeader,
 	ha.ClaimInitialize, ha.ReleaseInitialize, ha.WriteInitialize, ha.WriteConfig, ha.WriteHistory, ha.WriteSync,
 	ha.ClearFailover, ha.ClearHandover, ha.ClaimTimeline, ha.PublishIdentity, ha.PublishStatus,
-	ha.AskPeers, ha.StopReceiver, ha.Follow, ha.SetSyncNames, ha.KeepSlots,
+	ha.AskPeers, ha.AskFailsafe, ha.WriteFailsafe, ha.StopReceiver, ha.Follow, ha.SetSyncNames, ha.KeepSlots,
 	ha.AcceptBootstrap, ha.DiscardBootstrap, ha.AcceptRewind, ha.DropScheduled, ha.Reply, ha.Exit,
 	ha.Bootstrap, ha.Clone, ha.StartReplica, ha.StartPrimary, ha.Promote, ha.Stop, ha.Rewind, ha.Checkpoint,
 }

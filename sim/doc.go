@@ -28,8 +28,9 @@
 // deadlines, what a lease keeper concludes from the clock and from a view, and
 // what a guard has to do when.
 //
-// What is not modelled: the calls of a real store, a backup of the store from before the founding of the cluster, a second restore
-// within two ttl, failsafe mode, quorum commit, standby clusters, failover slots.
+// What is not modelled: the calls of a real store, a backup of the store from before
+// the founding of the cluster, a second restore within two ttl, any restore in
+// failsafe mode, quorum commit, standby clusters, failover slots.
 //
 // What a fault excuses, and no more than that:
 //

@@ -199,10 +199,11 @@ func (s *store) writeFailsafe(v *cluster.View, x ha.Action) error {
 }
 
 // allowed reports whether the server may write as far as the store can tell: the
-// lease is its member's, or nobody's while promises may keep it that member's. What
-// happens when two do is seen by the order of their reigns.
+// lease is its member's, or nobody's while promises may keep it that member's (a key
+// written by hand is nobody's lease). What happens when two do is seen by the order
+// of their reigns.
 func (c *checker) allowed(s *server) bool {
-	return c.holds(s) || c.w.cfg.settings.Failsafe && !c.w.store.view.Leader.Held()
+	return c.holds(s) || c.w.cfg.settings.Failsafe && c.w.store.view.Leader.Session == ""
 }
 
 // promisesLast is how much longer nobody may take the lease.

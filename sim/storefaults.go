@@ -170,10 +170,12 @@ type former struct {
 // store's identity is another one, as its clients tell (see package dcs/etcd).
 // Sessions of the backup's time live again for their full length, or none does.
 // Versions go back too, so that one may come again with another value.
-// A second restore while the first one's lease may last is not modelled.
+// A second restore while the first one's lease may last is not modelled, nor is one
+// in failsafe mode: whom the restored list names may lead after a ttl, and a leader
+// without the store goes by a later list.
 func (s *store) restore(b *backup) {
 	w := s.w
-	if b == nil || s.down || s.life > b.store.life || s.former.since > 0 && w.now < s.former.since+2*w.cfg.settings.TTL {
+	if b == nil || s.down || w.cfg.settings.Failsafe || s.life > b.store.life || s.former.since > 0 && w.now < s.former.since+2*w.cfg.settings.TTL {
 		return
 	}
 	w.stats.Restores++

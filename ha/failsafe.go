@@ -157,6 +157,12 @@ func (t *turn) failsafeDuty() []Action {
 	if !listed(write.Failsafe, t.o.Self.Name) || slices.Equal(write.Failsafe, v.Failsafe) {
 		return nil // its own key is written in this turn
 	}
+	if (t.o.Lease.ByWord || t.o.Failsafe.Open()) && !covers(v.Failsafe, write.Failsafe) {
+		// Who is added may lead, and has promised nothing: the lease must end when the
+		// store says so before that, and not go on by the word of the others alone.
+		t.wake(soon)
+		return nil
+	}
 	t.m.FailsafeTried = union(t.m.FailsafeTried, write.Failsafe)
 	return []Action{write}
 }
@@ -169,6 +175,11 @@ func (t *turn) promisedAway() time.Duration {
 		return 0
 	}
 	return max(0, t.o.Settings.TTL+askAgain-t.since(f.Ended))
+}
+
+// covers reports whether every entry of the second is in the first.
+func covers(list, of []cluster.FailsafeMember) bool {
+	return !slices.ContainsFunc(of, func(m cluster.FailsafeMember) bool { return !slices.Contains(list, m) })
 }
 
 func listed(list []cluster.FailsafeMember, name string) bool {

@@ -200,7 +200,10 @@ type Lease struct {
 	Granted   time.Duration   `json:"granted,omitempty"`
 	// Adrift: the lease is held by the members' word alone, the key is not in the
 	// store any more. TakeLeader creates it again under Session.
-	Adrift    bool   `json:"adrift,omitempty"`
+	Adrift bool `json:"adrift,omitempty"`
+	// ByWord: the members' word lets the lease last longer than the store has
+	// confirmed it.
+	ByWord    bool   `json:"by_word,omitempty"`
 	LastError string `json:"last_error,omitempty"`
 }
 

@@ -28,7 +28,7 @@ func editLease(w *world, a args) error {
 	case "error":
 		l.LastError = a.word(1)
 	default:
-		return a.each(fields{"session": text(&l.Session)})
+		return a.each(fields{"session": text(&l.Session), "by_word": yes(&l.ByWord)})
 	}
 	return nil
 }

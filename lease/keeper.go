@@ -98,6 +98,9 @@ type State struct {
 	// Adrift: the lease is held by Extended alone. The session under which the key
 	// was taken has ended, or the key is gone; Take creates it again.
 	Adrift bool
+	// ByWord: the members' word lets the lease last longer than the store has
+	// confirmed it.
+	ByWord bool
 	// Granted is the session's length as granted by the store.
 	Granted time.Duration
 	// LastConfirmed is when the last confirmation was received; zero never.
@@ -217,7 +220,8 @@ func (k *Keeper) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire(k.o.Clock.Now())
-	s := State{Held: k.held, Deadlines: k.capped(k.trusted(k.deadlines)), Extended: k.capped(k.trusted(k.extended)), Adrift: k.adrift, Granted: k.granted,
+	s := State{Held: k.held, Deadlines: k.capped(k.trusted(k.deadlines)), Extended: k.capped(k.trusted(k.extended)), Adrift: k.adrift,
+		ByWord: k.held && k.extended.Hard > k.deadlines.Hard, Granted: k.granted,
 		LastConfirmed: k.confirmed, Doubted: k.doubt != 0, Refused: k.refused, Armed: k.armed,
 		GuardError: k.guardError, LastError: k.lastError}
 	if k.session != nil {

@@ -51,7 +51,7 @@ func TestNewerFaultsMatter(t *testing.T) {
 // wherever in the life of a cluster it is.
 func TestStruckAtEveryAction(t *testing.T) {
 	focus := []FaultKind{AgentStruck, AgentStop, HostOff, ServerCrash, Isolate, CutStore, AskSwitchover, AskRestart, AskReinit, AskSync, WriteLeader, ForeignDisk, StoreOutage}
-	s := Many(1, 2000, Options{Focus: focus}, nil)
+	s := Many(1, 4000, Options{Focus: focus}, nil)
 	for _, r := range s.Failures {
 		t.Errorf("seed %d\n%s", r.Seed, r.Report())
 	}

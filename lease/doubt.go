@@ -64,10 +64,12 @@ func (k *Keeper) lookAtClocks(now boot.Instant) {
 
 // question is Doubt; k.mu is held.
 func (k *Keeper) question(now boot.Instant, why string) {
-	if k.session == nil {
+	if k.session == nil && !k.held {
 		return
 	}
-	k.doubt = now
+	k.doubt, k.stood = now, now
+	// For good: that something else is proven later proves none of these.
+	k.deadlines, k.extended = k.trusted(k.deadlines), k.trusted(k.extended)
 	if k.renewing != nil {
 		k.renewing() // it proves nothing any more, and may wait for a connection that is gone
 	}
@@ -104,16 +106,16 @@ func (k *Keeper) settle() {
 // patience is how long a lease in doubt lasts.
 func (k *Keeper) patience() time.Duration { return max(proofWait, k.granted/4) }
 
-// trusted are deadlines as far as they can be relied on: what was proven before a
+// trusted are deadlines as far as they can be relied on: what was sent before a
 // doubt lasts for a moment only; k.mu is held.
 func (k *Keeper) trusted(d fence.Deadlines) fence.Deadlines {
-	if k.doubt == 0 || d.Sent >= k.doubt {
+	if d.Sent >= k.stood {
 		return d
 	}
-	return d.Shorten(k.doubt.Add(k.patience()), k.o.Budget.CleanStop)
+	return d.Shorten(k.stood.Add(k.patience()), k.o.Budget.CleanStop)
 }
 
 // reach returns the deadlines of the lease; k.mu is held.
 func (k *Keeper) reach() fence.Deadlines {
-	return fence.Kept(k.trusted(k.deadlines), k.trusted(k.extended), k.adrift)
+	return fence.Kept(k.deadlines, k.extended, k.adrift)
 }

@@ -128,3 +128,68 @@ func TestClockStepNeedsAFreshProof(t *testing.T) {
 		t.Errorf("a step of %v where there was none", by)
 	}
 }
+
+// The members' word is counted by the same clock: it is doubted with the session
+// and without one, and no session that ends or is opened, nor what the store
+// confirms, makes it last again.
+func TestClockStepDoubtsTheMembersWord(t *testing.T) {
+	most := func(w *world) time.Duration { return w.k.State().Extended.Hard.Sub(w.clock.Now()) }
+	const short = 10 * time.Second
+	mustDoubt := func(t *testing.T, w *world) {
+		t.Helper()
+		if s := w.holds(true); !s.Adrift || s.Certain(w.clock.Now()) || most(w) > short {
+			t.Errorf("in doubt %v, for another %v: %+v", s.Doubted, most(w), s)
+		}
+	}
+	open := func(t *testing.T, w *world) {
+		t.Helper()
+		w.store.setFaults(on("put", down, 1e9))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if w.k.State().Session == "" {
+			t.Fatal("no session")
+		}
+	}
+	t.Run("the session ends after the step", func(t *testing.T) {
+		run(t, nil, func(t *testing.T, w *world) {
+			outlive(t, w)
+			time.Sleep(time.Millisecond)
+			w.clock.step(time.Minute)
+			w.k.State()
+			open(t, w)
+			mustDoubt(t, w)
+		})
+	})
+	t.Run("there is no session", func(t *testing.T) {
+		run(t, nil, func(t *testing.T, w *world) {
+			outlive(t, w)
+			w.store.setFaults(on("open", down, 1e9))
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if s := w.holds(true); !s.Adrift || s.Session != "" {
+				t.Fatalf("%+v", s)
+			}
+			w.clock.step(time.Minute)
+			mustDoubt(t, w)
+			open(t, w)
+			mustDoubt(t, w)
+			w.extend(t)
+			if s := w.holds(true); !s.Certain(w.clock.Now()) || most(w) <= short {
+				t.Errorf("they gave it anew: %+v", s)
+			}
+		})
+	})
+	t.Run("the store confirms the session", func(t *testing.T) {
+		run(t, nil, func(t *testing.T, w *world) {
+			w.take()
+			w.extend(t)
+			time.Sleep(time.Millisecond)
+			w.clock.step(time.Minute)
+			w.k.State()
+			synctest.Wait()
+			if s := w.holds(true); !s.Certain(w.clock.Now()) || most(w) > short {
+				t.Errorf("the members' word lasts for another %v: %+v", most(w), s)
+			}
+		})
+	})
+}

@@ -159,7 +159,8 @@ type Keeper struct {
 	extended  fence.Deadlines
 	adrift    bool // held by extended alone: the key is not in the store
 	clocks    clocks
-	doubt     boot.Instant // what was proven before does not count for long; 0: none
+	doubt     boot.Instant // nothing was proven since; 0: none
+	stood     boot.Instant // the newest doubt ever: what was sent before does not last
 	renewing  context.CancelFunc
 
 	held      bool
@@ -220,7 +221,7 @@ func (k *Keeper) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire(k.o.Clock.Now())
-	s := State{Held: k.held, Deadlines: k.capped(k.trusted(k.deadlines)), Extended: k.capped(k.trusted(k.extended)), Adrift: k.adrift,
+	s := State{Held: k.held, Deadlines: k.capped(k.deadlines), Extended: k.capped(k.extended), Adrift: k.adrift,
 		ByWord: k.held && k.extended.Hard > k.deadlines.Hard, Granted: k.granted,
 		LastConfirmed: k.confirmed, Doubted: k.doubt != 0, Refused: k.refused, Armed: k.armed,
 		GuardError: k.guardError, LastError: k.lastError}
@@ -359,7 +360,10 @@ func (k *Keeper) abandon() {
 		return
 	}
 	k.abandoned, k.session = k.session, nil
-	k.deadlines, k.granted, k.unclaimed, k.doubt = fence.Deadlines{}, 0, false, 0
+	k.deadlines, k.granted, k.unclaimed = fence.Deadlines{}, 0, false
+	if !k.held { // else it is adrift, and in doubt by itself
+		k.doubt = 0
+	}
 	poke(k.changed)
 	poke(k.kick)
 }

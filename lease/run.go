@@ -248,7 +248,10 @@ func (k *Keeper) open(ctx context.Context, t *turns) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.replaced, k.session, k.openTTL = k.session, s, ttl
-	k.deadlines, k.unclaimed, k.refused, k.doubt = fence.Deadlines{}, false, false, 0
+	k.deadlines, k.unclaimed, k.refused = fence.Deadlines{}, false, false
+	if !k.held { // a new session says nothing about a lease that is adrift
+		k.doubt = 0
+	}
 	k.confirm(s, c)
 	t.next, t.retry = c.Sent.Add(k.interval(c.Granted)), 0
 	poke(k.changed)
@@ -329,7 +332,7 @@ func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
 		return // abandoned meanwhile: its word counts no more
 	}
 	now := k.o.Clock.Now()
-	k.deadlines = k.deadlines.Later(fence.Compute(c.Sent, c.Granted, k.budget(c.Granted, s.Slack())))
+	k.deadlines = k.deadlines.Later(k.trusted(fence.Compute(c.Sent, c.Granted, k.budget(c.Granted, s.Slack()))))
 	k.settle()
 	before := k.confirmed
 	k.granted, k.confirmed = c.Granted, now

@@ -30,7 +30,7 @@ func (k *Keeper) Extend(ctx context.Context, sent boot.Instant, promised time.Du
 		k.mu.Unlock()
 		return fmt.Errorf("extend the leader lease: %w", ErrNotHeld)
 	}
-	k.extended = fence.Furthest(k.extended, d)
+	k.extended = fence.Furthest(k.extended, k.trusted(d))
 	k.settle()
 	k.revive(now)
 	k.mu.Unlock()
@@ -39,7 +39,7 @@ func (k *Keeper) Extend(ctx context.Context, sent boot.Instant, promised time.Du
 
 // promised: the members' word alone keeps the lease still; k.mu is held.
 func (k *Keeper) promised() bool {
-	return !k.extended.Sent.IsZero() && k.o.Clock.Now() < k.trusted(k.extended).Hard
+	return !k.extended.Sent.IsZero() && k.o.Clock.Now() < k.extended.Hard
 }
 
 // drift notes that the key of a held lease is not in the store; k.mu is held.

@@ -75,6 +75,7 @@ func (k *Keeper) adopt(ctx context.Context, h dcs.Handle, in Inherited) error {
 	k.holding++
 	k.guard, k.armed, k.acked = in.Guard, in.Deadlines.Hard, in.Deadlines.Hard
 	k.guardGen++
+	k.entrusted = entrusted{s, in.Deadlines.Hard}
 	k.deadlines = in.Deadlines
 	k.ctx, k.cancel = context.WithCancelCause(context.Background())
 	k.confirm(s, s.Opened())

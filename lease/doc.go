@@ -36,6 +36,10 @@
 //     confirmed since: the guard has killed the server then, and may have had the
 //     session ended. So an agent that was stopped, and continued after that, never
 //     believes an answer that it had not read yet.
+//   - A session whose handle the guard has is not used any more once the guard's
+//     deadline has come without a disarm, held or not: a helper may be ending it, and
+//     would end a later lease with it. A deadline counts from when it is sent to the
+//     guard if it is an earlier one, from the acknowledgement if it is a later one.
 //   - Adopt makes a lease mine that a former agent of this member held: by the
 //     session's handle, which its guard alone had, and only if the leader key is
 //     under that session.

@@ -125,7 +125,9 @@ func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) err
 	k.held, k.version, k.refused = true, v, false
 	k.holding++
 	k.unclaimed, k.suspect, k.softTold, k.troubled = false, false, false, false
-	k.sight, k.armed, k.acked = fence.Sight{}, 0, 0
+	// A guard that is still armed for a former holding fences at that deadline, unless
+	// it acknowledges another.
+	k.sight, k.armed, k.acked = fence.Sight{}, 0, k.entrusted.until
 	k.ctx, k.cancel = context.WithCancelCause(context.Background())
 	k.mu.Unlock()
 	poke(k.watch)
@@ -163,6 +165,7 @@ func (k *Keeper) Release(ctx context.Context) error {
 
 func (k *Keeper) release(ctx context.Context) error {
 	k.mu.Lock()
+	k.expire(k.o.Clock.Now()) // the session of a lost lease is not used again
 	s := k.session
 	k.lose(ErrReleased)
 	k.mu.Unlock()
@@ -241,7 +244,8 @@ func (k *Keeper) Disarm(ctx context.Context) error {
 		k.guardError = err.Error()
 		return err
 	}
-	k.armed, k.guardError = 0, ""
+	k.expire(k.o.Clock.Now()) // it may have fenced before it heard
+	k.armed, k.guardError, k.entrusted = 0, "", entrusted{}
 	return nil
 }
 
@@ -264,6 +268,9 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 	k.expire(k.o.Clock.Now())
 	g, gen, held, holding, d := k.guard, k.guardGen, k.held, k.holding, k.reach()
 	handle := k.handle()
+	if held && g != nil {
+		k.entrust(d.Hard)
+	}
 	k.mu.Unlock()
 	defer clear(handle)
 	if !held {
@@ -303,7 +310,7 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 	if k.guardError != "" {
 		poke(k.changed)
 	}
-	k.armed, k.acked, k.guardError = d.Hard, d.Hard, ""
+	k.armed, k.acked, k.entrusted.until, k.guardError = d.Hard, d.Hard, d.Hard, ""
 	k.revive(k.o.Clock.Now()) // the guard's deadline ended it as well
 	return nil
 }

@@ -182,6 +182,7 @@ type Keeper struct {
 	// acked is the hard deadline that a guard acknowledged last for this holding,
 	// this guard or one before it; zero: none yet, or nothing is guarded.
 	acked      boot.Instant
+	entrusted  entrusted
 	guardError string
 	lastError  string
 }
@@ -278,6 +279,10 @@ func (k *Keeper) SetGuard(g Guard) {
 	k.arm <- struct{}{} // at most guardWait
 	defer func() { <-k.arm }()
 	k.mu.Lock()
+	k.expire(k.o.Clock.Now())
+	if g != k.guard {
+		k.entrusted = entrusted{}
+	}
 	k.guard, k.armed, k.guardError = g, 0, ""
 	if g == nil {
 		k.acked = 0
@@ -304,6 +309,7 @@ func (k *Keeper) capped(d fence.Deadlines) fence.Deadlines {
 func (k *Keeper) expire(now boot.Instant) {
 	k.lookAtClocks(now)
 	if !k.held {
+		k.overdue(now)
 		return
 	}
 	switch k.until().Phase(now) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -29,9 +30,16 @@ func (c *child) stopped() bool {
 	session := slices.Clone(c.session)
 	defer clear(session)
 	c.disarm()
-	c.lift()
 	c.say(message{kind: kindFenced, flags: 1, a: int64(at)})
-	c.ended(Note{Shutdown: true, Proof: Proof{Began: at}}, session, true)
+	// The one that asked may not have come to it yet: a server that was down already
+	// is seen at once. From here on the disk is touched, which may hang.
+	proof := Proof{Began: at}
+	if err := placeStandbySignal(c.killer.dir); err != nil {
+		c.report(proof, err)
+	}
+	proven := c.killAgain()
+	c.lift()
+	c.ended(Note{Shutdown: true, Proof: proof}, session, proven)
 	return true
 }
 
@@ -39,23 +47,30 @@ func (c *child) stopped() bool {
 // is proven that nothing of the server runs, and the note is written.
 func (c *child) ended(n Note, session []byte, proven bool) {
 	n.Wall, n.BootID = c.clock.Wall(), bootID()
+	written := make(chan struct{})
+	defer close(written)
 	if proven {
-		c.release(session, n)
+		c.release(session, n, written)
 	}
-	c.leave(n)
+	leave(c.note, n)
 }
 
 // askShutdown asks for a fast shutdown, once a later start is sure to be
 // read-only. It runs beside the guard's own thread: a disk that hangs here must
-// not hold up the kill at the hard deadline.
-func askShutdown(dataDir string) {
+// not hold up the kill at the hard deadline. One that comes to it only after that,
+// when the guard may serve another lease, is not wanted any more.
+func askShutdown(dataDir string, wanted *atomic.Bool) {
 	k, err := newKiller(dataDir, clock.Real{})
 	if err != nil {
 		return
 	}
 	defer k.close()
-	_ = placeStandbySignal(dataDir)
-	_, _ = k.signalRoots(unix.SIGINT)
+	if wanted.Load() {
+		_ = placeStandbySignal(dataDir) // tried again when the server is gone
+	}
+	if wanted.Load() {
+		_, _ = k.signalRoots(unix.SIGINT)
+	}
 }
 
 // placeStandbySignal makes the next start of the server come up read-only. The

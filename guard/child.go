@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -109,9 +110,10 @@ type child struct {
 	dogWake int
 	dogTold watchdog.State
 
-	watch   fence.Watch // what it goes by, and whether it has an agent
-	session []byte      // handle of the session that the armed lease belongs to
-	owed    owed        // the acknowledgement of the newest arm
+	watch   fence.Watch  // what it goes by, and whether it has an agent
+	session []byte       // handle of the session that the armed lease belongs to
+	owed    owed         // the acknowledgement of the newest arm
+	asking  *atomic.Bool // whether a fast shutdown is still wanted; nil: none was
 
 	handover handover
 	releases releases
@@ -195,7 +197,9 @@ func (c *child) act() boot.Instant {
 		return 0
 	case fence.Stop:
 		c.watch.Asking(now, alone)
-		go askShutdown(c.killer.dir)
+		c.asking = new(atomic.Bool)
+		c.asking.Store(true)
+		go askShutdown(c.killer.dir, c.asking)
 	}
 	if alive, err := c.killer.signalRoots(0); err == nil && alive == 0 && c.stopped() {
 		return 0

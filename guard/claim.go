@@ -140,6 +140,8 @@ func greeting(ctx context.Context, conn *net.UnixConn) (said []message, err erro
 // inherit makes the guard that said this the one of this process.
 func inherit(p *heir, conn *net.UnixConn, said []message, log *slog.Logger, clk clock.Clock) *Inherited {
 	i := &Inherited{Client: newClient(p, p.pid, conn, log, clk)}
+	// What the guard still owes to the former agent must not answer a word of this one.
+	i.nonce = uint64(clk.Now())
 	for _, m := range said {
 		switch i.Client.hear(m); m.kind {
 		case kindTrust:

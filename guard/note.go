@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,24 +50,30 @@ func bootID() string {
 	return strings.TrimSpace(string(b))
 }
 
-// leave writes the note, best effort and last of all: it touches the disk.
-func (c *child) leave(n Note) {
-	if c.note == "" {
+// noteTurn is held while a note is written: two helpers may end at a time.
+var noteTurn sync.Mutex
+
+// leave writes a note to path, best effort and last of all: it touches the disk. An
+// empty path: none is left.
+func leave(path string, n Note) {
+	if path == "" {
 		return
 	}
+	noteTurn.Lock()
+	defer noteTurn.Unlock()
 	text, err := json.Marshal(n)
 	if err != nil {
 		return
 	}
 	// The directory is the server's user's: a link there could lead to a file of
 	// root's.
-	tmp := c.note + ".tmp"
+	tmp := path + ".tmp"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return
 	}
 	_, err = f.Write(text)
 	if closed := f.Close(); err == nil && closed == nil {
-		_ = os.Rename(tmp, c.note)
+		_ = os.Rename(tmp, path)
 	}
 }

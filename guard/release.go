@@ -33,16 +33,11 @@ type releases struct {
 	access  int // -1: the store cannot be reached from here
 	wake    int // readable when one has ended
 	running int
-	done    chan released
-}
-
-type released struct {
-	err  error
-	note Note
+	done    chan error
 }
 
 func newReleases() releases {
-	r := releases{access: -1, wake: -1, done: make(chan released, 16)}
+	r := releases{access: -1, wake: -1, done: make(chan error, 16)}
 	if isSealed(AccessFD) {
 		unix.CloseOnExec(AccessFD)
 		r.access = AccessFD
@@ -55,7 +50,11 @@ func newReleases() releases {
 
 // use replaces the access to the store by what an agent passed.
 func (r *releases) use(fd int) {
-	if fd < 0 || !isSealed(fd) {
+	if fd < 0 {
+		return
+	}
+	if !isSealed(fd) {
+		unix.Close(fd)
 		return
 	}
 	if r.access >= 0 {
@@ -78,8 +77,10 @@ func (c *child) releasable() bool {
 
 // release has the session ended, by a process of its own: this one has neither
 // the memory nor the time for it. Only after the proof that nothing of the server
-// runs.
-func (c *child) release(session []byte, n Note) {
+// runs. What became of it is added to the note n, by the helper's own goroutine:
+// the disk may hang, and the guard may be armed again by then. Not before the note
+// is written.
+func (c *child) release(session []byte, n Note, written <-chan struct{}) {
 	r := &c.releases
 	if len(session) == 0 || len(c.program.Helper) == 0 || r.access < 0 || r.wake < 0 || r.running >= cap(r.done) {
 		return
@@ -90,10 +91,13 @@ func (c *child) release(session []byte, n Note) {
 		return
 	}
 	r.running++
-	handle := slices.Clone(session)
+	handle, note := slices.Clone(session), c.note
 	go func() {
 		err := c.program.help(handle, os.NewFile(uintptr(access), "access"))
-		r.done <- released{err, n}
+		n.Released, n.Trouble = err == nil, errText(err)
+		<-written
+		leave(note, n)
+		r.done <- err
 		_, _ = unix.Write(r.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}()
 }
@@ -108,15 +112,13 @@ func (c *child) hearReleases() {
 	_, _ = unix.Read(r.wake, buf[:]) // before the results: none is overlooked
 	for {
 		select {
-		case d := <-r.done:
+		case err := <-r.done:
 			r.running--
-			m := message{kind: kindReleased, text: errText(d.err)}
-			if d.err == nil {
-				m.flags, d.note.Released = 1, true
+			m := message{kind: kindReleased, text: errText(err)}
+			if err == nil {
+				m.flags = 1
 			}
-			d.note.Trouble = errText(d.err)
 			c.say(m)
-			c.leave(d.note)
 		default:
 			return
 		}

@@ -101,4 +101,7 @@ func (c *child) disarm() {
 	c.watch = fence.Watch{Alone: c.watch.Alone, Since: c.watch.Since}
 	clear(c.session[:cap(c.session)])
 	c.session = c.session[:0]
+	if c.asking != nil {
+		c.asking.Store(false)
+	}
 }

@@ -99,7 +99,7 @@ type member struct {
 // start makes and starts the parts, in order; what was started is on the stack.
 func (m *member) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.claimGuard, m.openServer, m.openState, m.openStore, m.checkName, m.makeAgent, m.inherit, m.serveREST, m.serveProxy,
+		m.claimGuard, m.openServer, m.endMute, m.openState, m.openStore, m.checkName, m.makeAgent, m.inherit, m.serveREST, m.serveProxy,
 	} {
 		if err := step(ctx); err != nil {
 			return err

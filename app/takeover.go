@@ -102,9 +102,6 @@ func (m *member) claimGuard(ctx context.Context) error {
 // inherit goes on with the server and the lease of the former agent, or has them
 // ended.
 func (m *member) inherit(ctx context.Context) error {
-	if m.mute != nil {
-		return m.endMute(ctx)
-	}
 	g := m.inherited
 	if g == nil {
 		return nil
@@ -155,8 +152,12 @@ func (m *member) adopt(ctx context.Context, g *guard.Inherited) (postgres.Facts,
 }
 
 // endMute ends a guard that does not answer. Its deadline goes with it, so its
-// server goes first, provably.
+// server goes first, provably. It does not wait for the store: nobody stops that
+// server at the end of its lease.
 func (m *member) endMute(ctx context.Context) error {
+	if m.mute == nil {
+		return nil
+	}
 	m.log.Warn("killing the server before the guard of the agent before is ended: nothing else is certain to stop it", "reason", m.mute)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWait)
 	defer cancel()

@@ -146,6 +146,9 @@ func (k *Keeper) turn(ctx context.Context, t *turns) time.Duration {
 	soon := longestSleep
 	switch {
 	case s == nil:
+		// Adrift, the lease may end before that of the session would have. A guard that
+		// is mute is in the state, and holds nothing up: there is nothing to renew.
+		_ = k.guarded(ctx)
 		if err := k.open(ctx, t); err != nil {
 			k.failed(ctx, "open a session", err)
 			return t.failed()

@@ -202,3 +202,25 @@ func TestReleaseAdrift(t *testing.T) {
 		}
 	})
 }
+
+// A lease that goes adrift may end earlier than the session that is gone: the guard
+// is told, although there is no session to go on with.
+func TestLeaseAdriftShortensTheGuardsDeadline(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		w.extend(t)
+		time.Sleep(11 * time.Second) // the store confirms the session for longer
+		synctest.Wait()
+		w.store.mu.Lock()
+		for id := range w.store.live {
+			w.store.kill(id)
+		}
+		w.store.mu.Unlock()
+		w.store.setFaults(on("open", down, 1e9))
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if s := w.holds(true); !s.Adrift || w.guard.armed() != s.Effective().Hard {
+			t.Errorf("the guard lets the server write %v after the lease: %+v", w.guard.armed().Sub(s.Effective().Hard), s)
+		}
+	})
+}

@@ -379,7 +379,8 @@ func TestWatchdogShortensTheLease(t *testing.T) {
 		w.watch = func(granted time.Duration) (time.Duration, bool) { return granted / 2, used.Load() }
 	}, func(t *testing.T, w *world) {
 		w.take()
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) // the second renewal is due in this instant
+		synctest.Wait()
 		s := w.holds(true)
 		d := s.Deadlines
 		if want := d.Sent.Add(15*time.Second - 150*time.Millisecond); d.Reset != want || d.Hard != want.Add(-2*time.Second) || w.guard.armed() != d.Hard {

@@ -92,7 +92,7 @@ func (k *Keeper) adopt(ctx context.Context, h dcs.Handle, in Inherited) error {
 		k.lose(err)
 		k.abandon()
 		k.abandoned = nil // the guard's to end
-		k.guard = nil
+		k.guard, k.entrusted = nil, entrusted{}
 		return err
 	}
 	poke(k.changed)

@@ -183,3 +183,28 @@ func TestGuardThatHasFencedEndsTheLease(t *testing.T) {
 		}
 	})
 }
+
+// A guard that could not be armed for the inherited lease limits no later one of
+// an agent that does without it (pause).
+func TestFailedAdoptionLimitsNoLaterLease(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		h := w.dies()
+		w.guard.setDeaf(true)
+		if err := h.k.Adopt(t.Context(), h.left); err == nil {
+			t.Fatal("adopted without an acknowledgement")
+		}
+		h.k.SetGuard(nil)
+		w.store.remove(leaderKey) // the guard has ended its session
+		h.run()
+		synctest.Wait()
+		if _, err := h.k.Take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if s := h.k.State(); !s.Live(w.clock.Now()) || h.k.Context().Err() != nil {
+			t.Errorf("not kept: %+v", s)
+		}
+	})
+}

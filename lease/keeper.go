@@ -280,7 +280,7 @@ func (k *Keeper) SetGuard(g Guard) {
 	defer func() { <-k.arm }()
 	k.mu.Lock()
 	k.expire(k.o.Clock.Now())
-	if g != k.guard {
+	if g == nil || g != k.guard {
 		k.entrusted = entrusted{}
 	}
 	k.guard, k.armed, k.guardError = g, 0, ""

@@ -115,6 +115,11 @@ func (m *member) inherit(ctx context.Context) error {
 		m.sayKernelFence(g.Kernel(), m.duty())
 		return nil
 	}
+	if ctx.Err() != nil {
+		// Told to stop meanwhile: to the guard that is the end of its agent, after which
+		// it shuts the server down in order.
+		return ctx.Err()
+	}
 	m.inherited = nil
 	m.log.Warn("cannot go on with the primary of the agent before: killing it and giving its lease up", "reason", why)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWait)

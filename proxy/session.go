@@ -153,6 +153,10 @@ func (s *session) forward() {
 		s.frames.onKey = func(k cancelKey) { s.key = k; s.p.cancels.add(k, s.gate) }
 		sent = s.frames.advance
 	}
+	var intro func([]byte) (int, error)
+	if s.gate.primary && s.access == route.ReadWrite && !s.opaque {
+		intro = s.introduction()
+	}
 	down, err := newPipe(s.gate, s.p.buffers, s.server, s.client, sent)
 	up, err2 := newPipe(s.gate, s.p.buffers, s.client, s.server, nil)
 	if err != nil || err2 != nil {
@@ -169,6 +173,10 @@ func (s *session) forward() {
 		upEnded.Store(true)
 		upDone <- err
 	}()
+	if intro != nil {
+		down.check = intro
+		intro(s.greeting)
+	}
 	if err = down.send(s.greeting); err == nil {
 		err = down.run()
 	}
@@ -184,8 +192,45 @@ func (s *session) forward() {
 		s.interrupt()
 	}
 	err = errors.Join(err, <-upDone)
-	if s.gate.ctx.Err() != nil || errors.Is(err, errShut) {
+	switch {
+	case s.gate.ctx.Err() != nil || errors.Is(err, errShut):
 		s.breakOff()
+	case errors.Is(err, errStandby):
+		s.turnBack()
+	}
+}
+
+// introduction looks at what the server says of itself before its first
+// ReadyForQuery. That it is a standby ends the session: then it tells how many of
+// the bytes make up whole messages before that one.
+func (s *session) introduction() func([]byte) (int, error) {
+	var f frames
+	return func(b []byte) (whole int, err error) {
+		for i := range b {
+			if f.started || f.lost {
+				break
+			}
+			if f.advance(b[i : i+1]); f.standby {
+				return whole, errStandby
+			}
+			if f.atBoundary() {
+				whole = i + 1
+			}
+		}
+		return len(b), nil
+	}
+}
+
+// turnBack ends a session with a former primary that was started as a standby
+// before its last word was over: what it has may be old.
+func (s *session) turnBack() {
+	s.end()
+	s.p.table.doubt(s.gate.backend.Member)
+	s.server.SetLinger(0)
+	s.server.Close()
+	if s.frames.atBoundary() {
+		s.say(errorResponse(stateNoPrimary, "the server of "+s.gate.backend.Member+" is a standby now",
+			"Connect again: the same address leads to the new primary."))
 	}
 }
 

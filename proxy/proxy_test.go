@@ -191,18 +191,20 @@ func TestStandbyIsNoPrimary(t *testing.T) {
 func TestReadsWhileNobodyLeads(t *testing.T) {
 	p, f := start(t, func(o *Options) { o.AskInterval = 20 * time.Millisecond })
 	a, b := newMember(t, "a", "primary", long), newMember(t, "b", "replica", 0)
+	asked := func() (n int) { b.set(func() { n = b.asked }); return n }
+	reads := func() {
+		t.Helper()
+		before := asked()
+		eventually(t, "it is asked twice more", func() bool { return asked() >= before+2 })
+		connect(t, p.ReplicasAddr()).wantMember("b")
+	}
 	f.send(t, "a", a, b)
-	connect(t, p.ReplicasAddr()).wantMember("b")
+	reads()
 	a.set(func() { a.lease = 0 })
 	f.send(t, "", a, b)
-	asked := func() (n int) { b.set(func() { n = b.asked }); return n }
-	before := asked()
-	eventually(t, "it is asked again", func() bool { return asked() >= before+2 })
-	connect(t, p.ReplicasAddr()).wantMember("b")
+	reads()
 	f.lose(t)
-	before = asked()
-	eventually(t, "it is asked again", func() bool { return asked() >= before+2 })
-	connect(t, p.ReplicasAddr()).wantMember("b")
+	reads()
 }
 
 func TestFormerLeadersWordIsRefused(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -313,6 +314,24 @@ func TestAPromiseOutlivesTheAgent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever the file of a promise says, it is kept, and not for ever.
+func FuzzPromiseFile(f *testing.F) {
+	for _, text := range []string{`{"leader":"b","length":30000000000}`, `{"length":9223372036854775807}`, `{"length":-1}`, `{"length":1e300}`, `[]`, `{`, ``} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "failsafe_promise.json"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		clock := &hand{now: boot.Instant(time.Hour)}
+		p := newPromises(Options{StateDir: dir, Clock: clock, Logger: slog.New(slog.DiscardHandler)})
+		if _, until := p.current(); until <= clock.now || until > clock.now.Add(longestPromise) {
+			t.Errorf("kept until %s after the start", until.Sub(clock.now))
+		}
+	})
 }
 
 func TestWhoDoesNotPromise(t *testing.T) {

@@ -21,6 +21,9 @@ var ErrLeads = errors.New("running as a leader")
 // unreadablePromise is how long a promise is kept whose length cannot be read.
 const unreadablePromise = 5 * time.Minute
 
+// longestPromise is more than anybody asks for: a file that says more is none of ours.
+const longestPromise = 24 * time.Hour
+
 // fromReply is how much longer a promise lasts that is given to a leader that does
 // not say how long it needs it: another program, which counts from when the last
 // answer came, after two attempts of two seconds.
@@ -55,7 +58,7 @@ func newPromises(o Options) *promises {
 	if errors.Is(err, fs.ErrNotExist) {
 		return p
 	}
-	if err != nil || m.Length <= 0 {
+	if err != nil || m.Length <= 0 || m.Length > longestPromise {
 		o.Logger.Warn("a promise to leave the lease alone was given here, and its file cannot be read: keeping one", "file", p.path, "for", unreadablePromise, "error", err)
 		m.Length = unreadablePromise
 	}
@@ -130,7 +133,7 @@ func (a *Agent) Accept(leader string, length time.Duration) (wal.LSN, error) {
 	ttl := s.Observation.Settings.TTL
 	st := a.opt.Keeper.State()
 	store := a.viewer.current(st.LastError)
-	limit := max(2*ttl, unreadablePromise)
+	limit := min(max(2*ttl, unreadablePromise), longestPromise)
 	switch server := s.Observation.Server; {
 	case s.Observation.Now.IsZero():
 		return 0, &Refused{"this member is starting"}

@@ -17,9 +17,6 @@ const maxWelcome = 8 << 10
 // it starts, stops or recovers.
 var errNotReady = errors.New("the server does not accept connections yet")
 
-// errStandby: the server says at the start of a session that it is in recovery.
-var errStandby = errors.New("the server is a standby")
-
 // welcome reads the beginning of the server's answer to a packet: the byte that
 // answers a request for encryption, or the first message after the startup
 // packet. A server that dies before, or is only starting, so looks to the client

@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -312,6 +314,73 @@ func TestAPromiseOutlivesTheAgent(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 		})
+	}
+}
+
+// Whatever the file of a promise says, it is kept, and not for ever.
+func FuzzPromiseFile(f *testing.F) {
+	for _, text := range []string{`{"leader":"b","length":30000000000}`, `{"length":9223372036854775807}`, `{"length":-1}`, `{"length":1e300}`, `[]`, `{`, ``} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "failsafe_promise.json"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		clock := &hand{now: boot.Instant(time.Hour)}
+		p := newPromises(Options{StateDir: dir, Clock: clock, Logger: slog.New(slog.DiscardHandler)})
+		if _, until := p.current(); until <= clock.now || until > clock.now.Add(longestPromise) {
+			t.Errorf("kept until %s after the start", until.Sub(clock.now))
+		}
+	})
+}
+
+// A disk that hangs holds up the promise that waits for it, and nothing else: the
+// loop asks what is promised in every turn, and so does whoever asks for the status.
+func TestAPromiseWaitsForItsDiskAlone(t *testing.T) {
+	clock := &hand{now: boot.Instant(time.Hour)}
+	p := newPromises(Options{StateDir: t.TempDir(), Clock: clock, Logger: slog.New(slog.DiscardHandler)})
+	// Who opens a pipe to write waits until somebody reads.
+	pipe := p.path + ".tmp"
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	asked, given := make(chan struct{}), make(chan error, 1)
+	var once sync.Once
+	leads := func() bool { once.Do(func() { close(asked) }); return false }
+	go func() { given <- p.give("b", time.Minute, leads) }()
+	<-asked
+	known := make(chan boot.Instant, 1)
+	go func() { _, until := p.current(); known <- until }()
+	select {
+	case until := <-known:
+		if until != 0 {
+			t.Errorf("promised until %d before it is on the disk", until)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the loop waits for the disk")
+	}
+	// A lease that is taken meanwhile comes first.
+	if err := p.beginTake(); err != nil {
+		t.Error(err)
+	}
+	p.endTake()
+	reader, err := os.Open(pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := <-given; err == nil {
+		t.Error("a pipe was taken for a file")
+	}
+	os.Remove(pipe)
+	if err := p.give("b", time.Minute, func() bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	// Whoever took the lease while the file was written gives no promise.
+	turns := 0
+	if err := p.give("b", time.Hour, func() bool { turns++; return turns > 1 }); !errors.Is(err, ErrLeads) {
+		t.Errorf("promised as a leader: %v", err)
 	}
 }
 

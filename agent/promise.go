@@ -21,6 +21,9 @@ var ErrLeads = errors.New("running as a leader")
 // unreadablePromise is how long a promise is kept whose length cannot be read.
 const unreadablePromise = 5 * time.Minute
 
+// longestPromise is more than anybody asks for: a file that says more is none of ours.
+const longestPromise = 24 * time.Hour
+
 // fromReply is how much longer a promise lasts that is given to a leader that does
 // not say how long it needs it: another program, which counts from when the last
 // answer came, after two attempts of two seconds.
@@ -36,16 +39,21 @@ type marker struct {
 
 // promises are those that this member gave: not to take the lease before a time.
 // Its lock stands between giving one and taking the lease, so that no question is
-// answered while a take is under way whose outcome nobody knows.
+// answered while a take is under way whose outcome nobody knows. It is not held while
+// the file is written: a disk that hangs must hold up neither the loop nor who asks
+// how this member is.
 type promises struct {
 	opt  Options
 	path string
+
+	disk sync.Mutex // held by whoever changes the file; taken before mu
 
 	mu     sync.Mutex
 	leader string
 	until  boot.Instant
 	marked time.Duration // the length in the file; 0: there is none
 	taking bool
+	tidies bool // the file is being removed
 }
 
 func newPromises(o Options) *promises {
@@ -55,7 +63,7 @@ func newPromises(o Options) *promises {
 	if errors.Is(err, fs.ErrNotExist) {
 		return p
 	}
-	if err != nil || m.Length <= 0 {
+	if err != nil || m.Length <= 0 || m.Length > longestPromise {
 		o.Logger.Warn("a promise to leave the lease alone was given here, and its file cannot be read: keeping one", "file", p.path, "for", unreadablePromise, "error", err)
 		m.Length = unreadablePromise
 	}
@@ -68,16 +76,24 @@ func newPromises(o Options) *promises {
 // give makes a promise of that length from now on, unless this member holds the
 // lease, or is about to. It survives a restart of the agent.
 func (p *promises) give(leader string, length time.Duration, leads func() bool) error {
+	p.disk.Lock()
+	defer p.disk.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.taking || leads() {
 		return ErrLeads
 	}
 	if length > p.marked {
-		if err := writeState(p.path, marker{leader, length}); err != nil {
+		p.mu.Unlock()
+		err := writeState(p.path, marker{leader, length})
+		p.mu.Lock()
+		if err != nil {
 			return fmt.Errorf("the promise could not be kept in a file, and would be forgotten by a restart: %w", err)
 		}
 		p.marked = length
+		if p.taking || leads() {
+			return ErrLeads // meanwhile
+		}
 	}
 	// Read only now: writing took time, and the promise counts from when it holds.
 	now := p.opt.Clock.Now()
@@ -112,13 +128,30 @@ func (p *promises) current() (leader string, until boot.Instant) {
 	if p.opt.Clock.Now() < p.until {
 		return p.leader, p.until
 	}
-	if p.marked > 0 {
-		if err := os.Remove(p.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			p.opt.Logger.Warn("the file of a promise that is over cannot be removed: after a restart it is kept once more", "file", p.path, "error", err)
-		}
-		p.marked = 0
+	if p.marked > 0 && !p.tidies {
+		p.tidies = true
+		go p.tidy()
 	}
 	return "", 0
+}
+
+// tidy removes the file of a promise that is over.
+func (p *promises) tidy() {
+	p.disk.Lock()
+	defer p.disk.Unlock()
+	p.mu.Lock()
+	p.tidies = false
+	over := p.marked > 0 && p.opt.Clock.Now() >= p.until
+	if over {
+		p.marked = 0
+	}
+	p.mu.Unlock()
+	if !over {
+		return
+	}
+	if err := os.Remove(p.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		p.opt.Logger.Warn("the file of a promise that is over cannot be removed: after a restart it is kept once more", "file", p.path, "error", err)
+	}
 }
 
 // Accept answers a leader that cannot reach the store and asks to be left alone
@@ -130,7 +163,7 @@ func (a *Agent) Accept(leader string, length time.Duration) (wal.LSN, error) {
 	ttl := s.Observation.Settings.TTL
 	st := a.opt.Keeper.State()
 	store := a.viewer.current(st.LastError)
-	limit := max(2*ttl, unreadablePromise)
+	limit := min(max(2*ttl, unreadablePromise), longestPromise)
 	switch server := s.Observation.Server; {
 	case s.Observation.Now.IsZero():
 		return 0, &Refused{"this member is starting"}

@@ -159,13 +159,14 @@ func TestReloadAndBodies(t *testing.T) {
 // changed nothing.
 func FuzzBodies(f *testing.F) {
 	for _, s := range []string{`{"leader":"n2","candidate":"n1","scheduled_at":"2030-01-01T10:00Z"}`, `{"ttl":null}`,
-		`{"postgresql":{"parameters":{"a":[1,{"b":"\ud83d"}]}}}`, `{"candidate":1}`, "{", `[[[`, "{\"a\":1e999}", `{"scheduled_at":"2026-01-01 10:00"}`} {
+		`{"postgresql":{"parameters":{"a":[1,{"b":"\ud83d"}]}}}`, `{"candidate":1}`, "{", `[[[`, "{\"a\":1e999}", `{"scheduled_at":"2026-01-01 10:00"}`,
+		`{"name":"n2","slots":{"a":1},"matriarch":{"promise_ms":30000}}`, `{"name":"n2","matriarch":{"promise_ms":"x"}}`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		for _, target := range []string{"PATCH /config", "PUT /config", "POST /switchover"} {
+		for _, target := range []string{"PATCH /config", "PUT /config", "POST /switchover", "POST /failsafe"} {
 			method, path, _ := strings.Cut(target, " ")
-			m := one("n2", nil)
+			m := one("n2", func(s *api.Status) { s.Settings.Failsafe = true })
 			m.C.OnFailover = func(c *apitest.Cluster, fo cluster.Failover) {
 				if fo.ScheduledAt == "" {
 					c.MoveLeader("n1")

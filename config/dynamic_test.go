@@ -106,6 +106,17 @@ func TestTimingRule(t *testing.T) {
 
 func secs(n int) time.Duration { return time.Duration(n) * time.Second }
 
+// A limit shorter than the time between two proofs would have a healthy primary killed.
+func TestPrimaryStallTimeoutIsNotTooShort(t *testing.T) {
+	for doc, want := range map[string]int{`{}`: 30, `{"primary_stall_timeout":0}`: 0, `{"primary_stall_timeout":1}`: 5,
+		`{"primary_stall_timeout":"4s"}`: 5, `{"primary_stall_timeout":5}`: 5, `{"primary_stall_timeout":9}`: 9} {
+		d, w, err := ParseDynamic(doc)
+		if err != nil || d.Settings.PrimaryStallTimeout != secs(want) || (len(w) > 0) != (strings.ContainsAny(doc, "14") && want == 5) {
+			t.Errorf("%s: %v %v %v", doc, d.Settings.PrimaryStallTimeout, w, err)
+		}
+	}
+}
+
 func TestTimingExamples(t *testing.T) {
 	for doc, want := range map[string][3]int{
 		`{"ttl":20,"loop_wait":10,"retry_timeout":10}`: {20, 1, 9},

@@ -55,6 +55,10 @@ func truthy(n *node) bool {
 	return len(n.items) > 0 || len(n.keys) > 0
 }
 
+// leastStall leaves room for two questions a second apart: an idle primary that was
+// asked in time must not be taken for a stalled one.
+const leastStall = 5 * time.Second
+
 // settings reads what decisions depend on; at is where n stands, for warnings.
 func (r *report) settings(at string, n *node) cluster.Settings {
 	d := reader{n}
@@ -74,7 +78,9 @@ func (r *report) settings(at string, n *node) cluster.Settings {
 	r.timing(at, n, &s)
 	s.PrimaryStartTimeout = secs(s.PrimaryStartTimeout, 0, "primary_start_timeout", "master_start_timeout")
 	s.PrimaryStopTimeout = secs(s.PrimaryStopTimeout, 0, "primary_stop_timeout", "master_stop_timeout")
-	s.PrimaryStallTimeout = secs(s.PrimaryStallTimeout, 0, "primary_stall_timeout")
+	if s.PrimaryStallTimeout = secs(s.PrimaryStallTimeout, 0, "primary_stall_timeout"); s.PrimaryStallTimeout != 0 {
+		s.PrimaryStallTimeout = secs(s.PrimaryStallTimeout, leastStall, "primary_stall_timeout")
+	}
 	s.UnguardedVeto = secs(s.UnguardedVeto, 0, "unguarded_veto")
 	s.SlotsTTL = secs(s.SlotsTTL, 0, "member_slots_ttl")
 	if d.has("maximum_lag_on_failover") {

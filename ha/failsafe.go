@@ -23,10 +23,12 @@ func (t *turn) failsafeLead() bool {
 	if !st.Known || st.Reachable || !t.o.Settings.Failsafe || t.o.Settings.Paused || !t.live() || !t.running(ServerPrimary) {
 		return false
 	}
-	list := t.recorded()
-	if !listed(list, t.o.Self.Name) {
+	// What was read binds everybody. A first list whose writing was not confirmed
+	// may not be in the store: without one anybody may lead there.
+	if !listed(t.view.Failsafe, t.o.Self.Name) {
 		return false
 	}
+	list := t.recorded()
 	left := l.Deadlines.Soft.Sub(t.o.Now)
 	t.wakeAt(l.Deadlines.Soft)
 	why := sentence("the store does not answer (%s); this member leads for another %s", st.LastError, left)
@@ -57,9 +59,9 @@ func (t *turn) failsafeMargin() time.Duration {
 	return t.o.Settings.TTL / 2
 }
 
-// recorded are the members that could lead: those that failsafe lists, and those
-// that it may list by a write whose outcome was not seen. Nobody else can take
-// the lease.
+// recorded are the members that could lead where a list was read: those that it
+// has, and those that it may have by a write whose outcome was not seen. Nobody
+// else can take the lease.
 func (t *turn) recorded() []cluster.FailsafeMember { return union(t.view.Failsafe, t.m.FailsafeTried) }
 
 // whyNoFailsafe says why a leader without the store cannot be kept, where it was
@@ -68,7 +70,7 @@ func (t *turn) whyNoFailsafe() string {
 	switch {
 	case !t.o.Settings.Failsafe || !t.running(ServerPrimary):
 		return ""
-	case len(t.recorded()) == 0:
+	case len(t.view.Failsafe) == 0:
 		return "; failsafe_mode is on, but no members were recorded in the store yet"
 	}
 	return "; failsafe_mode is on, but this member is not among those recorded in the store"

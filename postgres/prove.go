@@ -49,18 +49,17 @@ func (s *Server) ProveCommit(ctx context.Context) error {
 	return errors.New(probe.Message(err))
 }
 
-// refusesToAsk: the server's answer is about sessions or rights, not about writing.
+// refusesToAsk: the server answered, and its answer is not about writing: it is
+// about sessions or rights, about memory, or about a limit (transaction numbers
+// that run out stop every member of the cluster: another leader would not help, and
+// be replaced in its turn). Only silence, an error of the disk, a full one, and an
+// internal error count.
 func refusesToAsk(code string) bool {
-	if code == "53300" { // too many connections
-		return true
+	if code == "" || code == "53100" {
+		return false
 	}
-	switch class := code[:min(2, len(code))]; class {
-	case "28", "3D", "42", "0A": // login, database, rights or names, not supported
-		return true
-	case "57": // starting up, shutting down, ended by a person
-		return true
-	}
-	return false
+	class := code[:min(2, len(code))]
+	return class != "58" && class != "XX"
 }
 
 func (s *Server) proveOnce(ctx context.Context) error {

@@ -62,14 +62,17 @@ func TestPrimaryStallProof(t *testing.T) {
 	if now := p.sql(t, ctx, "SELECT pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn() <= 40"); now != "t" {
 		t.Error("after a switch it is not taken for idle")
 	}
+}
 
-	// A server that takes no more sessions says nothing about its disk.
-	for _, code := range []string{"53300", "28P01", "57P03", "42501"} {
+// TestWhatCountsAgainstThePrimary: a server that takes no more sessions, or no more
+// transactions, says nothing about its disk.
+func TestWhatCountsAgainstThePrimary(t *testing.T) {
+	for _, code := range []string{"53200", "53300", "28P01", "57P03", "42501", "54000", "25006", "55000", "P0001"} {
 		if !refusesToAsk(code) {
 			t.Errorf("%s counts against the server", code)
 		}
 	}
-	for _, code := range []string{"", "53100", "58030", "XX000"} {
+	for _, code := range []string{"", "53100", "58030", "XX000", "XX001"} {
 		if refusesToAsk(code) {
 			t.Errorf("%s does not count", code)
 		}

@@ -35,6 +35,9 @@ type pipe struct {
 	buffers *buffers
 	// sent sees the bytes that went out, in order; nil when nobody looks.
 	sent func([]byte)
+	// check sees the bytes that were read before any of them goes out; with an error
+	// only so many still do. nil when nobody looks.
+	check func([]byte) (int, error)
 
 	src, dst syscall.RawConn
 	buf      *[chunkSize]byte
@@ -72,6 +75,14 @@ func (p *pipe) run() error {
 				return nil
 			}
 			return p.err
+		}
+		if p.check != nil {
+			if n, err := p.check(p.data); err != nil {
+				p.data = p.data[:n]
+				err = errors.Join(err, p.dst.Write(write), p.err)
+				p.giveBack()
+				return err
+			}
 		}
 		err := p.dst.Write(write)
 		p.giveBack()

@@ -67,6 +67,7 @@ type fakeMember struct {
 	starting bool // the server refuses with 57P03
 	tls      bool // answers S and then echoes
 	dies     bool // the server hangs up instead of answering
+	standby  bool // the server says that it is in recovery
 	asked    int  // questions to the REST API
 	// announced is what the newest of them said of its asker.
 	announced string
@@ -133,8 +134,12 @@ func (m *fakeMember) answer(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/patroni" && (role != "primary" || lease == 0 || r.URL.Path != "/primary") {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	json.NewEncoder(w).Encode(map[string]any{"state": "running", "role": role, "timeline": 1, "replication_state": "streaming",
-		"xlog": map[string]any{"received_location": 1000, "replayed_location": 1000}, "patroni": map[string]any{"name": m.name}})
+	doc := map[string]any{"state": "running", "role": role, "timeline": 1, "replication_state": "streaming",
+		"xlog": map[string]any{"received_location": 1000, "replayed_location": 1000}, "patroni": map[string]any{"name": m.name}}
+	if !patroni {
+		doc["matriarch"] = map[string]any{"lease_remaining_ms": lease.Milliseconds()}
+	}
+	json.NewEncoder(w).Encode(doc)
 }
 
 // hangUp ends all sessions of the server.
@@ -192,6 +197,10 @@ func (m *fakeMember) serve(c net.Conn) {
 func (m *fakeMember) session(c net.Conn) {
 	b := pgproto3.NewBackend(c, c)
 	b.Send(&pgproto3.AuthenticationOk{})
+	m.mu.Lock()
+	hot := map[bool]string{true: "on", false: "off"}[m.standby]
+	m.mu.Unlock()
+	b.Send(&pgproto3.ParameterStatus{Name: "in_hot_standby", Value: hot})
 	b.Send(&pgproto3.BackendKeyData{ProcessID: 7, SecretKey: []byte(m.name + "---")[:4]})
 	b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 	b.Flush()

@@ -15,7 +15,13 @@ type frames struct {
 	started bool // the first ReadyForQuery has passed
 	key     []byte
 	onKey   func(cancelKey)
+	setting []byte // a ParameterStatus before started, as far as it came
+	standby bool   // the server said that it is in recovery
 }
+
+// inRecovery is what servers since 14 report at the start of a session, with a
+// zero after each of the two.
+const inRecovery = "in_hot_standby\x00on\x00"
 
 // maxKey is process id and the longest cancel key.
 const maxKey = 4 + 256
@@ -54,10 +60,15 @@ func (f *frames) begin() {
 	f.finish()
 }
 
-// body collects the key; all else passes unread.
+// body collects the key, and a setting that is as long as the one that tells of
+// recovery; all else passes unread.
 func (f *frames) body(b []byte) {
-	if f.head[0] == 'K' && !f.started && len(f.key)+len(b) <= maxKey {
+	switch {
+	case f.started:
+	case f.head[0] == 'K' && len(f.key)+len(b) <= maxKey:
 		f.key = append(f.key, b...)
+	case f.head[0] == 'S' && binary.BigEndian.Uint32(f.head[1:]) == 4+uint32(len(inRecovery)):
+		f.setting = append(f.setting, b...)
 	}
 }
 
@@ -70,6 +81,9 @@ func (f *frames) finish() {
 		if f.onKey != nil && len(f.key) >= 8 {
 			f.onKey(cancelKey(f.key))
 		}
+	case 'S':
+		f.standby = f.standby || string(f.setting) == inRecovery
+		f.setting = f.setting[:0]
 	case 'Z':
 		f.started = true
 	}

@@ -35,7 +35,8 @@ func FuzzStartup(f *testing.F) {
 func FuzzFrames(f *testing.F) {
 	var stream []byte
 	for _, m := range []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}, &pgproto3.ParameterStatus{Name: "a", Value: "b"},
-		&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte("abcd")}, &pgproto3.ReadyForQuery{TxStatus: 'I'}} {
+		&pgproto3.ParameterStatus{Name: "in_hot_standby", Value: "on"}, &pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte("abcd")},
+		&pgproto3.ReadyForQuery{TxStatus: 'I'}} {
 		stream, _ = m.Encode(stream)
 	}
 	f.Add(stream, uint8(3))
@@ -51,7 +52,7 @@ func FuzzFrames(f *testing.F) {
 			parts.advance(rest[:n])
 			rest = rest[n:]
 		}
-		if whole.atBoundary() != parts.atBoundary() || whole.started != parts.started || k1 != k2 {
+		if whole.atBoundary() != parts.atBoundary() || whole.started != parts.started || k1 != k2 || whole.standby != parts.standby {
 			t.Fatalf("%v %v %q, cut %v %v %q", whole.atBoundary(), whole.started, k1, parts.atBoundary(), parts.started, k2)
 		}
 	})
@@ -72,6 +73,27 @@ func TestFrames(t *testing.T) {
 	}
 	if key != "\x00\x00\x00\x01abcd" || !f.started {
 		t.Fatalf("key %q", key)
+	}
+}
+
+func TestFramesTellOfAStandby(t *testing.T) {
+	for _, c := range []struct {
+		name, value string
+		late, want  bool
+	}{{"in_hot_standby", "on", false, true}, {"in_hot_standby", "off", false, false}, {"in_hot_standby", "on", true, false}, {"x_hot_standby", "on", false, false}} {
+		var b []byte
+		if c.late { // in the middle of a session it is somebody's change of a setting
+			b, _ = (&pgproto3.ReadyForQuery{TxStatus: 'I'}).Encode(b)
+		}
+		b, _ = (&pgproto3.ParameterStatus{Name: "application_name", Value: "in_hot_standby on"}).Encode(b)
+		b, _ = (&pgproto3.ParameterStatus{Name: c.name, Value: c.value}).Encode(b)
+		var f frames
+		for i := range b {
+			f.advance(b[i : i+1])
+		}
+		if f.standby != c.want {
+			t.Errorf("%+v: %v", c, f.standby)
+		}
 	}
 }
 

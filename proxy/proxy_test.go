@@ -171,6 +171,42 @@ func TestStoreAndPrimaryLost(t *testing.T) {
 	connect(t, p.Addr()).wantMember("b")
 }
 
+// The server of the former primary was started as a standby, and its agent cannot
+// be asked any more: its last word is good for a while, its server is not.
+func TestStandbyIsNoPrimary(t *testing.T) {
+	p, f := start(t, func(o *Options) { o.AskInterval = 20 * time.Millisecond })
+	a := newMember(t, "a", "primary", long)
+	f.send(t, "a", a)
+	connect(t, p.Addr()).wantMember("a")
+	a.set(func() { a.silent, a.standby = true, true })
+	c := dialRaw(t, p.Addr())
+	c.startup()
+	c.wantEnd(stateNoPrimary)
+	if n := a.queries.Load(); n != 1 {
+		t.Errorf("%d queries reached the server, want the first one alone", n)
+	}
+}
+
+// Replicas serve reads while nobody leads, and while the store is lost too.
+func TestReadsWhileNobodyLeads(t *testing.T) {
+	p, f := start(t, func(o *Options) { o.AskInterval = 20 * time.Millisecond })
+	a, b := newMember(t, "a", "primary", long), newMember(t, "b", "replica", 0)
+	asked := func() (n int) { b.set(func() { n = b.asked }); return n }
+	reads := func() {
+		t.Helper()
+		before := asked()
+		eventually(t, "it is asked twice more", func() bool { return asked() >= before+2 })
+		connect(t, p.ReplicasAddr()).wantMember("b")
+	}
+	f.send(t, "a", a, b)
+	reads()
+	a.set(func() { a.lease = 0 })
+	f.send(t, "", a, b)
+	reads()
+	f.lose(t)
+	reads()
+}
+
 func TestFormerLeadersWordIsRefused(t *testing.T) {
 	p, f := start(t, func(o *Options) { o.HoldTimeout = 300 * time.Millisecond })
 	a, b := newMember(t, "a", "primary", long), newMember(t, "b", "replica", 0)

@@ -153,6 +153,10 @@ func (s *session) forward() {
 		s.frames.onKey = func(k cancelKey) { s.key = k; s.p.cancels.add(k, s.gate) }
 		sent = s.frames.advance
 	}
+	var intro func([]byte) (int, error)
+	if s.gate.primary && s.access == route.ReadWrite && !s.opaque {
+		intro = s.introduction()
+	}
 	down, err := newPipe(s.gate, s.p.buffers, s.server, s.client, sent)
 	up, err2 := newPipe(s.gate, s.p.buffers, s.client, s.server, nil)
 	if err != nil || err2 != nil {
@@ -169,6 +173,10 @@ func (s *session) forward() {
 		upEnded.Store(true)
 		upDone <- err
 	}()
+	if intro != nil {
+		down.check = intro
+		intro(s.greeting)
+	}
 	if err = down.send(s.greeting); err == nil {
 		err = down.run()
 	}
@@ -184,8 +192,11 @@ func (s *session) forward() {
 		s.interrupt()
 	}
 	err = errors.Join(err, <-upDone)
-	if s.gate.ctx.Err() != nil || errors.Is(err, errShut) {
+	switch {
+	case s.gate.ctx.Err() != nil || errors.Is(err, errShut):
 		s.breakOff()
+	case errors.Is(err, errStandby):
+		s.turnBack()
 	}
 }
 

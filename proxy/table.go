@@ -370,6 +370,14 @@ func (t *table) refused(member string, err error) {
 	}
 }
 
+// doubt has a member asked at once: its server contradicts its last word.
+func (t *table) doubt(member string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.Warn("a server that was taken for a primary says that it is a standby: asking its agent again", "backend", member)
+	t.pokeMember(member)
+}
+
 // news returns a channel that is closed when a choice may have changed.
 func (t *table) news() <-chan struct{} {
 	t.mu.Lock()

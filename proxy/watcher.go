@@ -91,8 +91,8 @@ func (t *table) watch(ctx context.Context, w *watcher) {
 // askOnce puts the one question that matters about the member now.
 func (t *table) askOnce(ctx context.Context, w *watcher) {
 	t.mu.Lock()
-	leads := t.leads(w.member.Name) || t.seeking()
-	if !leads && !t.askReplicas {
+	leads := t.leads(w.member.Name)
+	if !leads && !t.askReplicas && !t.seeking() {
 		t.mu.Unlock()
 		return
 	}
@@ -102,6 +102,8 @@ func (t *table) askOnce(ctx context.Context, w *watcher) {
 	ttl := route.TTL(t.view)
 	t.mu.Unlock()
 
+	// A status tells of a lease, too: whoever is sought may be a replica that serves
+	// reads meanwhile.
 	ask := t.asker.status
 	if leads {
 		ask = t.asker.lease

@@ -24,8 +24,10 @@ func runs(t *testing.T) int {
 // waits for the grace, stops the server, and has the session ended, so that
 // another leads long before the ttl.
 func TestAgentKilledForGood(t *testing.T) {
+	t.Parallel()
 	for _, kind := range stores {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			c := lab.NewCluster(t, lab.Options{Store: kind, Timing: [3]int{30, 10, 10}})
 			if kind == lab.ZooKeeper {
 				c.WaitStore(30 * time.Second)
@@ -83,8 +85,10 @@ func running(pid int) bool { return syscall.Kill(pid, 0) == nil }
 // TestAgentReplaced kills the primary's agent and starts another at once: it goes
 // on with the server, the guard and the lease, and no client notices.
 func TestAgentReplaced(t *testing.T) {
+	t.Parallel()
 	for _, kind := range stores {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			c := lab.NewCluster(t, lab.Options{Store: kind, Timing: [3]int{30, 10, 10}})
 			if kind == lab.ZooKeeper {
 				c.WaitStore(30 * time.Second)

@@ -311,7 +311,7 @@ func hostPoweredOff(t *testing.T, c *lab.Cluster, w *lab.Writer, of map[string]*
 func recordsLost(t *testing.T, c *lab.Cluster, w *lab.Writer, of map[string]*source, all []*source) {
 	t.Helper()
 	lead := c.WaitHealthy(60 * time.Second)
-	lab.MustSQL(t, lead.DSN(), "CREATE TABLE branch (who text)")
+	makeBranch(t, c, lead)
 	c.WaitHealthy(30 * time.Second)
 	w.WaitProgress(t, 30*time.Second)
 	begin(t, all...)

@@ -19,7 +19,7 @@ func TestRejoin(t *testing.T) {
 	c := lab.NewCluster(t, lab.Options{Store: lab.Embedded})
 	c.StartAll()
 	lead := c.WaitHealthy(60 * time.Second)
-	lab.MustSQL(t, lead.DSN(), "CREATE TABLE branch (who text)")
+	makeBranch(t, c, lead)
 
 	old, from := diverge(t, c, lead, "first")
 	old.Plug()
@@ -88,6 +88,21 @@ func diverge(t *testing.T, c *lab.Cluster, lead *lab.Member, who string) (old *l
 	}
 	lab.MustSQL(t, next.DSN(), "INSERT INTO branch VALUES ('"+next.Name+"')")
 	return lead, from
+}
+
+// makeBranch makes the table of diverge, and waits until every member has it: whoever
+// leads next must.
+func makeBranch(t *testing.T, c *lab.Cluster, lead *lab.Member) {
+	t.Helper()
+	lab.MustSQL(t, lead.DSN(), "CREATE TABLE branch (who text)")
+	for _, m := range c.Members {
+		lab.Until(t, 30*time.Second, "the table at "+m.Name, func() string {
+			if lab.MustSQL(t, m.DSN(), "SELECT (to_regclass('branch') IS NOT NULL)::text")[0] == "true" {
+				return ""
+			}
+			return "not there"
+		})
+	}
 }
 
 func configure(t *testing.T, c *lab.Cluster, patch string) {

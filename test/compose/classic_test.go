@@ -102,7 +102,13 @@ func (p *project) readableLogs() {
 // refuses to write.
 func (p *project) replication(lead string) {
 	for _, at := range []string{"pg-master", "pg-slave", "entrypoint", "haproxy"} {
-		p.sql(at, "SELECT 1")
+		// HAProxy serves nobody until its checks have found the leader.
+		lab.Until(p.t, time.Minute, "an answer by way of "+at, func() string {
+			if _, err := lab.SQL(p.dsn(at), "SELECT 1"); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
 	}
 	p.sql(lead, "CREATE TABLE herd (id int PRIMARY KEY, name text)")
 	p.sql(lead, "INSERT INTO herd VALUES (1, 'Echo'), (2, 'Ely')")

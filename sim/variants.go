@@ -19,7 +19,7 @@ const (
 	EndSession    Mutant = "death-ends-session"    // a killed agent's session is closed while its server runs
 	Unlocked      Mutant = "promote-without-lease" // who is best promotes, and takes the lease later
 	KeyFirst      Mutant = "sync-key-first"        // the sync key names a standby before the primary waits for it
-	ReleaseUp     Mutant = "release-before-stop"   // the lease is given up while the server still writes
+	ReleaseUp     Mutant = "release-while-writing" // the lease is given up while the server still writes
 	DropRequests  Mutant = "drop-requests"         // what a person asks for is answered before it is done
 	ForgetRequest Mutant = "clear-switchovers"     // a switchover is cleared and nobody is told why
 

@@ -28,11 +28,7 @@ func TestAgentKilledForGood(t *testing.T) {
 	for _, kind := range stores {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			c := lab.NewCluster(t, lab.Options{Store: kind, Timing: [3]int{30, 10, 10}})
-			if kind == lab.ZooKeeper {
-				c.WaitStore(30 * time.Second)
-			}
-			c.StartAll()
+			c := startDefaults(t, kind)
 			c.WaitHealthy(90 * time.Second)
 			w := lab.StartWriter(t, c.DSN())
 			for range runs(t) {
@@ -89,11 +85,7 @@ func TestAgentReplaced(t *testing.T) {
 	for _, kind := range stores {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			c := lab.NewCluster(t, lab.Options{Store: kind, Timing: [3]int{30, 10, 10}})
-			if kind == lab.ZooKeeper {
-				c.WaitStore(30 * time.Second)
-			}
-			c.StartAll()
+			c := startDefaults(t, kind)
 			lead := c.WaitHealthy(90 * time.Second)
 			w, direct := lab.StartWriter(t, c.DSN()), lab.WriteTo(t, lead.DSN(), 1<<40)
 			timeline, server, guard := status(t, lead).Timeline, lead.Postmaster(), guardOf(t, lead)
@@ -149,6 +141,17 @@ func TestAgentReplaced(t *testing.T) {
 			noSecretsInLogs(t, c)
 		})
 	}
+}
+
+// startDefaults starts a cluster with the default ttl, loop_wait and retry_timeout.
+func startDefaults(t *testing.T, kind lab.StoreKind) *lab.Cluster {
+	t.Helper()
+	c := lab.NewCluster(t, lab.Options{Store: kind, Timing: [3]int{30, 10, 10}})
+	if kind == lab.ZooKeeper {
+		c.WaitStore(30 * time.Second)
+	}
+	c.StartAll()
+	return c
 }
 
 // TestAgentReplacedBesideAMuteGuard stops the guard and kills the agent. The next

@@ -61,9 +61,9 @@ func (a *Agent) serverFenced(p guard.Proof) {
 
 func fencedWhy(p guard.Proof) string {
 	if p.Processes == 0 {
-		return "the deadline of the lease had come, and the guard found no process of the server"
+		return "the lease was over, and the guard found no process of the server"
 	}
-	return fmt.Sprintf("the guard killed the server at the deadline of its lease: %d processes, proven dead after %s", p.Processes, p.Took.Round(time.Microsecond))
+	return fmt.Sprintf("the guard killed the server at the end of its lease: %d processes, proven dead after %s", p.Processes, p.Took.Round(time.Microsecond))
 }
 
 // guardNote journals what the guard did while there was no agent to be told.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,6 +36,11 @@ func agentMain(dir string) int {
 		return 1
 	}
 	fmt.Println("armed", c.State().PID)
+	if os.Getenv("TEST_AGENT_VOID") != "" {
+		n := now()
+		_, _ = c.conn.Write(message{kind: kindArm, nonce: 99, a: int64(n), b: int64(n)}.encode(c.out[:]))
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	}
 	select {}
 }
 
@@ -102,6 +108,23 @@ func TestStoppedAgentIsFenced(t *testing.T) {
 	if n := note(t, s.dir); n.Shutdown || n.Proof.Processes == 0 || n.Proof.Began == 0 || n.Proof.Took <= 0 {
 		t.Errorf("the note of a fence: %+v", n)
 	}
+}
+
+// A lease that is lost before its deadline: the guard has the word, and the agent
+// stands still right after it.
+func TestAgentStoppedAtAnEarlyLoss(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	busy(t, s)
+	began := now()
+	agent, guard := startAgent(t, s.dir, "TEST_AGENT_LONG=1", "TEST_AGENT_VOID=1")
+	s.awaitEnd()
+	if took := now().Sub(began); took > 30*time.Second {
+		t.Errorf("the server wrote for %s, as if the lease went on", took)
+	}
+	s.mustBeFenced()
+	_ = agent.Process.Kill()
+	awaitGone(t, guard)
 }
 
 // note reads what the guard left, which must be of now.

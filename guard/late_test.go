@@ -39,6 +39,30 @@ func TestANewerDeadlineThatIsReadTooLate(t *testing.T) {
 	s.mustBeFenced()
 }
 
+// A deadline that has come, sent without a handle, ends the server of a lease that
+// was lost early at once; the session, which may live on, is left alone.
+func TestADeadlineThatHasCome(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	busy(t, s.server)
+	c := s.guard(time.Minute, time.Minute)
+	s.arm(c, long())
+	n := now()
+	if err := c.Arm(context.Background(), fence.Deadlines{Sent: n, Soft: n, Hard: n}, nil); !errors.Is(err, ErrFenced) {
+		t.Errorf("the guard says %v, want %v", err, ErrFenced)
+	}
+	s.mustBeFenced()
+	// And it serves on, for the next lease.
+	s.arm(c, long())
+	if err := c.Disarm(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := c.Close(); err != nil { // waits for its end, and so for a helper's
+		t.Error(err)
+	}
+	s.mustHaveReleased(0)
+}
+
 // A disarm that is read too late is obeyed: the server is no writer.
 func TestADisarmThatIsReadTooLate(t *testing.T) {
 	t.Parallel()

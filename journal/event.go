@@ -27,7 +27,7 @@ const (
 	LeaseTrouble   = "lease-trouble"
 	LeaseConfirmed = "lease-confirmed"
 	LeaseEnded     = "lease-ended"
-	// ServerFenced: the guard killed the server at the deadline of its lease, or,
+	// ServerFenced: the guard killed the server at the end of its lease, or,
 	// without an agent, had it shut down before.
 	ServerFenced = "server-fenced"
 	// TakenOver: this agent goes on with the running primary, the guard and the

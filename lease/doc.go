@@ -3,7 +3,7 @@
 // query or disk never costs the lease.
 //
 // A Keeper opens a session, renews it, and computes from each confirmation the
-// deadlines until when this member may write (ha/fence). While it leads it
+// deadlines until when this member may write (fence.Term). While it leads it
 // hands every new deadline to the guard, and sends no renewal before the guard
 // acknowledged the previous one: whatever dies, at most one renewal lies
 // between a death and its consequence.
@@ -26,6 +26,9 @@
 //   - A lost lease is never released: while a writing server might be left, only
 //     the store's own expiry may give the key to another. The session of a lost
 //     lease is abandoned, neither renewed nor ended.
+//   - A lease that is lost before its deadline is the guard's word at once, since
+//     another may lead already: no death of this process from then on leaves the
+//     server writing until the deadline that the guard knew.
 //   - What is unknown is read again before anything is concluded. A key that
 //     turns up under our session although nobody was told that it is ours is
 //     deleted.

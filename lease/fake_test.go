@@ -287,25 +287,42 @@ func (s *fakeSession) End(ctx context.Context) error {
 
 // fakeGuard acknowledges unless told otherwise, and remembers.
 type fakeGuard struct {
-	mu   sync.Mutex
-	hard boot.Instant
-	arms int
-	deaf bool
+	clock  *testClock
+	mu     sync.Mutex
+	hard   boot.Instant
+	arms   int
+	deaf   bool
+	fences int // words that came with a deadline that had
 }
 
 func (g *fakeGuard) Arm(ctx context.Context, d fence.Deadlines, session []byte) error {
 	g.mu.Lock()
 	g.arms++
 	deaf := g.deaf
-	if !deaf {
+	late := g.clock != nil && d.Hard <= g.clock.Now()
+	switch {
+	case deaf:
+	case late:
+		g.hard = 0
+		g.fences++
+	default:
 		g.hard = d.Hard
 	}
 	g.mu.Unlock()
-	if deaf {
+	switch {
+	case deaf:
 		<-ctx.Done()
 		return errors.New("no acknowledgement")
+	case late:
+		return fence.ErrFenced
 	}
 	return nil
+}
+
+func (g *fakeGuard) fenced() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fences
 }
 
 func (g *fakeGuard) Disarm(context.Context) error {
@@ -346,7 +363,8 @@ type world struct {
 // newWorld starts a keeper that renews every 5 s a lease of 30 s and waits for
 // its first session.
 func newWorld(t *testing.T, change func(*world)) *world {
-	w := &world{t: t, clock: newClock(), guard: &fakeGuard{}, ttl: 30 * time.Second}
+	w := &world{t: t, clock: newClock(), ttl: 30 * time.Second}
+	w.guard = &fakeGuard{clock: w.clock}
 	w.store = newStore(w.clock)
 	if change != nil {
 		change(w)

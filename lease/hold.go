@@ -347,7 +347,7 @@ func (k *Keeper) Observed(v cluster.View) {
 		k.moor(v.Leader.Version) // the answer of the take was lost
 	case fence.Taken:
 		k.refused = true
-		k.lose(ErrTaken)
+		k.robbed(ErrTaken)
 	case fence.Suspect:
 		k.suspect = true
 		poke(k.kick)
@@ -375,7 +375,7 @@ func (k *Keeper) verify(ctx context.Context) error {
 		k.drift()
 	default:
 		k.refused = true
-		k.lose(ErrTaken)
+		k.robbed(ErrTaken)
 	}
 	return nil
 }

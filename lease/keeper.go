@@ -356,7 +356,7 @@ func (k *Keeper) gone(s dcs.Session, cause error) {
 		// under another session.
 		k.drift()
 	} else {
-		k.lose(cause)
+		k.robbed(cause)
 	}
 	k.abandon()
 	k.abandoned = nil

@@ -80,7 +80,7 @@ func (g *guard) resume() {
 // it gave up is never extended, nor a lease whose server is being stopped.
 func (g *guard) arm(of trusted, d fence.Deadlines, ack func()) {
 	g.do(func() {
-		if of.session == g.released || g.watch.Asked || g.watch.Fencing {
+		if of.session != "" && of.session == g.released || g.watch.Asked || g.watch.Fencing {
 			return
 		}
 		g.lease = of
@@ -94,6 +94,25 @@ func (g *guard) arm(of trusted, d fence.Deadlines, ack func()) {
 		}
 		ack()
 	})
+}
+
+// void: the lease was lost before its deadline, and the server has none any more.
+// No session is told with that word: the helper ends none.
+func (g *guard) void() {
+	m := g.m
+	if m.w.opt.Mutant != NoVoid {
+		g.do(func() {
+			if now := m.host.now(); g.deadline > now {
+				g.deadline, g.lease.session = now, ""
+				g.plan()
+			}
+		})
+	}
+	// Who was robbed has learned of it: from here on it is not excused for longer
+	// than a kill takes, and the way of what was acknowledged before.
+	if g.alive && !g.paused && g.deadline != 0 {
+		m.robbed = min(m.robbed, m.w.now+m.w.cfg.kill+1500*time.Millisecond)
+	}
 }
 
 // disarm forgets the deadline.
@@ -268,7 +287,7 @@ func (g *guard) release() {
 	if w.model.takeOver {
 		late = w.model.helper
 	}
-	if late == 0 || g.released == of.session && w.opt.Mutant != ReleaseEarly {
+	if late == 0 || of.session == "" || g.released == of.session && w.opt.Mutant != ReleaseEarly {
 		return
 	}
 	g.released = of.session

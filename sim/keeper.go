@@ -156,6 +156,9 @@ func (k *keeper) gone() {
 
 // lose: the leader key is not ours any more.
 func (k *keeper) lose() {
+	if k.held && !k.unguarded {
+		k.a.m.guard.void()
+	}
 	k.held = false
 	k.term.End()
 	k.a.wake()

@@ -38,13 +38,14 @@ const (
 	AdoptBlind   Mutant = "adopt-blind"        // the session of the agent before counts without proof
 	ReleaseEarly Mutant = "release-early"      // the helper ends the session before the server is gone
 	GuardReceipt Mutant = "guard-from-receipt" // the guard counts from when it was told
+	NoVoid       Mutant = "guard-not-told"     // the guard goes by the deadline of a lease that was lost before it
 )
 
 // Mutants lists all of them.
 func Mutants() []Mutant {
 	return append(variants(), NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
 		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys, FailsafeMajority, FailsafeForgets,
-		IgnoreStore, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoFence)
+		IgnoreStore, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoVoid, NoFence)
 }
 
 // blind changes what the rules are told, so that they decide as if the line of

@@ -47,6 +47,7 @@ var hunts = map[Mutant]struct {
 	AdoptBlind:   {[]FaultKind{TakeOver, AgentKill, CutStore, Isolate}, []string{"I1"}},
 	ReleaseEarly: {[]FaultKind{TakeOver, AgentKill, SlowDisk}, []string{"I1"}},
 	GuardReceipt: {[]FaultKind{Stutter, AgentPause, SlowNet}, []string{"I1"}},
+	NoVoid:       {[]FaultKind{SessionKill, AgentStarve}, []string{"I1"}},
 
 	Unfenced:      {[]FaultKind{AgentPause, AgentStarve, SlowDisk}, []string{"I1"}},
 	NoBudget:      {[]FaultKind{AgentPause, AgentMidStop}, []string{"I1"}},
@@ -97,6 +98,7 @@ var rulesOf = map[Mutant][2]string{
 	"adopt-blind":        {"G6", "the session of the agent before counts without proof"},
 	"release-early":      {"G5", "the helper ends the session before the server is gone"},
 	"guard-from-receipt": {"L2", "the guard counts from when it was told"},
+	"guard-not-told":     {"I1", "the guard goes by the deadline of a lease that was lost before it"},
 	"failsafe-majority":  {"V6", "a majority's word keeps a leader that has no store"},
 	"failsafe-forgets":   {"V6", "a promise to leave the lease alone is not kept"},
 	"no-kernel-fence":    {"G3", "the kernel is never told of the deadline"},

@@ -333,7 +333,7 @@ func matters(a, b *snapshot) bool {
 func (a *agent) patience() time.Duration {
 	d := a.m.w.cfg.requestTimeout
 	if a.turning && (a.keeper.held || a.m.server.writable()) {
-		d = min(d, time.Millisecond+a.m.host.until(a.keeper.until().Soft))
+		d = min(d, time.Millisecond+a.m.host.until(a.keeper.term.Until().Soft))
 	}
 	return d
 }

@@ -159,6 +159,12 @@ func (a *agent) disown(err error) {
 // begin is the ordinary life of an agent.
 func (a *agent) comeUp() {
 	a.adopting = false
+	if a.m.leftRunning {
+		// Whatever has become of the pause meanwhile: it has its first look and the
+		// time of a fence.
+		a.m.grace = max(a.m.grace, a.m.w.now+a.m.w.cfg.kill+1500*time.Millisecond)
+		a.m.pauseGrace = a.m.grace
+	}
 	a.m.minds()
 	a.startGuard()
 	a.keeper.start()

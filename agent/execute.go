@@ -143,6 +143,21 @@ func (a *Agent) fence(ctx context.Context) error {
 	return err
 }
 
+// giveUpLost lets the session of a lost lease be ended when nothing of the server
+// runs and nothing is under way that could start it: what is left of that lease
+// keeps others from leading, and protects nobody.
+func (a *Agent) giveUpLost(ctx context.Context) {
+	if a.task.current().Kind != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	// That the postmaster is gone proves nothing: a backend may outlive it.
+	if a.opt.Kill(ctx) == nil {
+		a.opt.Keeper.Stopped()
+	}
+}
+
 // markWait is how long the disk may take to hold a signal file before a fence goes
 // on without waiting for it.
 const markWait = 2 * time.Second

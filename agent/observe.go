@@ -44,6 +44,9 @@ func (a *Agent) observe(ctx context.Context) ha.Observation {
 	if st.GuardError != "" {
 		a.guards.replaceMute(st)
 	}
+	if st.Lost && f.Process == postgres.ProcStopped {
+		a.giveUpLost(ctx)
+	}
 	a.guards.unbar(ctx, f.Process == postgres.ProcRunning && f.Role == postgres.RoleStandby)
 	o := ha.Observation{
 		Now: a.opt.Clock.Now(), Wall: a.opt.Clock.Wall(),

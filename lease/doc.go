@@ -25,7 +25,9 @@
 //     never by the name in it.
 //   - A lost lease is never released: while a writing server might be left, only
 //     the store's own expiry may give the key to another. The session of a lost
-//     lease is abandoned, neither renewed nor ended.
+//     lease is abandoned, neither renewed nor ended, until somebody has said that the
+//     server certainly does not write (Stopped, Release): then it is ended as soon as
+//     the store answers, which may be long after.
 //   - A lease that is lost before its deadline is the guard's word at once, since
 //     another may lead already: no death of this process from then on leaves the
 //     server writing until the deadline that the guard knew.

@@ -173,7 +173,10 @@ func (k *Keeper) release(ctx context.Context) error {
 	if err := k.Disarm(ctx); err != nil {
 		k.o.Logger.Warn("guard was not disarmed", "error", err)
 	}
-	k.endAbandoned(ctx)
+	k.Stopped()
+	if err := k.endLost(ctx, lastRetry); err != nil {
+		k.o.Logger.Info("session of the lost lease is ended when the store answers", "error", dcs.Brief(err))
+	}
 	if s == nil {
 		return nil
 	}
@@ -200,23 +203,6 @@ func (k *Keeper) release(ctx context.Context) error {
 			leaderKey, s.ID(), errors.Join(err, eerr))
 	}
 	return nil
-}
-
-// endAbandoned ends the session of a lost lease. A failure changes nothing: it
-// runs out by itself.
-func (k *Keeper) endAbandoned(ctx context.Context) {
-	k.mu.Lock()
-	s := k.abandoned
-	k.abandoned = nil
-	k.mu.Unlock()
-	if s == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, lastRetry)
-	defer cancel()
-	if err := s.End(ctx); err != nil && !errors.Is(err, dcs.ErrSessionGone) {
-		k.o.Logger.Info("session of the lost lease runs out by itself", "lease", s.ID(), "error", err)
-	}
 }
 
 // Disarm tells the guard that the server is certainly not a writer. While the

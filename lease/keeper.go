@@ -102,6 +102,9 @@ type State struct {
 	// Doubted: this host may have stood still without noticing, and no renewal was
 	// confirmed since: nothing may be begun under the lease. See Certain.
 	Doubted bool
+	// Lost: the session of a lost lease still runs, and may be ended once the server
+	// is proven not to write. See Stopped.
+	Lost bool
 	// Refused: the key was lost to, or never won from, another holder.
 	Refused bool
 	// Armed is the hard deadline that the guard acknowledged last for this
@@ -141,7 +144,8 @@ type Keeper struct {
 	session   dcs.Session
 	openTTL   time.Duration // what was asked for when session was opened
 	replaced  dcs.Session   // a former session that still has to be ended
-	abandoned dcs.Session   // of a lost lease: may be ended by Release alone
+	abandoned dcs.Session   // of a lost lease, whose server may write still: see Stopped
+	lost      []dcs.Session // of lost leases whose servers do not: to be ended
 	granted   time.Duration
 	term      fence.Term // of the session, and of the lease that is held
 	confirmed boot.Instant
@@ -206,7 +210,7 @@ func (k *Keeper) State() State {
 	defer k.mu.Unlock()
 	k.expire(k.o.Clock.Now())
 	s := State{Held: k.held, Term: k.term, Granted: k.granted,
-		LastConfirmed: k.confirmed, Doubted: k.doubt != 0, Refused: k.refused, Armed: k.armed,
+		LastConfirmed: k.confirmed, Doubted: k.doubt != 0, Lost: k.abandoned != nil && !k.held, Refused: k.refused, Armed: k.armed,
 		GuardError: k.guardError, LastError: k.lastError}
 	if k.session != nil {
 		s.Session = k.session.ID()

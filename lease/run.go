@@ -91,8 +91,8 @@ func (k *Keeper) Close(ctx context.Context, end bool) error {
 	}
 	k.mu.Unlock()
 	if s == nil {
-		k.endAbandoned(ctx)
-		return nil
+		k.Stopped()
+		return k.endLost(ctx, lastRetry)
 	}
 	if err := s.End(ctx); err != nil && !errors.Is(err, dcs.ErrSessionGone) {
 		return fmt.Errorf("end session %s: %w", s.ID(), err)
@@ -138,7 +138,7 @@ func (k *Keeper) watchDeadlines(ctx context.Context) {
 func (k *Keeper) turn(ctx context.Context, t *turns) time.Duration {
 	k.mu.Lock()
 	k.expire(k.o.Clock.Now())
-	s, held, suspect, unclaimed := k.session, k.held, k.suspect, k.unclaimed
+	s, held, suspect, unclaimed, lost := k.session, k.held, k.suspect, k.unclaimed, len(k.lost) > 0
 	stale := s != nil && !held && k.openTTL != k.o.TTL()
 	k.mu.Unlock()
 	// What fails beside the renewal is tried again soon, but never keeps the
@@ -172,6 +172,13 @@ func (k *Keeper) turn(ctx context.Context, t *turns) time.Duration {
 	}
 	if s = k.Session(); s == nil {
 		return firstRetry
+	}
+	// There is time before the next renewal: never instead of it.
+	if left := t.next.Sub(k.o.Clock.Now()); lost && left > 0 && !k.State().Doubted {
+		if err := k.endLost(ctx, min(left, lastRetry)); err != nil {
+			k.failed(ctx, "end the session of a lost lease", err)
+			soon = lastRetry
+		}
 	}
 	if now := k.o.Clock.Now(); now < t.next && !k.State().Doubted {
 		return min(t.next.Sub(now), soon)

@@ -24,6 +24,7 @@ type ZooKeeper struct {
 	// followers[i][j] carries what server i, when it follows server j, has to do
 	// with it; empty unless the ensemble can be split.
 	followers [][]*Relay
+	configs   []string // their files
 }
 
 // StartZooKeeper runs one server on loopback until the test ends and returns
@@ -80,14 +81,34 @@ func startZooKeeper(t testing.TB, n int, splittable bool, options []string) *Zoo
 		config := filepath.Join(dir, fmt.Sprintf("zoo%d.cfg", i+1))
 		writeFile(t, filepath.Join(data, "myid"), fmt.Sprint(i+1))
 		writeFile(t, config, strings.Join(lines, "\n")+"\n")
-		e.Servers = append(e.Servers, start(t, "zookeeper", exec.Command("java",
-			"-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dzookeeper.forceSync=no",
-			"-cp", "/usr/share/java/zookeeper.jar", "org.apache.zookeeper.server.quorum.QuorumPeerMain", config)))
+		e.configs = append(e.configs, config)
+		e.Servers = append(e.Servers, e.start(t, i))
 	}
-	for i, p := range e.Servers {
-		p.await(t, "zookeeper", func() bool { return ZooKeeperMode(e.Hosts[i]) != "" })
+	for i := range e.Servers {
+		e.await(t, i)
 	}
 	return e
+}
+
+func (e *ZooKeeper) start(t testing.TB, i int) *Process {
+	t.Helper()
+	return start(t, "zookeeper", exec.Command("java",
+		"-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dzookeeper.forceSync=no",
+		"-cp", "/usr/share/java/zookeeper.jar", "org.apache.zookeeper.server.quorum.QuorumPeerMain", e.configs[i]))
+}
+
+func (e *ZooKeeper) await(t testing.TB, i int) {
+	t.Helper()
+	e.Servers[i].await(t, "zookeeper", func() bool { return ZooKeeperMode(e.Hosts[i]) != "" })
+}
+
+// Restart kills a server and starts it again on its data: the sessions of a single
+// server last for their whole length again.
+func (e *ZooKeeper) Restart(t testing.TB, i int) {
+	t.Helper()
+	e.Servers[i].Kill()
+	e.Servers[i] = e.start(t, i)
+	e.await(t, i)
 }
 
 // Split parts the servers named by index from all others, which notice at once,

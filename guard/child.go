@@ -48,6 +48,9 @@ func Main(d Duty, p Program) error {
 	}
 	// Priorities are per thread: the one that polls must be the one that kills.
 	runtime.LockOSThread()
+	if err := noCore(); err != nil {
+		return err
+	}
 	// What is meant for a terminal's foreground, or for the agent by a service
 	// manager that signals the whole group, must not end the guard.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
@@ -68,9 +71,9 @@ func Main(d Duty, p Program) error {
 	unix.CloseOnExec(SocketFD)
 	c := &child{killer: k, clock: clock.Real{}, sock: SocketFD, timer: timer, duty: d, program: p}
 	c.note = os.Getenv(NoteEnv)
-	if err := c.openHandover(); err != nil {
-		return err
-	}
+	// Without it nobody can take over, as in a container; what the guard is for does
+	// not hang on a directory.
+	unreachable := c.openHandover()
 	defer c.closeHandover()
 	if _, err := k.find(); err != nil { // touches the code and memory that the kill needs
 		return err
@@ -87,6 +90,9 @@ func Main(d Duty, p Program) error {
 	c.told = c.kernel
 	c.say(message{kind: kindKernel, flags: c.kernel.flags(), text: c.kernel.Trouble})
 	c.abilities = harden(raised)
+	if unreachable != nil {
+		c.abilities.refuse(unreachable.Error() + " (no other agent can take the server over; make the directory writable)")
+	}
 	c.say(message{kind: kindReady, flags: c.abilities.flags(), text: c.abilities.Refused})
 	return c.run()
 }

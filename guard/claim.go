@@ -71,7 +71,18 @@ type Inherited struct {
 // waited for), or a *MuteError.
 func Claim(ctx context.Context, socket string, log *slog.Logger, clk clock.Clock) (*Inherited, error) {
 	conn, err := dialHandover(socket)
-	if err != nil {
+	for until := clk.Now().Add(2 * ackWait); errors.Is(err, unix.EAGAIN) && clk.Now() < until; conn, err = dialHandover(socket) {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		// Somebody listens: more have come than it has taken yet.
+		return nil, fmt.Errorf("%w, or it does not take connections: %w", ErrServes, err)
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrNoGuard, err)
 	}
 	p, err := heirOf(conn)

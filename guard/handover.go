@@ -70,6 +70,8 @@ func (c *child) openHandover() error {
 	}
 	if err != nil {
 		unix.Close(fd)
+		unix.Close(dir)
+		c.handover.dir = -1
 		return fmt.Errorf("guard: bind the handover socket %s: %w", path, err)
 	}
 	c.handover.listener, c.handover.inode = fd, st.Ino

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -17,6 +18,14 @@ type Abilities struct {
 	OOMProtected bool // is spared when the host runs out of memory
 	// Refused tells what was refused and the remedy; empty when nothing was.
 	Refused string
+}
+
+// refuse adds to what was refused.
+func (a *Abilities) refuse(why string) {
+	if a.Refused != "" {
+		why += "; " + a.Refused
+	}
+	a.Refused = why
 }
 
 const (
@@ -72,6 +81,19 @@ func harden(raised error) Abilities {
 	}
 	a.Refused = strings.Join(refused, "; ")
 	return a
+}
+
+// noCore keeps what this process and its helpers hold (a session's handle, the access
+// to the store) from being written to a core dump. A limit of one byte is too short
+// for a file, and is the one that the kernel heeds where dumps go to a program.
+func noCore() error {
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
+		// The hard limit is zero already, which cannot be raised.
+		if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+			return fmt.Errorf("guard: forbid core dumps: %w", err)
+		}
+	}
+	return nil
 }
 
 // hurry raises the priority of the calling thread as far as it is allowed.

@@ -125,6 +125,16 @@ func (s *site) released() (lines []string) {
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 }
 
+// awaitReleased waits for the first helper, which must have been given what the guard
+// knew.
+func (s *site) awaitReleased() {
+	s.t.Helper()
+	for until := time.Now().Add(time.Minute); len(s.released()[0]) == 0 && time.Now().Before(until); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.mustHaveReleased(1)
+}
+
 func (s *site) mustHaveReleased(times int) {
 	s.t.Helper()
 	lines := s.released()

@@ -45,10 +45,7 @@ func TestTakeOver(t *testing.T) {
 	s.arm(i.Client, within(time.Second))
 	awaitFence(t, i.Client)
 	s.mustBeFenced()
-	for until := time.Now().Add(time.Minute); len(s.released()[0]) == 0 && time.Now().Before(until); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	s.mustHaveReleased(1)
+	s.awaitReleased()
 	// And it serves on, for the next lease.
 	if err := i.Disarm(context.Background()); err != nil {
 		t.Error(err)

@@ -174,10 +174,7 @@ func TestReleaseAfterTheHardDeadline(t *testing.T) {
 	s.arm(c, within(500*time.Millisecond))
 	awaitFence(t, c)
 	s.mustBeFenced()
-	for until := time.Now().Add(time.Minute); s.released()[0] == "" && time.Now().Before(until); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	s.mustHaveReleased(1)
+	s.awaitReleased()
 	if err := os.Remove(filepath.Join(s.dir, "standby.signal")); err != nil {
 		t.Fatal(err)
 	}
@@ -324,9 +321,7 @@ func TestGuardKilledDuringTheRelease(t *testing.T) {
 	c := s.guard(0, time.Minute)
 	s.arm(c, long())
 	_ = c.Close()
-	for until := time.Now().Add(time.Minute); s.released()[0] == "" && time.Now().Before(until); {
-		time.Sleep(10 * time.Millisecond)
-	}
+	s.awaitReleased()
 	var pid int
 	if _, err := fmt.Sscanf(s.released()[0], "%d", &pid); err != nil {
 		t.Fatal(err)

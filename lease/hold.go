@@ -46,6 +46,7 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 		return "", fmt.Errorf("session %s was not confirmed in time: %w", s.ID(), dcs.ErrUnavailable)
 	}
 	k.taking = true
+	adrift := k.held // else it is success already
 	k.mu.Unlock()
 	defer func() {
 		k.mu.Lock()
@@ -67,7 +68,7 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 		}
 		return "", err
 	}
-	if err := k.hold(ctx, s, v); err != nil {
+	if err := k.hold(ctx, s, v, adrift); err != nil {
 		return "", err
 	}
 	return v, nil
@@ -109,15 +110,23 @@ func (k *Keeper) look(ctx context.Context) (dcs.KV, error) {
 }
 
 // hold makes the created key a holding, with the guard armed; otherwise the key
-// is given back.
-func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) error {
+// is given back. adrift: it was to be the key of a lease that was held already.
+func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version, adrift bool) error {
 	k.mu.Lock()
 	if k.session != s {
 		k.mu.Unlock()
 		return fmt.Errorf("session %s was lost meanwhile: %w", s.ID(), dcs.ErrSessionGone)
 	}
-	if k.held && k.term.Adrift {
-		k.moor(v)
+	if adrift && !k.held {
+		// That lease was lost meanwhile: another has led in between, and the server,
+		// which may not be down yet, must not go on under a new one. The session goes
+		// with its key when the server is known to be down, or by itself.
+		k.abandon()
+		k.mu.Unlock()
+		return fmt.Errorf("the lease that was to be kept was lost meanwhile: %w", ErrNotHeld)
+	}
+	if adrift {
+		k.moor(v) // also if a view has told already
 		k.mu.Unlock()
 		k.o.Logger.Info("leader key taken again, after the members alone kept the lease", "lease", s.ID())
 		return k.armGuard(ctx)

@@ -203,6 +203,47 @@ func TestReleaseAdrift(t *testing.T) {
 	})
 }
 
+// While the key of a lease adrift is created, another is found to hold it, and is
+// gone again when the creation comes: the server of the lost lease goes on under no
+// new one.
+func TestLeaseAdriftThatIsLostWhileItsKeyIsCreated(t *testing.T) {
+	run(t, nil, func(t *testing.T, w *world) {
+		w.take()
+		w.extend(t)
+		w.store.mu.Lock()
+		for id := range w.store.live {
+			w.store.kill(id)
+		}
+		w.store.mu.Unlock()
+		for s := w.k.State(); !s.Adrift || s.Session == ""; s = w.k.State() {
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.store.setFaults(func(op string) fault {
+			if op == "put" {
+				w.k.mu.Lock()
+				w.k.robbed(ErrTaken)
+				w.k.mu.Unlock()
+			}
+			return none
+		})
+		if _, err := w.k.Take(t.Context()); err == nil {
+			t.Error("a lost lease became another")
+		}
+		synctest.Wait()
+		if w.holds(false); w.guard.fenced() != 1 {
+			t.Errorf("the guard ended the server %d times", w.guard.fenced())
+		}
+		// The key is not kept alive, and goes at once when the server is down.
+		w.store.setFaults(nil)
+		w.k.Stopped()
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if l := w.store.view().Leader; l.Held() {
+			t.Errorf("the key is kept: %+v", l)
+		}
+	})
+}
+
 // A lease that goes adrift may end earlier than the session that is gone: the guard
 // is told, although there is no session to go on with.
 func TestLeaseAdriftShortensTheGuardsDeadline(t *testing.T) {

@@ -125,15 +125,10 @@ func TestCrashInASyncWaitKeepsTheCommit(t *testing.T) {
 // one point, and hold different rows, need no rewind by its word.
 func TestRewindBelievesNumbers(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
-	a := l.primary(ctx, "a")
-	b, c := l.replica(ctx, "b", a), l.replica(ctx, "c", a)
-	_, err := a.Stop(ctx, StopFast, StopOptions{Keep: []string{"b", "c"}})
-	must(t, err)
+	b, c, _, _ := l.twoBranches(ctx)
 	for _, s := range []*Server{b, c} {
-		_, err := s.Promote(ctx, 2)
-		must(t, err)
 		s.sql(t, ctx, "CREATE TABLE only_on_"+s.opt.Name+"()")
-		_, err = s.Stop(ctx, StopFast, StopOptions{})
+		_, err := s.Stop(ctx, StopFast, StopOptions{})
 		must(t, err)
 	}
 	cmd, err := b.command(ctx, nil, "pg_rewind", "--dry-run", "--target-pgdata="+b.opt.DataDir, "--source-pgdata="+c.opt.DataDir)

@@ -311,3 +311,18 @@ func (l *lab) hangArchiver(s *Server) (release func()) {
 	s.SetConfig(cfg)
 	return func() { must(l.t, os.Remove(hang)) }
 }
+
+// twoBranches are two servers that were promoted to one number at one point, after
+// the last record of the primary that both had followed.
+func (l *lab) twoBranches(ctx context.Context) (b, c *Server, pb, pc Promotion) {
+	l.t.Helper()
+	a := l.primary(ctx, "a")
+	b, c = l.replica(ctx, "b", a), l.replica(ctx, "c", a)
+	_, err := a.Stop(ctx, StopFast, StopOptions{Keep: []string{"b", "c"}})
+	must(l.t, err)
+	pb, err = b.Promote(ctx, 2)
+	must(l.t, err)
+	pc, err = c.Promote(ctx, 2)
+	must(l.t, err)
+	return b, c, pb, pc
+}

@@ -147,14 +147,7 @@ func TestCloneFollowPromoteToWantedTimeline(t *testing.T) {
 
 func TestSameNumberDifferentIdentity(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
-	a := l.primary(ctx, "a")
-	b, c := l.replica(ctx, "b", a), l.replica(ctx, "c", a)
-	_, err := a.Stop(ctx, StopFast, StopOptions{Keep: []string{"b", "c"}})
-	must(t, err)
-	pb, err := b.Promote(ctx, 2)
-	must(t, err)
-	pc, err := c.Promote(ctx, 2)
-	must(t, err)
+	b, _, pb, pc := l.twoBranches(ctx)
 	if pb.Identity.Switch != pc.Identity.Switch {
 		t.Fatalf("both were to fork at one point: %+v %+v", pb, pc)
 	}
@@ -166,7 +159,7 @@ func TestSameNumberDifferentIdentity(t *testing.T) {
 	}
 
 	// What was seen once outlives the segment that bears it.
-	_, err = b.Stop(ctx, StopFast, StopOptions{})
+	_, err := b.Stop(ctx, StopFast, StopOptions{})
 	must(t, err)
 	files, err := filepath.Glob(filepath.Join(b.walDir(), "00000002????????????????"))
 	must(t, err)

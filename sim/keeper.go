@@ -214,6 +214,7 @@ func (k *keeper) take(id string, done func(bool)) {
 	}
 	name, blind := k.a.m.name, k.a.m.w.opt.Mutant == BlindTake
 	k.taking = true
+	adrift := k.held // else it is done already
 	var v cluster.Version
 	k.a.call(func(s *store) error {
 		err := s.takeLeader(name, id, blind)
@@ -221,7 +222,7 @@ func (k *keeper) take(id string, done func(bool)) {
 		return err
 	}, func(err error, _ int64) {
 		if err == nil {
-			k.hold(id, v, done)
+			k.hold(id, v, adrift, done)
 			return
 		}
 		if errors.Is(err, dcs.ErrSessionGone) && k.session == id {
@@ -229,7 +230,7 @@ func (k *keeper) take(id string, done func(bool)) {
 		}
 		k.a.load(func(x *snapshot, err error) {
 			if err == nil && x.view.Leader.Session == id {
-				k.hold(id, x.view.Leader.Version, done)
+				k.hold(id, x.view.Leader.Version, adrift, done)
 				return
 			}
 			if k.term.Adrift {
@@ -249,9 +250,14 @@ func (k *keeper) take(id string, done func(bool)) {
 	})
 }
 
-func (k *keeper) hold(id string, v cluster.Version, done func(bool)) {
+func (k *keeper) hold(id string, v cluster.Version, adrift bool, done func(bool)) {
 	k.taking = false
 	if k.session != id {
+		done(false)
+		return
+	}
+	if adrift && !k.held { // lost meanwhile: its server must not go on under a new one
+		k.gone()
 		done(false)
 		return
 	}
@@ -311,7 +317,7 @@ func (k *keeper) observed(v *cluster.View) {
 	mine := v.Leader.Held() && v.Leader.Session == k.session
 	if k.a.m.w.opt.Mutant == MineByName && v.Leader.Name == k.a.m.name {
 		if mine = true; !k.held && !k.taking {
-			k.hold(k.session, v.Leader.Version, func(bool) {})
+			k.hold(k.session, v.Leader.Version, false, func(bool) {})
 			return
 		}
 	}

@@ -84,6 +84,41 @@ func TestPromotionEndsWithTheLease(t *testing.T) {
 	})
 }
 
+// The session of a lost lease is given up when nothing of the server runs, and
+// nothing is under way that could start it: a proof, not the postmaster's absence.
+func TestLostSessionIsGivenUpByProof(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.startKeeper()
+		r.pg.set(primary())
+		if ok, _ := r.act(ha.Action{Kind: ha.TakeLeader}); !ok {
+			t.Fatal("not taken")
+		}
+		r.store.Cut(true)
+		time.Sleep(29 * time.Second)
+		synctest.Wait()
+		kept := func(want bool, when string) {
+			t.Helper()
+			r.agent.observe(t.Context())
+			if got := r.agent.Lease().Lost; got != want {
+				t.Errorf("%s: the session is kept: %t", when, got)
+			}
+		}
+		kept(true, "the server runs")
+		r.pg.set(stopped(control.InProduction))
+		r.pg.hook("kill", func(context.Context) error { return errBroken })
+		kept(true, "a backend has outlived its postmaster")
+		r.pg.hook("kill", nil)
+		release := make(chan struct{})
+		if err := r.agent.task.begin(t.Context(), ha.StartPrimary, func(context.Context, func(string)) error { <-release; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		kept(true, "a start is under way")
+		close(release)
+		synctest.Wait()
+		kept(false, "nothing runs")
+	})
+}
+
 func TestReleaseIsRefusedWhileTheServerWrites(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		r.startKeeper()

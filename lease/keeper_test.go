@@ -400,3 +400,23 @@ func TestWatchdogShortensTheLease(t *testing.T) {
 		}
 	})
 }
+
+// A leader keeps the length that it was granted when ttl is lowered, and the watchdog
+// device's reset goes by that length too: it comes before the lease ends, and not
+// while renewals are confirmed.
+func TestLoweredTTLWithAWatchdog(t *testing.T) {
+	half := func(granted time.Duration) (time.Duration, bool) { return granted / 2, true }
+	run(t, func(w *world) { w.watch = half }, func(t *testing.T, w *world) {
+		w.take()
+		w.ttl = 10 * time.Second
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			s := w.holds(true)
+			d := s.Until()
+			if !s.Live(w.clock.Now()) || s.Granted != 30*time.Second || d.Hard >= d.Reset || d.Reset > d.Sent.Add(s.Granted/2) || w.clock.Now() >= d.Soft {
+				t.Fatalf("at %d: %+v", w.clock.Now(), s)
+			}
+		}
+	})
+}

@@ -165,7 +165,7 @@ func (r release) record(ctx context.Context, s dcs.Session) error {
 	if v.Leader.Session != s.ID() {
 		return errNotLeader
 	}
-	text := layout.EncodeHandover(cluster.Handover{Leader: r.member, Timeline: r.end.Timeline, LSN: r.end.LSN})
+	text := layout.EncodeHandover(cluster.Handover{Leader: r.member, Term: v.Leader.Version, Timeline: r.end.Timeline, LSN: r.end.LSN})
 	if !r.before(live) {
 		return dcs.ErrUnavailable
 	}

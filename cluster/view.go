@@ -180,10 +180,14 @@ type FailsafeMember struct {
 }
 
 // Handover is written by a leader that stopped cleanly, just before it gives
-// the leader key up: whoever is not at LSN would lose commits. It binds until
-// ttl after a reader first saw it.
+// the leader key up: whoever is not at LSN would lose commits, and whoever is
+// has all that was ever acknowledged.
 type Handover struct {
-	Leader   string       `json:"leader,omitempty"`
+	Leader string `json:"leader,omitempty"`
+	// Term is the version of the leader key under which this was written: the
+	// leadership that it ends. Without it, it does not say which one that was, and
+	// proves nothing.
+	Term     Version      `json:"term,omitempty"`
 	Timeline wal.Timeline `json:"timeline,omitempty"`
 	LSN      wal.LSN      `json:"lsn,omitempty"`     // end of the shutdown checkpoint record
 	Members  []string     `json:"members,omitempty"` // who had it when this was written

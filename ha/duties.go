@@ -36,9 +36,7 @@ func (t *turn) duties() []Action {
 	if f := t.view.Failover; f.Requested() && !(t.o.Settings.Paused && f.ScheduledAt != "") && t.refusal(f) != "" {
 		add(Action{Kind: ClearFailover, Version: f.Version, Why: t.refusal(f)})
 	}
-	if t.view.Handover.Present() {
-		add(Action{Kind: ClearHandover, Version: t.view.Handover.Version})
-	}
+	add(t.clearHandover()...)
 	add(t.slotDuty()...)
 	add(Action{Kind: PublishStatus, Session: session})
 	if cp := t.o.Server.CheckpointTimeline; cp != 0 && cp != t.o.Server.Position.Timeline && t.o.Task.Kind == "" {

@@ -37,6 +37,10 @@ func (t *turn) crashedPrimary() bool {
 		t.wake(soon)
 		return t.answer(SituationLeading, "holds the lease but its server went down before it was promoted: giving it up", release)
 	}
+	if t.endRecorded() {
+		t.wake(soon)
+		return t.answer(SituationLeading, "the end of this primary's log was recorded for its successor, so it is not started again under this lease: giving it up", release)
+	}
 	if t.m.CrashedSince.IsZero() {
 		t.m.CrashedSince = t.o.Now
 	}
@@ -124,13 +128,16 @@ func (t *turn) stuckStopping() bool {
 func (t *turn) mayStartInPlace() bool {
 	s := t.o.Server
 	return t.live() && t.stopped() && s.Dir == DirPresent && s.Role == ServerPrimary && !s.Rewinding && !s.RewindUnproven &&
-		t.m.Led != "" && t.m.Led == t.o.Lease.Session
+		t.m.Led != "" && t.m.Led == t.o.Lease.Session && !t.endRecorded()
 }
 
 // replaceCrashed asks the others whether one of them can take over; if none
 // can, trying again here is all that is left.
 func (t *turn) replaceCrashed(release Action, down time.Duration) bool {
 	cands := t.successors(Handing{})
+	if t.o.Server.Clean {
+		cands = t.heirs(Handing{})
+	}
 	if t.m.CrashAsked.IsZero() || t.since(t.m.CrashAsked) >= backoff {
 		t.m.CrashAsked = t.o.Now
 		t.wake(peerWait)
@@ -141,7 +148,9 @@ func (t *turn) replaceCrashed(release Action, down time.Duration) bool {
 	if have := t.haveAll(good, t.m.CrashAsked); t.o.Server.Clean && len(have) > 0 {
 		// It stopped cleanly, for a restart, and does not start any more: as after
 		// any clean stop nothing need be lost.
-		good, release.Handover = have, t.handover(have)
+		good, release = have, t.release(have)
+	} else {
+		good = slices.DeleteFunc(good, func(name string) bool { return !t.holdsAll(name) })
 	}
 	switch {
 	case len(good) > 0:

@@ -56,6 +56,11 @@ type Memory struct {
 	// the copying of the data anew.
 	Restart Restarting `json:"restart,omitzero"`
 	Reinit  Reiniting  `json:"reinit,omitzero"`
+	// Recorded is the session under which this member led and had the end of its
+	// log recorded: under that lease its server is not started any more.
+	Recorded string `json:"recorded,omitempty"`
+	// LeaderKey is the leader key of another member that was seen last.
+	LeaderKey cluster.Leader `json:"leader_key,omitzero"`
 	// HandoverSeen is when the handover of HandoverVersion was first seen.
 	HandoverSeen    boot.Instant    `json:"handover_seen,omitempty"`
 	HandoverVersion cluster.Version `json:"handover_version,omitempty"`

@@ -170,7 +170,7 @@ func (t *turn) rivals() []cluster.Member {
 			return false
 		case !m.Tags.MayLead():
 			return true
-		case t.view.Sync.Active() && !t.view.Sync.Holds(m.Name):
+		case t.view.Sync.Active() && !t.view.Sync.Holds(m.Name) && !t.handoverProves():
 			return true
 		case m.Name == t.view.Handover.Leader && t.sinceHandover() < successorWait:
 			return true

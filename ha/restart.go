@@ -249,9 +249,13 @@ func (t *turn) goOnRestarting() bool {
 	case !t.stopped():
 		return t.answer(t.situation(), "a restart is under way: stopping the server", Action{Kind: Stop, EndArchiver: true})
 	case t.live() && r.Started.IsZero() && (t.mayStartInPlace() || r.Resumes && s.Role == ServerPrimary && t.usable()):
+		if t.view.Leader.Session != t.o.Lease.Session {
+			t.wake(soon)
+			return t.answer(SituationLeading, "a restart is under way: waiting for a reading of the store that shows the lease")
+		}
 		r.Started, r.Session = t.o.Now, t.o.Lease.Session
 		return t.answer(SituationLeading, sentence("a restart is under way: starting the primary again at %s, under the same lease", s.Position.LSN),
-			Action{Kind: StartPrimary, Session: t.o.Lease.Session})
+			append(t.clearHandover(), Action{Kind: StartPrimary, Session: t.o.Lease.Session})...)
 	case s.Role == ServerPrimary && t.mayResume():
 		r.Resumes = true
 		t.wake(soon)

@@ -168,7 +168,7 @@ func (t *turn) paused() bool {
 		return t.answer(SituationLeaderless, "paused: another member may have been promoted since this primary led, so the free lease is not taken")
 	case t.leaderless() && t.running(ServerPrimary) && t.sameSystem() && !t.o.Failsafe.Promised(t.o.Now):
 		return t.answer(SituationLeaderless, "paused: the running primary takes the free lease",
-			Action{Kind: TakeLeader, Session: t.o.Lease.Session})
+			append([]Action{{Kind: TakeLeader, Session: t.o.Lease.Session}}, t.clearHandover()...)...)
 	case t.failover().Candidate != "" && (held || t.leaderless()):
 		return false // a person's request to a named candidate goes on below
 	case held && t.lead():

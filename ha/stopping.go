@@ -1,6 +1,8 @@
 package ha
 
 import (
+	"slices"
+
 	"github.com/matriarch-ha/matriarch/cluster"
 )
 
@@ -14,22 +16,37 @@ func (t *turn) beginHanding(h Handing, why string) bool {
 	}
 	h.Stopped = t.o.Now
 	t.m.Handing = h
-	return t.answer(SituationHandingOver, why, Action{Kind: Stop, Names: names(t.successors(h))})
+	return t.answer(SituationHandingOver, why, Action{Kind: Stop, Names: names(t.heirs(h))})
 }
 
-// successors are the members that may take over in this handover.
+// successors are the members that may take over from a leader of which it is not
+// known where its log ends: in synchronous mode, only synchronous standbys.
 func (t *turn) successors(h Handing) []cluster.Member {
-	var out []cluster.Member
-	for _, m := range t.view.Members {
-		switch {
-		case m.Name == t.o.Self.Name, m.APIURL == "", !m.Tags.MayLead():
-		case h.Candidate != "" && m.Name != h.Candidate:
-		case t.view.Sync.Active() && !h.Asynchronous && !t.view.Sync.HasStandby(m.Name):
-		default:
-			out = append(out, m)
-		}
+	return slices.DeleteFunc(t.candidates(h), func(m cluster.Member) bool { return !h.Asynchronous && !t.holdsAll(m.Name) })
+}
+
+// heirs are the members that may take over after a clean stop. Whoever has its
+// last record has all that was ever acknowledged, synchronous standby or not; but
+// a switchover was asked for while all was well, and leaves the synchronous set
+// only where a person said so.
+func (t *turn) heirs(h Handing) []cluster.Member {
+	if h.Why == HandingSwitchover {
+		return t.successors(h)
 	}
-	return out
+	return t.candidates(h)
+}
+
+// candidates are the members that this handover may be to by their tags and its
+// own words.
+func (t *turn) candidates(h Handing) []cluster.Member {
+	return slices.DeleteFunc(slices.Clone(t.view.Members), func(m cluster.Member) bool {
+		return m.Name == t.o.Self.Name || m.APIURL == "" || !m.Tags.MayLead() || h.Candidate != "" && m.Name != h.Candidate
+	})
+}
+
+// holdsAll: the sync key vouches for the member.
+func (t *turn) holdsAll(name string) bool {
+	return !t.view.Sync.Active() || t.view.Sync.HasStandby(name)
 }
 
 // handOver carries a handover through once the stop was ordered: wait until the
@@ -55,19 +72,22 @@ func (t *turn) handOver() bool {
 		h.Down = t.o.Now
 	}
 	var have, ask []string
-	open := false
-	for _, m := range t.successors(*h) {
+	open, better := false, false // somebody may yet answer; one that the sync key vouches for
+	vouched := false
+	for _, m := range t.heirs(*h) {
 		p, ok, _ := t.word(m.Name, h.Down)
 		if ok && p.Position.Timeline == s.Position.Timeline && p.Position.LSN >= s.Position.LSN {
-			have = append(have, m.Name)
+			have, vouched = append(have, m.Name), vouched || t.holdsAll(m.Name)
 			continue
 		}
-		open = true
+		open, better = true, better || t.holdsAll(m.Name)
 		if t.mayAskAgain(m.Name) {
 			ask = append(ask, m.Name)
 		}
 	}
-	if len(have) > 0 {
+	// For a moment a synchronous standby is waited for: also members that do not read
+	// the record let it lead.
+	if len(have) > 0 && (vouched || !better || t.since(h.Down) >= peerWait) || t.endRecorded() {
 		return t.releaseWith(have)
 	}
 	if !open || t.since(h.Down) >= handoverWait || !t.o.Store.Reachable {
@@ -99,15 +119,8 @@ func (t *turn) releaseWith(have []string) bool {
 	}
 	// The handover goes on until the lease is seen gone: a release that failed is
 	// done again, with the same record.
-	t.m.Released = t.o.Now
 	t.wake(soon)
-	return t.answer(SituationHandingOver, why, Action{Kind: ReleaseLeader, Session: t.o.Lease.Session, Handover: t.handover(have)})
-}
-
-// handover is the record of what the next leader must have, and who has it.
-func (t *turn) handover(have []string) cluster.Handover {
-	end := t.o.Server.Position
-	return cluster.Handover{Leader: t.o.Self.Name, Timeline: end.Timeline, LSN: end.LSN, Members: have}
+	return t.answer(SituationHandingOver, why, t.release(have))
 }
 
 // stopFailed: the stop ended and the server still runs.

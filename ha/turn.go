@@ -138,23 +138,13 @@ func (t *turn) ground() election.Ground {
 	if t.view.Sync.Active() {
 		g.Sync = t.view.Sync
 	}
-	if t.view.Handover.Present() && t.sinceHandover() < t.o.Settings.TTL {
+	if t.handoverBinds() {
 		g.Handover = t.view.Handover
 	}
-	return g
-}
-
-// sinceHandover is how long ago the last leader gave the lease up as it recorded.
-// That is when the key was seen to go, not when the record was written: a leader
-// that dies between the two leaves a lease that runs for a ttl, and so does a
-// successor that dies before anything else. A record that is older than both is
-// one that a later leader could not clear, or is kept in force by a member that
-// takes the lease again and again and cannot be promoted: it is of no account.
-func (t *turn) sinceHandover() time.Duration {
-	if since := t.since(t.m.HandoverSeen); since >= 3*t.o.Settings.TTL {
-		return since
+	if t.handoverProves() {
+		g.Proof = t.view.Handover
 	}
-	return t.since(max(t.m.HandoverSeen, t.m.LeaderlessSince))
+	return g
 }
 
 // whyNot says why this member could not lead now, and nothing when it could.
@@ -339,7 +329,7 @@ func (t *turn) remember() {
 	if !o.Lease.Held {
 		// One session may hold the lease twice, and lead only once; what failed under
 		// a former lease says nothing about a promotion under the next.
-		m.Led, m.StartFailures = "", 0
+		m.Led, m.Recorded, m.StartFailures = "", "", 0
 		if m.Handing.Stopped.IsZero() {
 			m.Handing = Handing{} // it had only begun to ask who can take over
 		}
@@ -368,7 +358,7 @@ func (t *turn) rememberLeader() {
 	m.Members = t.view.Members
 	m.LeaderlessSince, m.RaceAsked, m.VetoSince, m.Streamed = 0, 0, 0, 0
 	if t.leaderIsOther() {
-		m.Promised = false
+		m.Promised, m.LeaderKey = false, t.view.Leader
 	}
 }
 

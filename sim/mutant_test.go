@@ -59,6 +59,7 @@ var hunts = map[Mutant]struct {
 	ReleaseUp:     {[]FaultKind{AskSwitchover, AgentStop}, []string{"I1"}},
 	DropRequests:  {[]FaultKind{AskRestart}, []string{"I7"}},
 	ForgetRequest: {[]FaultKind{AskSwitchover}, []string{"I7"}},
+	OldProof:      {[]FaultKind{AgentStop, AskSwitchover, CutPair, Isolate, HostOff}, []string{"I2"}},
 	EntryForever:  {[]FaultKind{HostFreeze}, []string{"I1", "register"}},
 }
 
@@ -88,6 +89,7 @@ var rulesOf = map[Mutant][2]string{
 	DropRequests:  {"I7", "a restart is said to be done, and is not"},
 	ForgetRequest: {"I7", "a switchover is cleared without a word"},
 
+	OldProof:     {"V3, I2", "the record of an earlier leadership lifts the synchronous rule too"},
 	EntryForever: {"E1", "the sessions of the entrypoint outlive what the leader said of its lease"},
 
 	"ignore-new-store":   {"L6", "a store that went back is as good as before"},

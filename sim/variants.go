@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -23,12 +24,14 @@ const (
 	DropRequests  Mutant = "drop-requests"         // what a person asks for is answered before it is done
 	ForgetRequest Mutant = "clear-switchovers"     // a switchover is cleared and nobody is told why
 
+	OldProof Mutant = "old-handover-proves" // the record of an earlier leadership lifts the sync rule too
+
 	EntryForever Mutant = "entrypoint-forever" // sessions outlive what the leader said of its lease
 )
 
 func variants() []Mutant {
 	return []Mutant{Unfenced, NoBudget, FrozenClock, MineByName, EndSession, Unlocked, KeyFirst, ReleaseUp,
-		DropRequests, ForgetRequest, EntryForever}
+		DropRequests, ForgetRequest, EntryForever, OldProof}
 }
 
 // moved is the prefix of a table in which one rule stands elsewhere:
@@ -58,6 +61,10 @@ func (m Mutant) budget(b fence.Budget) fence.Budget {
 // misremember changes what one turn leaves for the next, and what it sees.
 func (m Mutant) misremember(o *ha.Observation, mem *ha.Memory) {
 	switch m {
+	case OldProof:
+		if h := o.Store.View.Handover; h.Present() && o.Server.Role == ha.ServerStandby && o.Server.Position.Timeline == h.Timeline && o.Server.Position.LSN == h.LSN {
+			o.Store.View.Sync = cluster.SyncState{Version: o.Store.View.Sync.Version}
+		}
 	case Unlocked:
 		if !o.Store.View.Leader.Held() && !o.Lease.Held && o.Lease.Session != "" && mem.Promised {
 			o.Lease.Held = true
@@ -70,6 +77,8 @@ func (m Mutant) misremember(o *ha.Observation, mem *ha.Memory) {
 // spoil changes what was decided.
 func (m Mutant) spoil(o *ha.Observation, d *ha.Decision) {
 	switch m {
+	case OldProof:
+		d.Actions = slices.DeleteFunc(slices.Clone(d.Actions), func(x ha.Action) bool { return x.Kind == ha.ClearHandover })
 	case KeyFirst:
 		for i, x := range d.Actions {
 			if x.Kind == ha.SetSyncNames && len(x.Names) > 0 && o.Settings.SyncMode == cluster.SyncOn {

@@ -66,6 +66,7 @@ func EncodeHandover(h cluster.Handover) string {
 	w.open('{')
 	if h.Present() {
 		w.stringField("leader", h.Leader)
+		w.optString("term", string(h.Term))
 		w.optUint("timeline", uint64(h.Timeline))
 		w.uintField("lsn", uint64(h.LSN))
 		if len(h.Members) > 0 {
@@ -84,6 +85,7 @@ func decodeHandover(value string) (cluster.Handover, bool) {
 	}
 	h := cluster.Handover{
 		Leader:   o.str("leader"),
+		Term:     cluster.Version(o.str("term")),
 		Timeline: wal.Timeline(o.uint("timeline", 32)),
 		LSN:      wal.LSN(o.uint("lsn", 64)),
 		Members:  sortedSet(parseStrings(o["members"])),

@@ -32,7 +32,11 @@ type Ground struct {
 	MaxLag uint64
 	// Handover binds when the last leader stopped cleanly: its last record is
 	// demanded too.
-	Handover      cluster.Handover
+	Handover cluster.Handover
+	// Proof is where the log of the leader whose synchronous standbys Sync lists is
+	// known to end: who is at exactly that point has all that it ever acknowledged,
+	// listed or not.
+	Proof         cluster.Handover
 	CheckTimeline bool
 }
 
@@ -64,7 +68,7 @@ func Reasons(s Standing, g Ground) []string {
 	switch {
 	case g.Sync.Active() && g.Sync.Quorum > 0:
 		out = append(out, "the synchronous set was written in quorum mode, whose votes are not supported yet")
-	case g.Sync.Active() && !g.Sync.Holds(s.Name):
+	case g.Sync.Active() && !g.Sync.Holds(s.Name) && !provenToHaveAll(s, g):
 		out = append(out, "it is not a synchronous standby and may lack acknowledged commits")
 	}
 	if g.Handover.Present() && !has(s, g) {
@@ -76,6 +80,13 @@ func Reasons(s Standing, g Ground) []string {
 		out = append(out, fmt.Sprintf("it is %d bytes behind the last known position of the leader, more than the %d allowed", lag, g.MaxLag))
 	}
 	return out
+}
+
+// provenToHaveAll: s ends where the leader that stopped cleanly ended. A log that
+// goes on there shows that somebody wrote after that, and who knows how much.
+func provenToHaveAll(s Standing, g Ground) bool {
+	p := g.Proof
+	return p.Present() && p.Timeline != 0 && s.Position.Timeline == p.Timeline && s.Position.LSN == p.LSN
 }
 
 // has reports whether s has the last record of a leader that stopped cleanly.

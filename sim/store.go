@@ -20,7 +20,9 @@ type store struct {
 	w    *world
 	node int
 	rate float64 // of its clock
-	down bool
+	down bool    // answers nobody: an outage, or no voter leads
+
+	outage bool
 
 	keys      []dcs.KV        // sorted
 	stale     map[string]bool // keys whose text is not made yet

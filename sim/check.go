@@ -299,6 +299,7 @@ func (c *checker) forcedSync(m *member) {
 // every looks at what takes time to show: a diverged server that goes on
 // serving although its agent could know.
 func (c *checker) every() {
+	c.stalled()
 	w := c.w
 	lead := w.member(w.store.view.Leader.Name)
 	for _, m := range w.members {

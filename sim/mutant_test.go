@@ -59,6 +59,10 @@ var hunts = map[Mutant]struct {
 	DropRequests:  {[]FaultKind{AskRestart}, []string{"I7"}},
 	ForgetRequest: {[]FaultKind{AskSwitchover}, []string{"I7"}},
 	EntryForever:  {[]FaultKind{HostFreeze}, []string{"I1", "register"}},
+
+	NamesFirst:     {[]FaultKind{CutPair, CutStore, LoseReplies, AgentMidKill, AgentMidStop}, []string{"I2", "register"}},
+	KeepStalled:    {[]FaultKind{Wide, DiskStuck}, []string{"G8"}},
+	PostmasterOnly: {[]FaultKind{CutStore, Isolate, AgentPause}, []string{"I1"}},
 }
 
 // rulesOf says which rule each variant breaks, and how, for docs/simulation.md.
@@ -86,6 +90,10 @@ var rulesOf = map[Mutant][2]string{
 	CloneDestroys: {"D2, I8", "the replaced directory is deleted"},
 	DropRequests:  {"I7", "a restart is said to be done, and is not"},
 	ForgetRequest: {"I7", "a switchover is cleared without a word"},
+
+	NamesFirst:     {"I2", "a primary stops waiting for a standby that the sync key still names"},
+	KeepStalled:    {"G8", "a primary that cannot commit keeps the lease"},
+	PostmasterOnly: {"G1", "a kill leaves the backends"},
 
 	EntryForever: {"E1", "the sessions of the entrypoint outlive what the leader said of its lease"},
 

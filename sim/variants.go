@@ -70,6 +70,8 @@ func (m Mutant) misremember(o *ha.Observation, mem *ha.Memory) {
 // spoil changes what was decided.
 func (m Mutant) spoil(o *ha.Observation, d *ha.Decision) {
 	switch m {
+	case NamesFirst:
+		namesFirst(o, d)
 	case KeyFirst:
 		for i, x := range d.Actions {
 			if x.Kind == ha.SetSyncNames && len(x.Names) > 0 && o.Settings.SyncMode == cluster.SyncOn {

@@ -259,9 +259,9 @@ func (t Timelines) Highest() wal.Timeline {
 
 // Member returns the published member of that name.
 func (v View) Member(name string) (Member, bool) {
-	for _, m := range v.Members {
-		if m.Name == name {
-			return m, true
+	for i := range v.Members {
+		if v.Members[i].Name == name {
+			return v.Members[i], true
 		}
 	}
 	return Member{}, false

@@ -10,7 +10,7 @@ import (
 // weighs most first: the first is what Decide would have given as WhyNot. It is
 // for telling people afterwards; no rule calls it.
 func Obstacles(o Observation, before Memory) []string {
-	t := &turn{o: o, m: before, view: o.Store.View}
+	t := newTurn(&o, &before)
 	t.remember()
 	return t.reasons()
 }
@@ -31,7 +31,7 @@ type Verdict struct {
 // Verdicts say what the member of an observation made of each other member that
 // it knew, by name. It is for telling people afterwards; no rule calls it.
 func Verdicts(o Observation, before Memory) []Verdict {
-	t := &turn{o: o, m: before, view: o.Store.View}
+	t := newTurn(&o, &before)
 	t.remember()
 	rivals := names(t.rivals())
 	var out []Verdict

@@ -93,7 +93,7 @@ var rules = []rule{
 func Decide(o Observation, m Memory) Decision { return decide(rules, o, m) }
 
 func decide(table []rule, o Observation, m Memory) Decision {
-	t := &turn{o: o, m: m, view: o.Store.View}
+	t := newTurn(&o, &m)
 	t.remember()
 	t.followRestart()
 	t.followReinit()

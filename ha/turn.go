@@ -31,12 +31,18 @@ const (
 type turn struct {
 	o    Observation
 	m    Memory
-	view cluster.View
+	view *cluster.View // o.Store.View
 	d    Decision
 
 	stall   string   // why a primary that cannot commit leads on, for the reason given
 	replies []Action // to people, before whatever the rule does
 	waits   bool     // a request stays, to be looked at again when the way is free
+}
+
+func newTurn(o *Observation, m *Memory) *turn {
+	t := &turn{o: *o, m: *m}
+	t.view = &t.o.Store.View
+	return t
 }
 
 // answer fills the decision in and reports that a rule has answered.

@@ -299,6 +299,7 @@ func (c *checker) forcedSync(m *member) {
 // every looks at what takes time to show: a diverged server that goes on
 // serving although its agent could know.
 func (c *checker) every() {
+	c.stalled()
 	w := c.w
 	lead := w.member(w.store.view.Leader.Name)
 	for _, m := range w.members {
@@ -310,7 +311,7 @@ func (c *checker) every() {
 			continue
 		}
 		s.diverged += checkEvery
-		if s.diverged > w.cfg.settings.LoopWait+15*time.Second {
+		if s.diverged > w.cfg.settings.LoopWait+10*time.Second {
 			c.violate("I4", "%s serves rows of branch %d that the leader %s never had, for %s", m.name, s.branch.id, lead.name, s.diverged)
 		}
 	}

@@ -15,8 +15,9 @@ import (
 // makes of the texts. Operations still change a view, as it is easier to read;
 // commit turns what they changed into keys, and the keys into the next view. Only
 // the keys that changed are encoded and decoded: the whole at every write would
-// take most of the time of a world. That the parts give the same view as the
-// whole is looked at when a world ends (checkKeys).
+// take most of the time of a world. A key in which nothing but a position moved
+// is encoded when its text is looked at (texts). That the parts give the same
+// view as the whole is looked at when a world ends (checkKeys).
 
 // set writes a key, or removes it.
 func (s *store) set(key, value string, version cluster.Version, session string, there bool) {
@@ -58,7 +59,7 @@ func (s *store) encode(old *snapshot, memberAt []string, owner string) {
 	if v.Config.Version != was.Config.Version {
 		v.Config = s.put(layout.KeyConfig, v.Config.JSON, v.Config.Version, "").Config
 	}
-	if v.Status.Version != was.Status.Version {
+	if v.Status.Version != was.Status.Version && !s.moved(&was.Status, &v.Status) {
 		v.Status = s.put(layout.KeyStatus, layout.EncodeStatus(v.Status), v.Status.Version, "").Status
 	}
 	if v.History.Version != was.History.Version {
@@ -128,15 +129,73 @@ func (s *store) encodeMembers(old *snapshot, at []string) {
 		if j >= 0 && old.memberAt[j] == at[i] && s.written != now[i].Name {
 			continue
 		}
+		if key := layout.KeyMember(now[i].Name); j >= 0 && onlyMoved(&was[j], &now[i]) {
+			x := now[i].XLog
+			now[i] = was[j]
+			now[i].XLog = x
+			s.late(key, "1", at[i])
+			continue
+		}
 		text := layout.EncodeMember(now[i])
 		now[i] = s.put(layout.KeyMember(now[i].Name), text, "1", at[i]).Members[0]
 	}
 	s.written = ""
 }
 
+// onlyMoved: of a member's key nothing changed but the position.
+func onlyMoved(was, now *cluster.Member) bool {
+	if !equalBut(was, now) { // most often
+		return false
+	}
+	moved := *was
+	moved.XLog = now.XLog
+	return reflect.DeepEqual(&moved, now)
+}
+
+// moved writes a status in which nothing changed but positions; it reports
+// whether it is one.
+func (s *store) moved(was, now *cluster.Status) bool {
+	same := slices.EqualFunc(was.Slots, now.Slots, func(a, b cluster.SlotState) bool { return a.Name == b.Name })
+	if was.Version == "" || was.Optime == 0 || now.Optime == 0 || !same || !slices.Equal(was.Retain, now.Retain) {
+		return false
+	}
+	if now.Retain = was.Retain; len(now.Slots) == 0 {
+		now.Slots = nil
+	}
+	s.late(layout.KeyStatus, now.Version, "")
+	return true
+}
+
+// late writes a key whose text is made when it is looked at.
+func (s *store) late(key string, version cluster.Version, session string) {
+	s.set(key, "", version, session, true)
+	if s.stale == nil {
+		s.stale = map[string]bool{}
+	}
+	s.stale[key] = true
+}
+
+// texts makes the texts that are not there yet, from the view.
+func (s *store) texts() {
+	for i := range s.keys {
+		kv := &s.keys[i]
+		if !s.stale[kv.Key] || kv.Value != "" {
+			continue
+		}
+		if kv.Key == layout.KeyStatus {
+			kv.Value = layout.EncodeStatus(s.view.Status)
+		} else if name, ok := layout.MemberName(kv.Key); ok {
+			m, _ := s.view.Member(name)
+			kv.Value = layout.EncodeMember(m)
+		}
+	}
+	clear(s.stale)
+}
+
 // checkKeys compares the view, put together key by key, with what layout reads
 // in all of them.
 func (s *store) checkKeys() {
+	s.texts()
 	whole := layout.Decode(dcs.Snapshot{StoreID: s.view.StoreID, Revision: s.view.Revision, Keys: s.keys})
 	if !reflect.DeepEqual(whole, s.view) {
 		s.w.check.violate("codec", "the keys read as a whole give\n%+v\nand one by one\n%+v", whole, s.view)

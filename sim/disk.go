@@ -82,6 +82,10 @@ func (s *server) unheard() time.Duration {
 // kill sends SIGKILL to every process. One that waits for its disk is not gone,
 // but runs no more code either: it acknowledges nothing and sends nothing.
 func (s *server) kill() {
+	if s.m.w.opt.Mutant == PostmasterOnly && !s.m.host.stuck {
+		s.killLeavesBackends()
+		return
+	}
 	if !s.m.host.stuck || s.proc == "stopped" {
 		s.die()
 		return

@@ -19,6 +19,7 @@ func (a *agent) turn() {
 	d := a.m.w.decide(o, a.mem)
 	a.mem = d.Memory
 	a.m.w.traceTurn(a, &o, &d)
+	wake := d.WakeAfter // a closure that holds all of d costs a kilobyte a turn
 	a.run(d.Actions, 0, false, func() {
 		a.turning = false
 		a.publish()
@@ -26,7 +27,7 @@ func (a *agent) turn() {
 			a.wake()
 			return
 		}
-		a.plan(d.WakeAfter)
+		a.plan(wake)
 	})
 }
 
@@ -59,12 +60,12 @@ func (a *agent) run(acts []ha.Action, i int, failed bool, done func()) {
 		done()
 		return
 	}
-	act := acts[i]
+	act := &acts[i]
 	epoch := a.epoch
 	next := func() {
 		a.doing = act.Kind
 		a.m.w.stats.Acted.count(act.Kind)
-		a.do(act, func(ok bool) {
+		a.do(*act, func(ok bool) {
 			if !ok {
 				a.m.w.traceAs(told, "%s:   %s failed", a.m.name, act.Kind)
 			}

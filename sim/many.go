@@ -50,7 +50,7 @@ func (f Fleet) Run(first uint64, n int, opt Options) Summary {
 	next, halt := 0, false
 	began := time.Now()
 	// A world is garbage once it is over, and little at a time: collect rarely.
-	defer debug.SetGCPercent(debug.SetGCPercent(800))
+	defer debug.SetGCPercent(debug.SetGCPercent(4000))
 	jobs := f.Jobs
 	if jobs <= 0 {
 		jobs = runtime.GOMAXPROCS(0)

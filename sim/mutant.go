@@ -43,7 +43,7 @@ const (
 
 // Mutants lists all of them.
 func Mutants() []Mutant {
-	return append(variants(), NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
+	return append(append(variants(), teeth()...), NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
 		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys, FailsafeMajority, FailsafeForgets,
 		IgnoreStore, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoVoid, NoFence)
 }
@@ -68,6 +68,8 @@ func (m Mutant) blind(o *ha.Observation) {
 		}
 	case NoLagLimit:
 		o.Settings.MaxLagOnFailover = 1 << 60
+	case KeepStalled:
+		o.Settings.PrimaryStallTimeout = 0
 	case IgnoreRewind:
 		o.Server.Rewinding = false
 	case FollowAlways:

@@ -61,6 +61,10 @@ var hunts = map[Mutant]struct {
 	ForgetRequest: {[]FaultKind{AskSwitchover}, []string{"I7"}},
 	OldProof:      {[]FaultKind{AgentStop, AskSwitchover, CutPair, Isolate, HostOff}, []string{"I2"}},
 	EntryForever:  {[]FaultKind{HostFreeze}, []string{"I1", "register"}},
+
+	NamesFirst:     {[]FaultKind{CutPair, CutStore, LoseReplies, AgentMidKill, AgentMidStop}, []string{"I2", "register"}},
+	KeepStalled:    {[]FaultKind{Wide, DiskStuck}, []string{"G8"}},
+	PostmasterOnly: {[]FaultKind{CutStore, Isolate, AgentPause}, []string{"I1"}},
 }
 
 // rulesOf says which rule each variant breaks, and how, for docs/simulation.md.
@@ -89,7 +93,11 @@ var rulesOf = map[Mutant][2]string{
 	DropRequests:  {"I7", "a restart is said to be done, and is not"},
 	ForgetRequest: {"I7", "a switchover is cleared without a word"},
 
-	OldProof:     {"V3, I2", "the record of an earlier leadership lifts the synchronous rule too"},
+	OldProof:       {"V3, I2", "the record of an earlier leadership lifts the synchronous rule too"},
+	NamesFirst:     {"I2", "a primary stops waiting for a standby that the sync key still names"},
+	KeepStalled:    {"G8", "a primary that cannot commit keeps the lease"},
+	PostmasterOnly: {"G1", "a kill leaves the backends"},
+
 	EntryForever: {"E1", "the sessions of the entrypoint outlive what the leader said of its lease"},
 
 	"ignore-new-store":   {"L6", "a store that went back is as good as before"},

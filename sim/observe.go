@@ -173,7 +173,10 @@ func (a *agent) publishedUnder(id string) bool {
 	return false
 }
 
-func equalMember(a, b *cluster.Member) bool {
-	return a.State == b.State && a.Role == b.Role && a.Timeline == b.Timeline && a.XLog == b.XLog &&
+func equalMember(a, b *cluster.Member) bool { return a.XLog == b.XLog && equalBut(a, b) }
+
+// equalBut compares all but the position.
+func equalBut(a, b *cluster.Member) bool {
+	return a.State == b.State && a.Role == b.Role && a.Timeline == b.Timeline &&
 		a.CheckpointPending == b.CheckpointPending && a.ReplicationState == b.ReplicationState
 }

@@ -20,41 +20,50 @@ type queue struct {
 
 func (q *queue) push(at time.Duration, fn func()) {
 	q.seq++
-	q.heap = append(q.heap, event{at, q.seq, fn})
+	e := event{at, q.seq, fn}
+	q.heap = append(q.heap, e)
 	i := len(q.heap) - 1
 	for i > 0 {
 		up := (i - 1) / 2
-		if !q.less(i, up) {
+		if !e.before(&q.heap[up]) {
 			break
 		}
-		q.heap[i], q.heap[up] = q.heap[up], q.heap[i]
+		q.heap[i] = q.heap[up]
 		i = up
 	}
+	q.heap[i] = e
 }
 
 func (q *queue) pop() event {
 	top := q.heap[0]
 	last := len(q.heap) - 1
-	q.heap[0] = q.heap[last]
+	e := q.heap[last]
 	q.heap[last] = event{}
 	q.heap = q.heap[:last]
-	for i := 0; ; {
-		least, l, r := i, 2*i+1, 2*i+2
-		if l < last && q.less(l, least) {
-			least = l
-		}
-		if r < last && q.less(r, least) {
-			least = r
-		}
-		if least == i {
-			return top
-		}
-		q.heap[i], q.heap[least] = q.heap[least], q.heap[i]
-		i = least
+	if last > 0 {
+		q.sink(e)
 	}
+	return top
 }
 
-func (q *queue) less(i, j int) bool {
-	a, b := &q.heap[i], &q.heap[j]
-	return a.at < b.at || a.at == b.at && a.seq < b.seq
+// sink puts an event in at the top, which is free.
+func (q *queue) sink(e event) {
+	h, i := q.heap, 0
+	for {
+		least := 2*i + 1
+		if least >= len(h) {
+			break
+		}
+		if r := least + 1; r < len(h) && h[r].before(&h[least]) {
+			least = r
+		}
+		if !h[least].before(&e) {
+			break
+		}
+		h[i] = h[least]
+		i = least
+	}
+	h[i] = e
 }
+
+func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }

@@ -31,9 +31,10 @@ type server struct {
 	waiters  []*commit
 	reign    int // number of the reign it is writable in, 0 when it is not
 	diverged time.Duration
-	copies   int          // how often its directory was made a copy
-	proven   boot.Instant // when it was last known to commit
-	removed  bool         // what it needs next, nobody has any more
+	stall    time.Duration // for how long it has led and could not commit
+	copies   int           // how often its directory was made a copy
+	proven   boot.Instant  // when it was last known to commit
+	removed  bool          // what it needs next, nobody has any more
 
 	paused  bool // by SIGSTOP: all of it
 	deaf    bool // the postmaster at least

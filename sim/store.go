@@ -24,9 +24,10 @@ type store struct {
 
 	outage bool
 
-	keys      []dcs.KV // sorted
-	ownerName string   // value of the initialize_owner key
-	written   string   // the member whose key is being written
+	keys      []dcs.KV        // sorted
+	stale     map[string]bool // keys whose text is not made yet
+	ownerName string          // value of the initialize_owner key
+	written   string          // the member whose key is being written
 
 	view     cluster.View // what is read in the keys
 	settings cluster.Settings

@@ -150,6 +150,7 @@ func (s *store) backup(variant int) *backup {
 		return nil
 	}
 	s.w.tracef("store: a backup is taken at %d", s.view.Revision)
+	s.texts()
 	b := &backup{store: *s, sessions: map[string]session{}, variant: variant}
 	b.store.keys = slices.Clone(s.keys)
 	for id, x := range s.sessions {
@@ -189,6 +190,7 @@ func (s *store) restore(b *backup) {
 	w.check.restored(&s.view, &b.store.view)
 
 	was := s.settings.Paused
+	clear(s.stale)
 	s.keys, s.ownerName = slices.Clone(b.store.keys), b.store.ownerName
 	s.view, s.settings, s.version = b.store.view, b.store.settings, b.store.version
 	if was && !s.settings.Paused {

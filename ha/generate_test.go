@@ -204,7 +204,7 @@ var memories = rapid.Custom(func(t *rapid.T) ha.Memory {
 			Asked: instant(t), Stopped: instant(t), Down: instant(t)}
 	}
 	if seldom(t) {
-		m.BackoffUntil = instant(t)
+		m.BackoffUntil, m.PromoteFailures = instant(t), rapid.IntRange(0, 100).Draw(t, "")
 	}
 	if seldom(t) {
 		m.FailsafeTried, m.FailsafeBase, m.FailsafeOff = recordedOf(name(t), name(t)), version(t), instant(t)

@@ -34,8 +34,9 @@ func (t *turn) crashedPrimary() bool {
 	case t.m.Led != t.o.Lease.Session || s.Role != ServerPrimary:
 		// A standby that died while it was promoted would write on, on the old
 		// timeline, where another may have written.
+		t.backOff()
 		t.wake(soon)
-		return t.answer(SituationLeading, "holds the lease but its server went down before it was promoted: giving it up", release)
+		return t.answer(SituationLeading, "holds the lease but its server went down before it was promoted"+lastError(s)+": giving it up", release)
 	}
 	if t.endRecorded() {
 		t.wake(soon)
@@ -50,6 +51,17 @@ func (t *turn) crashedPrimary() bool {
 			Action{Kind: StartPrimary, Session: t.o.Lease.Session})
 	}
 	return t.replaceCrashed(release, down)
+}
+
+// backOff counts a promotion that took the server down, once. What was in its way
+// may stay (a full disk), and the member that is ahead would take the lease from
+// those who could lead for ever, or spend numbers of timelines for nothing.
+func (t *turn) backOff() {
+	if last := t.o.Task.Last; last.Kind != Promote || last.Error == "" || t.o.Now < t.m.BackoffUntil {
+		return
+	}
+	t.m.BackoffUntil = t.o.Now.Add(min(backoff, firstBackoff<<min(t.m.PromoteFailures, 10)))
+	t.m.PromoteFailures++
 }
 
 // whyDown is how a primary's server came to be down. One that was just made, or

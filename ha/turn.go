@@ -23,6 +23,7 @@ const (
 	handoverWait  = 5 * time.Second // for a candidate to get the shutdown checkpoint
 	successorWait = 5 * time.Second // a former leader leaves the race to others this long
 	backoff       = 10 * time.Second
+	firstBackoff  = time.Second // after the first promotion that took the server down; it doubles
 	statusPace    = time.Second // between looks at a position that moves
 )
 
@@ -341,7 +342,7 @@ func (t *turn) remember() {
 		}
 	}
 	if t.live() && t.running(ServerPrimary) {
-		m.Led, m.CrashedSince, m.CrashAsked, m.StartFailures = o.Lease.Session, 0, 0, 0
+		m.Led, m.CrashedSince, m.CrashAsked, m.StartFailures, m.PromoteFailures = o.Lease.Session, 0, 0, 0, 0
 	}
 	t.rememberTask()
 	m.WhyNot = t.whyNot()

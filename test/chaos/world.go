@@ -96,7 +96,8 @@ func newWorld(t *testing.T, s Schedule, store lab.StoreKind) *world {
 		m.Edit("      use_slots: true\n", "      use_slots: true\n      remove_data_directory_on_rewind_failure: true\n      remove_data_directory_on_diverged_timelines: true\n",
 			"maximum_lag_on_failover: 16777216", fmt.Sprintf("maximum_lag_on_failover: %d", maxLag))
 		if s.Tmpfs[i] {
-			m.OnTmpfs("700m")
+			// Every failover keeps another copy of the same segments, and there are hundreds.
+			m.OnTmpfs("2g")
 		}
 		t.Cleanup(func() {
 			_ = w.throttle(m, 0)

@@ -41,6 +41,8 @@ type fakeServer struct {
 	events chan postgres.Event
 	conf   postgres.Config
 	loss   *postgres.Loss
+
+	settledPaused bool // as SettleSignal was told last
 }
 
 func newFakeServer() *fakeServer {
@@ -193,6 +195,17 @@ func (f *fakeServer) SyncSlots(ctx context.Context, _ []postgres.Slot) error {
 func (f *fakeServer) SetIdentity(wal.Timeline, cluster.TimelineIdentity) error { return nil }
 func (f *fakeServer) MarkStandby() error {
 	return f.do(context.Background(), "mark-standby", nil)
+}
+
+func (f *fakeServer) SettleSignal(_ context.Context, _ postgres.Facts, paused bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.settledPaused = paused
+	return nil
+}
+
+func (f *fakeServer) LetWALGo(ctx context.Context) error {
+	return f.do(ctx, "let-wal-go", func(f *postgres.Facts) { f.WALHeld = false })
 }
 
 func (f *fakeServer) Loss() (postgres.Loss, bool) {

@@ -20,7 +20,7 @@ func (s *Server) ApplyConfig(ctx context.Context) ([]cluster.SettingChange, erro
 	if err := s.renewConninfo(); err != nil {
 		return nil, err
 	}
-	unread, err := s.writeFiles(ctx, exists(s.standbySignal()))
+	unread, err := s.writeFiles(ctx, s.standbyMarked())
 	if err != nil || s.process() == nil {
 		return nil, err
 	}

@@ -60,6 +60,9 @@ type Facts struct {
 	// Replaced, LostWAL: kept copies beside the data directory exist.
 	Replaced bool `json:"replaced,omitempty"`
 	LostWAL  bool `json:"lost_wal,omitempty"`
+	// WALHeld: all log is kept, since a former primary's may be needed by a rewind;
+	// LetWALGo ends that.
+	WALHeld bool `json:"wal_held,omitempty"`
 
 	Process      ProcState  `json:"process"`
 	PID          int        `json:"pid,omitempty"`
@@ -103,7 +106,8 @@ type Facts struct {
 	// Archive tells of an archive_command whose last attempt failed.
 	Archive  ArchiveFailure `json:"archive,omitzero"`
 	Upstream Endpoint       `json:"upstream"` // configured primary_conninfo; empty: none
-	// SignalFile: standby.signal or recovery.signal exists.
+	// SignalFile: standby.signal or recovery.signal exists, and is not the one that
+	// stands beside a running primary.
 	SignalFile bool `json:"signal_file,omitempty"`
 
 	Control      control.Data `json:"control"`

@@ -32,7 +32,7 @@ func (s *Server) follow(ctx context.Context, up *Upstream) error {
 		return err
 	}
 	running := s.process() != nil
-	if running && !exists(s.standbySignal()) {
+	if running && !s.standbyMarked() {
 		return errors.New("follow: the running server is a primary; stop it first")
 	}
 	unread, err := s.writeFiles(ctx, true)
@@ -117,7 +117,7 @@ func (s *Server) StopReceiver(ctx context.Context) (wal.Position, error) {
 	s.task.Lock()
 	defer s.task.Unlock()
 	p := s.process()
-	if p == nil || !exists(s.standbySignal()) {
+	if p == nil || !s.standbyMarked() {
 		pos, _, err := s.StoppedPosition(ctx)
 		if p != nil {
 			err = errors.New("stop receiving: the server is a primary")

@@ -85,16 +85,6 @@ func (s *Server) fileMode(path string) fs.FileMode {
 	return 0o600
 }
 
-// MarkStandby puts standby.signal in place, so that whoever starts the server
-// behind our back gets a read-only one. It does nothing without a data
-// directory.
-func (s *Server) MarkStandby() error {
-	if !exists(s.dataPath("PG_VERSION")) || exists(s.standbySignal()) {
-		return nil
-	}
-	return s.user.WriteFile(s.standbySignal(), nil, s.fileMode(s.standbySignal()))
-}
-
 // readPrivate reads a small file of the server's user as text.
 func (s *Server) readPrivate(path string) (string, error) {
 	text, err := s.user.ReadFile(path)

@@ -68,12 +68,15 @@ func (s *Server) seeDir(f *Facts) {
 		f.DirError = err.Error()
 	}
 	f.Rewinding, _ = s.readRewindMark()
-	f.SignalFile = exists(s.standbySignal()) || exists(s.recoverySignal())
-	f.Replaced, f.LostWAL = exists(s.replacedDir()), exists(s.lostDir())
+	f.SignalFile = s.standbyMarked() || exists(s.recoverySignal())
+	f.Replaced, f.LostWAL = exists(s.replacedDir()) || exists(s.dataPath(".matriarch-replaced")), exists(s.lostDir())
+	s.mu.Lock()
+	f.WALHeld = s.forkWAL
+	s.mu.Unlock()
 }
 
 func (s *Server) roleByFiles() ServerRole {
-	if exists(s.standbySignal()) || exists(s.recoverySignal()) {
+	if s.standbyMarked() || exists(s.recoverySignal()) {
 		return RoleStandby
 	}
 	return RolePrimary

@@ -47,6 +47,7 @@ func (s *Server) startStandby(ctx context.Context, up *Upstream, wait bool) erro
 	if err := s.setUpstream(up); err != nil {
 		return err
 	}
+	s.holdForkWAL(ctx)
 	if err := s.MarkStandby(); err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (s *Server) StartPrimary(ctx context.Context, timeout time.Duration) error 
 		if p, err = s.startPrimary(ctx); err != nil {
 			return err
 		}
-	} else if exists(s.standbySignal()) {
+	} else if s.standbyMarked() {
 		return errors.New("start as primary: a standby is running; promote it instead")
 	}
 	return s.waitReady(ctx, p, timeout)

@@ -73,7 +73,7 @@ func (s *Server) holdWAL(ctx context.Context) func() {
 	set(true)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	_, err := s.writeMain(ctx, exists(s.standbySignal()))
+	_, err := s.writeMain(ctx, s.standbyMarked())
 	if err == nil {
 		err = s.reload(ctx)
 	}

@@ -41,7 +41,7 @@ func (s *Server) applySync(ctx context.Context, text string) error {
 	if !exists(s.dataPath("PG_VERSION")) {
 		return nil
 	}
-	unread, err := s.writeFiles(ctx, exists(s.standbySignal()))
+	unread, err := s.writeFiles(ctx, s.standbyMarked())
 	if err != nil {
 		return err
 	}

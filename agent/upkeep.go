@@ -1,0 +1,43 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/postgres"
+)
+
+// upkeepTimeout bounds what is done for the data directory in one turn.
+const upkeepTimeout = 5 * time.Second
+
+// upkeep keeps the data directory safe and small. It follows from what the server
+// is, as it was seen in this turn, and is no part of any decision; a long action
+// under way comes first.
+func (a *Agent) upkeep(ctx context.Context, o ha.Observation) {
+	f := a.facts.last
+	if o.Task.Kind != "" || !o.Store.Known { // it may be paused
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, upkeepTimeout)
+	defer cancel()
+	a.doUpkeep("signal", "standby.signal does not fit the running server; should somebody else start it, it might write", func() error {
+		return a.opt.Postgres.SettleSignal(ctx, f, o.Settings.Paused)
+	})
+	if f.WALHeld && proven(f) {
+		a.doUpkeep("wal-held", "the server still keeps all its WAL", func() error { return a.opt.Postgres.LetWALGo(ctx) })
+	}
+}
+
+func (a *Agent) doUpkeep(name, trouble string, do func() error) {
+	if err := do(); err != nil {
+		a.broken(name, trouble, err)
+		return
+	}
+	a.works(name, "settled: "+trouble)
+}
+
+// proven: the server's line is the cluster's, since it streams it or writes it.
+func proven(f postgres.Facts) bool {
+	return f.Process == postgres.ProcRunning && (f.Role == postgres.RolePrimary || f.Receiver.Status == "streaming")
+}

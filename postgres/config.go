@@ -30,6 +30,7 @@ func (s *Server) adoptFiles() {
 	s.syncText, s.syncMine = conf.Lookup(params, "synchronous_standby_names")
 	kept, _ := conf.Lookup(params, "wal_keep_size")
 	s.forkWAL = kept == keepAllWAL
+	s.led = exists(s.standbySignal()) && !s.standbyMarked()
 }
 
 // controlled returns the command-line settings; for a standby never less than
@@ -88,6 +89,10 @@ func (s *Server) render(ctx context.Context, standby bool) string {
 	}
 	if s.keepWAL || s.forkWAL {
 		params = append(conf.Without(params, "wal_keep_size"), Param{Name: "wal_keep_size", Value: keepAllWAL})
+	}
+	if s.led {
+		// Started anew by itself it would be a standby; its agent starts it for writing.
+		params = append(conf.Without(params, "restart_after_crash"), Param{Name: "restart_after_crash", Value: "off"})
 	}
 	for name := range s.bad {
 		params = conf.Without(params, name)

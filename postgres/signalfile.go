@@ -35,8 +35,8 @@ func (s *Server) MarkStandby() error {
 
 // SettleSignal makes standby.signal fit a running server that was seen so. Beside
 // a primary it stands as well, so that only its agent can start it for writing
-// again. While paused it does not: nobody would start the server then but people
-// and the server itself, after the crash of a backend.
+// again: after the crash of a backend, too, where the server would start anew by
+// itself. While paused it does not stand: agents start nothing then.
 func (s *Server) SettleSignal(ctx context.Context, f Facts, paused bool) error {
 	primary := f.Role == RolePrimary
 	if f.Dir != DirPresent || f.Process != ProcRunning || f.SQLError != "" || s.signalFits(primary, paused) || !s.task.TryLock() {
@@ -49,13 +49,14 @@ func (s *Server) SettleSignal(ctx context.Context, f Facts, paused bool) error {
 	if err != nil || st.Recovery == primary {
 		return err
 	}
-	switch {
-	case !primary:
+	if !primary {
 		return s.MarkStandby()
-	case paused:
-		return errors.Join(removeIfThere(s.standbySignal()), runas.SyncDir(s.opt.DataDir))
 	}
-	if err := s.forgetUpstream(ctx); err != nil {
+	if paused {
+		err := errors.Join(removeIfThere(s.standbySignal()), runas.SyncDir(s.opt.DataDir))
+		return errors.Join(err, s.settlePrimary(ctx, false))
+	}
+	if err := s.settlePrimary(ctx, true); err != nil {
 		return err
 	}
 	return s.user.WriteFile(s.standbySignal(), []byte(ledMark), s.fileMode(s.standbySignal()))
@@ -72,12 +73,16 @@ func (s *Server) signalFits(primary, paused bool) bool {
 	return exists(s.standbySignal()) && !s.standbyMarked()
 }
 
-// forgetUpstream takes the former upstream out of a primary's files: a server
-// that somebody else starts must stay as it is, and follow nobody.
-func (s *Server) forgetUpstream(ctx context.Context) error {
+// settlePrimary takes the former upstream out of a primary's files: a server that
+// somebody else starts must stay as it is, and follow nobody. While standby.signal
+// stands beside it, led, the server ends when a backend crashes.
+func (s *Server) settlePrimary(ctx context.Context, led bool) error {
 	if err := s.setUpstream(nil); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.led = led
+	s.mu.Unlock()
 	unread, err := s.writeFiles(ctx, false)
 	if err != nil || !unread {
 		return err

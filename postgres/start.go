@@ -48,6 +48,9 @@ func (s *Server) startStandby(ctx context.Context, up *Upstream, wait bool) erro
 		return err
 	}
 	s.holdForkWAL(ctx)
+	s.mu.Lock()
+	s.led = false
+	s.mu.Unlock()
 	if err := s.MarkStandby(); err != nil {
 		return err
 	}

@@ -81,3 +81,11 @@ func slow(t *testing.T) {
 		t.Skip("takes long: set MATRIARCH_SLOW=1")
 	}
 }
+
+// missingFile says that a file is not there.
+func missingFile(path string) string {
+	if _, err := os.Stat(path); err != nil {
+		return err.Error()
+	}
+	return ""
+}

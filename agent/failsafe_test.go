@@ -189,10 +189,10 @@ func TestFailsafeIsAllOrNothing(t *testing.T) {
 				o.set("c", answer)
 				r.until("the end of the primary", func() bool {
 					st := r.agent.Lease()
-					if st.Extended.Sent >= from {
+					if st.Word.Sent >= from {
 						t.Errorf("extended without a promise: %+v", st)
 					}
-					hard = max(hard, st.Effective().Hard)
+					hard = max(hard, st.Until().Hard)
 					return !r.leads()
 				})
 				if now := r.clock.Now(); now > hard {

@@ -105,7 +105,7 @@ func (a *Agent) probe(ctx context.Context) postgres.Facts {
 }
 
 func leaseOf(st lease.State) ha.Lease {
-	return ha.Lease{Session: st.Session, Held: st.Held, Deadlines: st.Effective(), Adrift: st.Adrift, ByWord: st.ByWord,
+	return ha.Lease{Session: st.Session, Held: st.Held, Deadlines: st.Until(), Adrift: st.Adrift, ByWord: st.ByWord(),
 		Granted: st.Granted, LastError: st.LastError}
 }
 

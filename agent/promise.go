@@ -195,7 +195,7 @@ func (a *Agent) Accept(leader string, length time.Duration) (wal.LSN, error) {
 // leader: this member's own lease, or that of one whom it accepted.
 func (a *Agent) FailsafeActive() bool {
 	st, now := a.opt.Keeper.State(), a.opt.Clock.Now()
-	if st.Held && now < st.Extended.Hard && (st.Adrift || st.Extended.Sent > st.LastConfirmed) {
+	if st.Held && st.Promised(now) && (st.Adrift || st.Word.Sent > st.LastConfirmed) {
 		return true
 	}
 	_, until := a.promises.current()

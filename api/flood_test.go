@@ -44,7 +44,7 @@ func (m *busyMember) Fresh(context.Context) api.Status { m.ask(); return m.Statu
 func (m *busyMember) Status() api.Status {
 	s := m.Member.Status()
 	l := m.keeper.State()
-	s.Lease = api.Lease{Held: l.Held, Session: l.Session, Deadlines: l.Deadlines}
+	s.Lease = api.Lease{Held: l.Held, Session: l.Session, Deadlines: l.Until()}
 	return s
 }
 

@@ -46,7 +46,7 @@ func (s *source) status(n agent.Snapshot) api.Status {
 		Scope: file.Scope, Name: file.Name, Version: CompatVersion, Matriarch: Version,
 		State: n.State, Role: n.Role, Postmaster: f.Process != postgres.ProcStopped && f.Process != "",
 		SystemID: f.SystemID, Facts: f.Process == postgres.ProcRunning && f.SQLError == "",
-		Lease:    api.Lease{Held: lease.Held, Session: lease.Session, Deadlines: lease.Effective()},
+		Lease:    api.Lease{Held: lease.Held, Session: lease.Session, Deadlines: lease.Until()},
 		Settings: o.Settings, Tags: file.Tags, Pending: o.Server.Pending,
 		View: view, ViewSeen: seen, FailsafeActive: s.agent.FailsafeActive(),
 		Voting:   n.Decision.Memory.Promised && !f.Receiver.Running,

@@ -73,10 +73,10 @@ func (k *Keeper) adopt(ctx context.Context, h dcs.Handle, in Inherited) error {
 	k.session, k.openTTL = s, 0 // what was asked for is not known; another is opened when this one does not lead
 	k.held, k.version, k.refused = true, kv.Version, false
 	k.holding++
-	k.guard, k.armed, k.acked = in.Guard, in.Deadlines.Hard, in.Deadlines.Hard
+	k.guard, k.armed = in.Guard, in.Deadlines.Hard
 	k.guardGen++
 	k.entrusted = entrusted{s, in.Deadlines.Hard}
-	k.deadlines = in.Deadlines
+	k.term.Store, k.term.Guard = in.Deadlines, in.Deadlines.Hard
 	k.ctx, k.cancel = context.WithCancelCause(context.Background())
 	k.confirm(s, s.Opened())
 	k.expire(now)
@@ -85,7 +85,7 @@ func (k *Keeper) adopt(ctx context.Context, h dcs.Handle, in Inherited) error {
 	err = k.armGuard(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err == nil && !(k.held && k.until().Live(k.o.Clock.Now())) {
+	if err == nil && !(k.held && k.term.Until().Live(k.o.Clock.Now())) {
 		err = ErrSoft
 	}
 	if err != nil {

@@ -31,7 +31,7 @@ func (w *world) dies() *heir {
 	}
 	_ = w.k.Close(context.Background(), false)
 	h := &heir{world: w, left: Inherited{Session: b, Guard: w.guard,
-		Deadlines: fence.Deadlines{Soft: st.Deadlines.Soft, Hard: w.guard.armed()}}}
+		Deadlines: fence.Deadlines{Soft: st.Store.Soft, Hard: w.guard.armed()}}}
 	h.k = New(Options{Store: w.store, Clock: w.clock, Budget: fence.DefaultBudget(), Member: "n1", Logger: w.log,
 		Interval: func() time.Duration { return 5 * time.Second }, TTL: func() time.Duration { return w.ttl }})
 	return h
@@ -56,7 +56,7 @@ func TestAdopt(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := h.k.State()
-		if !s.Live(w.clock.Now()) || s.Armed <= before || w.guard.armed() != s.Armed || s.Armed != s.Deadlines.Hard {
+		if !s.Live(w.clock.Now()) || s.Armed <= before || w.guard.armed() != s.Armed || s.Armed != s.Store.Hard {
 			t.Fatalf("after the handover: %+v; the guard ends at %d, before at %d", s, w.guard.armed(), before)
 		}
 		opens, _ := w.store.count()

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
-	"github.com/matriarch-ha/matriarch/ha/fence"
 )
 
 const (
@@ -67,9 +66,8 @@ func (k *Keeper) question(now boot.Instant, why string) {
 	if k.session == nil && !k.held {
 		return
 	}
-	k.doubt, k.stood = now, now
-	// For good: that something else is proven later proves none of these.
-	k.deadlines, k.extended = k.trusted(k.deadlines), k.trusted(k.extended)
+	k.doubt = now
+	k.term.Doubt(now, k.patience(), k.o.Budget.CleanStop)
 	if k.renewing != nil {
 		k.renewing() // it proves nothing any more, and may wait for a connection that is gone
 	}
@@ -90,11 +88,7 @@ func (k *Keeper) question(now boot.Instant, why string) {
 
 // settle ends the doubt when a newer proof is there; k.mu is held.
 func (k *Keeper) settle() {
-	sent := k.extended.Sent
-	if !k.adrift { // the session of a lease adrift says nothing about it
-		sent = max(sent, k.deadlines.Sent)
-	}
-	if k.doubt != 0 && sent >= k.doubt {
+	if k.doubt != 0 && k.term.Sent() >= k.doubt {
 		k.doubt = 0
 		if k.held {
 			k.o.Logger.Info("the lease was confirmed anew")
@@ -105,17 +99,3 @@ func (k *Keeper) settle() {
 
 // patience is how long a lease in doubt lasts.
 func (k *Keeper) patience() time.Duration { return max(proofWait, k.granted/4) }
-
-// trusted are deadlines as far as they can be relied on: what was sent before a
-// doubt lasts for a moment only; k.mu is held.
-func (k *Keeper) trusted(d fence.Deadlines) fence.Deadlines {
-	if d.Sent >= k.stood {
-		return d
-	}
-	return d.Shorten(k.stood.Add(k.patience()), k.o.Budget.CleanStop)
-}
-
-// reach returns the deadlines of the lease; k.mu is held.
-func (k *Keeper) reach() fence.Deadlines {
-	return fence.Kept(k.deadlines, k.extended, k.adrift)
-}

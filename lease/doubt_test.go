@@ -24,11 +24,11 @@ func TestClockStepNeedsAFreshProof(t *testing.T) {
 			}
 			synctest.Wait()
 			s := w.holds(true)
-			if _, after := w.store.count(); after != before+1 || !s.Certain(w.clock.Now()) || s.Deadlines.Sent != w.clock.Now() {
+			if _, after := w.store.count(); after != before+1 || !s.Certain(w.clock.Now()) || s.Store.Sent != w.clock.Now() {
 				t.Errorf("renewed %d times at once: %+v", after-before, s)
 			}
-			if w.guard.armed() != s.Deadlines.Hard {
-				t.Errorf("the guard is armed for %d, the lease lasts until %d", w.guard.armed(), s.Deadlines.Hard)
+			if w.guard.armed() != s.Store.Hard {
+				t.Errorf("the guard is armed for %d, the lease lasts until %d", w.guard.armed(), s.Store.Hard)
 			}
 			for range 50 { // the new offset is what the next looks compare with
 				time.Sleep(5 * time.Second)
@@ -133,7 +133,7 @@ func TestClockStepNeedsAFreshProof(t *testing.T) {
 // and without one, and no session that ends or is opened, nor what the store
 // confirms, makes it last again.
 func TestClockStepDoubtsTheMembersWord(t *testing.T) {
-	most := func(w *world) time.Duration { return w.k.State().Extended.Hard.Sub(w.clock.Now()) }
+	most := func(w *world) time.Duration { return w.k.State().Word.Hard.Sub(w.clock.Now()) }
 	const short = 10 * time.Second
 	mustDoubt := func(t *testing.T, w *world) {
 		t.Helper()

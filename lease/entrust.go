@@ -22,9 +22,7 @@ func (k *Keeper) entrust(hard boot.Instant) {
 		e.until = hard
 	}
 	e.session = k.session
-	if k.acked != 0 {
-		k.acked = min(k.acked, hard)
-	}
+	k.term.Handing(hard)
 }
 
 // overdue gives up the session that the guard may be having ended, where no lease

@@ -107,13 +107,13 @@ func TestGuardThatMayHaveHeardOfAShorterDeadline(t *testing.T) {
 			w.k.confirm(w.k.session, dcs.Confirmation{Sent: w.clock.Now(), Granted: w.ttl})
 			w.k.mu.Unlock()
 		}
-		if s := w.holds(true); arms < 2 || s.Effective().Hard > at.Add(w.k.patience()+w.k.o.Budget.CleanStop) {
-			t.Errorf("%d words to the guard; it may kill %v before this lease ends", arms, s.Effective().Hard.Sub(at.Add(w.k.patience()+w.k.o.Budget.CleanStop)))
+		if s := w.holds(true); arms < 2 || s.Until().Hard > at.Add(w.k.patience()+w.k.o.Budget.CleanStop) {
+			t.Errorf("%d words to the guard; it may kill %v before this lease ends", arms, s.Until().Hard.Sub(at.Add(w.k.patience()+w.k.o.Budget.CleanStop)))
 		}
 		w.guard.setDeaf(false)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if s := w.holds(true); s.Effective().Hard != w.guard.armed() || s.Effective().Hard < w.clock.Now().Add(20*time.Second) {
+		if s := w.holds(true); s.Until().Hard != w.guard.armed() || s.Until().Hard < w.clock.Now().Add(20*time.Second) {
 			t.Errorf("acknowledged again: %+v", s)
 		}
 	})

@@ -35,13 +35,13 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 	k.expire(now)
 	s := k.session
 	switch {
-	case k.held && !k.adrift:
+	case k.held && !k.term.Adrift:
 		defer k.mu.Unlock()
 		return k.version, nil
 	case s == nil:
 		k.mu.Unlock()
 		return "", fmt.Errorf("%w: %w", ErrNoSession, dcs.ErrUnavailable)
-	case k.doubt != 0 || !k.deadlines.Live(now):
+	case k.doubt != 0 || !k.term.Store.Live(now):
 		k.mu.Unlock()
 		return "", fmt.Errorf("session %s was not confirmed in time: %w", s.ID(), dcs.ErrUnavailable)
 	}
@@ -58,7 +58,7 @@ func (k *Keeper) take(ctx context.Context) (cluster.Version, error) {
 		k.mu.Lock()
 		k.refused = errors.Is(err, dcs.ErrConflict)
 		// A lease adrift ends when another holds the key: that is read once more.
-		k.suspect = k.suspect || k.adrift && k.refused
+		k.suspect = k.suspect || k.term.Adrift && k.refused
 		// Should it have been created all the same, nobody must keep it.
 		k.unclaimed = errors.Is(err, dcs.ErrUnknown) && k.session == s
 		k.mu.Unlock()
@@ -116,7 +116,7 @@ func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) err
 		k.mu.Unlock()
 		return fmt.Errorf("session %s was lost meanwhile: %w", s.ID(), dcs.ErrSessionGone)
 	}
-	if k.held && k.adrift {
+	if k.held && k.term.Adrift {
 		k.moor(v)
 		k.mu.Unlock()
 		k.o.Logger.Info("leader key taken again, after the members alone kept the lease", "lease", s.ID())
@@ -127,7 +127,7 @@ func (k *Keeper) hold(ctx context.Context, s dcs.Session, v cluster.Version) err
 	k.unclaimed, k.suspect, k.softTold, k.troubled = false, false, false, false
 	// A guard that is still armed for a former holding fences at that deadline, unless
 	// it acknowledges another.
-	k.sight, k.armed, k.acked = fence.Sight{}, 0, k.entrusted.until
+	k.sight, k.armed, k.term.Guard = fence.Sight{}, 0, k.entrusted.until
 	k.ctx, k.cancel = context.WithCancelCause(context.Background())
 	k.mu.Unlock()
 	poke(k.watch)
@@ -253,7 +253,7 @@ func (k *Keeper) Disarm(ctx context.Context) error {
 // hands them over if not.
 func (k *Keeper) guarded(ctx context.Context) bool {
 	k.mu.Lock()
-	ok := !k.held || k.guard == nil || k.armed == k.reach().Hard
+	ok := !k.held || k.guard == nil || k.armed == k.term.Proven().Hard
 	k.mu.Unlock()
 	return ok || k.armGuard(ctx) == nil
 }
@@ -266,7 +266,7 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 	defer func() { <-k.arm }()
 	k.mu.Lock()
 	k.expire(k.o.Clock.Now())
-	g, gen, held, holding, d := k.guard, k.guardGen, k.held, k.holding, k.reach()
+	g, gen, held, holding, d := k.guard, k.guardGen, k.held, k.holding, k.term.Proven()
 	handle := k.handle()
 	if held && g != nil {
 		k.entrust(d.Hard)
@@ -310,7 +310,7 @@ func (k *Keeper) armGuard(ctx context.Context) error {
 	if k.guardError != "" {
 		poke(k.changed)
 	}
-	k.armed, k.acked, k.entrusted.until, k.guardError = d.Hard, d.Hard, d.Hard, ""
+	k.armed, k.term.Guard, k.entrusted.until, k.guardError = d.Hard, d.Hard, d.Hard, ""
 	k.revive(k.o.Clock.Now()) // the guard's deadline ended it as well
 	return nil
 }
@@ -337,7 +337,7 @@ func (k *Keeper) Observed(v cluster.View) {
 	if k.session == nil {
 		return
 	}
-	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking, Adrift: k.adrift, Promised: k.promised(), Free: !v.Leader.Held(),
+	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking, Adrift: k.term.Adrift, Promised: k.promised(), Free: !v.Leader.Held(),
 		Ours: v.Leader.Held() && v.Leader.Session == k.session.ID(), Same: v.Leader.Version == k.version,
 		Store: v.StoreID, Revision: v.Revision}) {
 	case fence.Unclaimed:

@@ -193,13 +193,13 @@ func TestConfirmationsOutOfOrder(t *testing.T) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.confirm(s, dcs.Confirmation{Sent: now, Granted: 30 * time.Second})
-	want := k.deadlines
+	want := k.term.Store
 	k.confirm(s, dcs.Confirmation{Sent: now.Add(-10 * time.Second), Granted: 30 * time.Second})
-	if k.deadlines != want {
-		t.Errorf("an older confirmation moved the deadlines: %+v, want %+v", k.deadlines, want)
+	if k.term.Store != want {
+		t.Errorf("an older confirmation moved the deadlines: %+v, want %+v", k.term.Store, want)
 	}
 	k.confirm(&fakeSession{id: "y"}, dcs.Confirmation{Sent: now.Add(time.Second), Granted: time.Hour})
-	if k.deadlines != want {
+	if k.term.Store != want {
 		t.Error("another session's confirmation counted")
 	}
 }

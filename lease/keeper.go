@@ -91,16 +91,10 @@ type State struct {
 	// Held: the leader key is ours as far as is known. It does not say that the
 	// lease still lasts: see Live.
 	Held bool
-	// Deadlines of the last confirmation of the session, held or not.
-	Deadlines fence.Deadlines
-	// Extended are deadlines proven without the store: see Extend.
-	Extended fence.Deadlines
-	// Adrift: the lease is held by Extended alone. The session under which the key
-	// was taken has ended, or the key is gone; Take creates it again.
-	Adrift bool
-	// ByWord: the members' word lets the lease last longer than the store has
-	// confirmed it.
-	ByWord bool
+	// Term says until when the lease lasts that is held. Adrift: by the members'
+	// word alone (see Extend); the session under which the key was taken has ended, or
+	// the key is gone, and Take creates it again.
+	fence.Term
 	// Granted is the session's length as granted by the store.
 	Granted time.Duration
 	// LastConfirmed is when the last confirmation was received; zero never.
@@ -121,12 +115,7 @@ type State struct {
 
 // Live reports whether the server may write at now.
 func (s State) Live(now boot.Instant) bool {
-	return s.Held && s.Effective().Live(now)
-}
-
-// Effective are the deadlines that count while the lease is held.
-func (s State) Effective() fence.Deadlines {
-	return fence.Kept(s.Deadlines, s.Extended, s.Adrift)
+	return s.Held && s.Until().Live(now)
 }
 
 // Certain reports whether something may be begun, or written, as the leader.
@@ -154,13 +143,10 @@ type Keeper struct {
 	replaced  dcs.Session   // a former session that still has to be ended
 	abandoned dcs.Session   // of a lost lease: may be ended by Release alone
 	granted   time.Duration
-	deadlines fence.Deadlines
+	term      fence.Term // of the session, and of the lease that is held
 	confirmed boot.Instant
-	extended  fence.Deadlines
-	adrift    bool // held by extended alone: the key is not in the store
 	clocks    clocks
 	doubt     boot.Instant // nothing was proven since; 0: none
-	stood     boot.Instant // the newest doubt ever: what was sent before does not last
 	renewing  context.CancelFunc
 
 	held      bool
@@ -176,12 +162,9 @@ type Keeper struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 
-	guard    Guard
-	guardGen int
-	armed    boot.Instant
-	// acked is the hard deadline that a guard acknowledged last for this holding,
-	// this guard or one before it; zero: none yet, or nothing is guarded.
-	acked      boot.Instant
+	guard      Guard
+	guardGen   int
+	armed      boot.Instant
 	entrusted  entrusted
 	guardError string
 	lastError  string
@@ -222,8 +205,7 @@ func (k *Keeper) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire(k.o.Clock.Now())
-	s := State{Held: k.held, Deadlines: k.capped(k.deadlines), Extended: k.capped(k.extended), Adrift: k.adrift,
-		ByWord: k.held && k.extended.Hard > k.deadlines.Hard, Granted: k.granted,
+	s := State{Held: k.held, Term: k.term, Granted: k.granted,
 		LastConfirmed: k.confirmed, Doubted: k.doubt != 0, Refused: k.refused, Armed: k.armed,
 		GuardError: k.guardError, LastError: k.lastError}
 	if k.session != nil {
@@ -285,24 +267,11 @@ func (k *Keeper) SetGuard(g Guard) {
 	}
 	k.guard, k.armed, k.guardError = g, 0, ""
 	if g == nil {
-		k.acked = 0
+		k.term.Guard = 0
 	}
 	k.guardGen++
 	k.mu.Unlock()
 	poke(k.kick)
-}
-
-// until are the deadlines that a held lease has; k.mu is held.
-func (k *Keeper) until() fence.Deadlines { return k.capped(k.reach()) }
-
-// capped ends deadlines where the guard's end: it has killed the server then, and
-// may have had the session ended, whatever was confirmed since. (An agent that was
-// stopped in the middle of a renewal may read the answer much later.) k.mu is held.
-func (k *Keeper) capped(d fence.Deadlines) fence.Deadlines {
-	if k.held && k.acked != 0 && d.Hard > k.acked {
-		d.Soft, d.Hard = k.acked.Add(d.Soft.Sub(d.Hard)), k.acked
-	}
-	return d
 }
 
 // expire applies the deadlines at now; k.mu is held.
@@ -312,7 +281,7 @@ func (k *Keeper) expire(now boot.Instant) {
 		k.overdue(now)
 		return
 	}
-	switch k.until().Phase(now) {
+	switch k.term.Until().Phase(now) {
 	case fence.Lost:
 		k.lose(ErrExpired)
 		k.abandon()
@@ -331,10 +300,10 @@ func (k *Keeper) lose(cause error) {
 	if !k.held {
 		return
 	}
-	k.held, k.version, k.suspect, k.troubled, k.acked = false, "", false, false, 0
+	k.held, k.version, k.suspect, k.troubled = false, "", false, false
 	k.holding++
 	k.sight = fence.Sight{}
-	k.extended, k.adrift = fence.Deadlines{}, false
+	k.term.End()
 	k.cancel(cause)
 	poke(k.changed)
 	poke(k.watch)
@@ -354,7 +323,7 @@ func (k *Keeper) tell(kind EventKind, why string) {
 func (k *Keeper) unconfirmed(why string) {
 	if k.held && !k.troubled {
 		k.troubled = true
-		left := k.until().Soft.Sub(k.o.Clock.Now())
+		left := k.term.Until().Soft.Sub(k.o.Clock.Now())
 		k.tell(Trouble, fmt.Sprintf("%s; without a newer confirmation the server is stopped in %s", why, max(left, 0).Round(time.Millisecond)))
 	}
 }
@@ -366,7 +335,7 @@ func (k *Keeper) abandon() {
 		return
 	}
 	k.abandoned, k.session = k.session, nil
-	k.deadlines, k.granted, k.unclaimed = fence.Deadlines{}, 0, false
+	k.term.Store, k.granted, k.unclaimed = fence.Deadlines{}, 0, false
 	if !k.held { // else it is adrift, and in doubt by itself
 		k.doubt = 0
 	}

@@ -40,7 +40,7 @@ func TestHoldsForHoursWithTheGuardAlwaysArmed(t *testing.T) {
 			time.Sleep(7 * time.Second)
 			synctest.Wait()
 			s := w.holds(true)
-			if !s.Live(w.clock.Now()) || w.guard.armed() != s.Deadlines.Hard || s.Armed != s.Deadlines.Hard {
+			if !s.Live(w.clock.Now()) || w.guard.armed() != s.Store.Hard || s.Armed != s.Until().Hard {
 				t.Fatalf("not live or not armed: %+v, guard %d", s, w.guard.armed())
 			}
 		}
@@ -182,7 +182,7 @@ func TestRenewWithLostRepliesIsRetriedInTime(t *testing.T) {
 func TestStoreAway(t *testing.T) {
 	run(t, nil, func(t *testing.T, w *world) {
 		w.take()
-		d := w.k.State().Deadlines
+		d := w.k.State().Store
 		ctx := w.k.Context()
 		w.store.setFaults(func(string) fault { return hangBefore })
 		<-ctx.Done()
@@ -300,7 +300,7 @@ func TestDeafGuardStopsRenewals(t *testing.T) {
 			t.Errorf("%d renewals without the guard's acknowledgement", after-before)
 		}
 		// What was confirmed since is of no use: at its own deadline the guard kills.
-		if s := w.k.State(); s.GuardError == "" || s.Armed != s.Deadlines.Hard {
+		if s := w.k.State(); s.GuardError == "" || s.Armed != s.Until().Hard {
 			t.Errorf("not reported: %+v", s)
 		}
 	})
@@ -316,7 +316,7 @@ func TestNewGuardResumesRenewals(t *testing.T) {
 		w.k.SetGuard(g)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if s := w.holds(true); !s.Live(w.clock.Now()) || g.armed() != s.Deadlines.Hard || s.GuardError != "" {
+		if s := w.holds(true); !s.Live(w.clock.Now()) || g.armed() != s.Store.Hard || s.GuardError != "" {
 			t.Errorf("not resumed: %+v", s)
 		}
 	})
@@ -339,7 +339,7 @@ func TestGrantedShorterThanAsked(t *testing.T) {
 	run(t, func(w *world) { w.store.granted = 12 * time.Second }, func(t *testing.T, w *world) {
 		w.take()
 		s := w.holds(true)
-		if s.Granted != 12*time.Second || s.Deadlines.Hard.Sub(s.Deadlines.Sent) >= 12*time.Second {
+		if s.Granted != 12*time.Second || s.Store.Hard.Sub(s.Store.Sent) >= 12*time.Second {
 			t.Errorf("what was granted does not count: %+v", s)
 		}
 		_, before := w.store.count()
@@ -382,7 +382,7 @@ func TestWatchdogShortensTheLease(t *testing.T) {
 		time.Sleep(10 * time.Second) // the second renewal is due in this instant
 		synctest.Wait()
 		s := w.holds(true)
-		d := s.Deadlines
+		d := s.Store
 		if want := d.Sent.Add(15*time.Second - 150*time.Millisecond); d.Reset != want || d.Hard != want.Add(-2*time.Second) || w.guard.armed() != d.Hard {
 			t.Errorf("reset %v, hard %v after sent; the guard was told %v", d.Reset.Sub(d.Sent), d.Hard.Sub(d.Sent), w.guard.armed().Sub(d.Sent))
 		}
@@ -395,7 +395,7 @@ func TestWatchdogShortensTheLease(t *testing.T) {
 		used.Store(false)
 		w.store.setFaults(nil)
 		time.Sleep(time.Minute)
-		if d := w.k.State().Deadlines; !d.Reset.IsZero() {
+		if d := w.k.State().Store; !d.Reset.IsZero() {
 			t.Errorf("without a device: %+v", d)
 		}
 	})

@@ -123,7 +123,7 @@ func (k *Keeper) watchDeadlines(ctx context.Context) {
 		k.expire(now)
 		wait := longestSleep
 		if k.held {
-			d := k.until()
+			d := k.term.Until()
 			wait = d.Hard.Sub(now)
 			if now < d.Soft {
 				wait = d.Soft.Sub(now)
@@ -251,7 +251,7 @@ func (k *Keeper) open(ctx context.Context, t *turns) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.replaced, k.session, k.openTTL = k.session, s, ttl
-	k.deadlines, k.unclaimed, k.refused = fence.Deadlines{}, false, false
+	k.term.Store, k.unclaimed, k.refused = fence.Deadlines{}, false, false
 	if !k.held { // a new session says nothing about a lease that is adrift
 		k.doubt = 0
 	}
@@ -314,7 +314,7 @@ func (k *Keeper) renew(ctx context.Context, s dcs.Session, t *turns) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.o.Renewed != nil && k.held && k.session == s {
-		k.o.Renewed(k.until().Soft.Sub(k.o.Clock.Now()))
+		k.o.Renewed(k.term.Until().Soft.Sub(k.o.Clock.Now()))
 	}
 	k.confirm(s, c)
 	t.next = c.Sent.Add(k.interval(c.Granted))
@@ -326,7 +326,7 @@ func (k *Keeper) renew(ctx context.Context, s dcs.Session, t *turns) error {
 func (k *Keeper) attempt() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return fence.Attempt(k.deadlines.Soft.Sub(k.o.Clock.Now()), k.granted, shortestAttempt)
+	return fence.Attempt(k.term.Store.Soft.Sub(k.o.Clock.Now()), k.granted, shortestAttempt)
 }
 
 // confirm takes the store's word for session s; k.mu is held.
@@ -335,11 +335,11 @@ func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
 		return // abandoned meanwhile: its word counts no more
 	}
 	now := k.o.Clock.Now()
-	k.deadlines = k.deadlines.Later(k.trusted(fence.Compute(c.Sent, c.Granted, k.budget(c.Granted, s.Slack()))))
+	k.term.Confirm(fence.Compute(c.Sent, c.Granted, k.budget(c.Granted, s.Slack())))
 	k.settle()
 	before := k.confirmed
 	k.granted, k.confirmed = c.Granted, now
-	if k.held && k.troubled && !k.adrift {
+	if k.held && k.troubled && !k.term.Adrift {
 		k.troubled = false
 		k.tell(Confirmed, fmt.Sprintf("a renewal was confirmed again, %s after the last one", now.Sub(before).Round(time.Millisecond)))
 	}
@@ -354,7 +354,7 @@ func (k *Keeper) confirm(s dcs.Session, c dcs.Confirmation) {
 // revive makes a holding live again whose soft deadline had passed before a
 // newer proof came; k.mu is held.
 func (k *Keeper) revive(now boot.Instant) {
-	if k.held && k.until().Live(now) {
+	if k.held && k.term.Until().Live(now) {
 		if k.softTold {
 			k.softTold = false
 			k.ctx, k.cancel = context.WithCancelCause(context.Background())

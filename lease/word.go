@@ -30,7 +30,7 @@ func (k *Keeper) Extend(ctx context.Context, sent boot.Instant, promised time.Du
 		k.mu.Unlock()
 		return fmt.Errorf("extend the leader lease: %w", ErrNotHeld)
 	}
-	k.extended = fence.Furthest(k.extended, k.trusted(d))
+	k.term.Promise(d)
 	k.settle()
 	k.revive(now)
 	k.mu.Unlock()
@@ -39,17 +39,17 @@ func (k *Keeper) Extend(ctx context.Context, sent boot.Instant, promised time.Du
 
 // promised: the members' word alone keeps the lease still; k.mu is held.
 func (k *Keeper) promised() bool {
-	return !k.extended.Sent.IsZero() && k.o.Clock.Now() < k.extended.Hard
+	return k.term.Promised(k.o.Clock.Now())
 }
 
 // drift notes that the key of a held lease is not in the store; k.mu is held.
 func (k *Keeper) drift() {
-	if k.adrift {
+	if k.term.Adrift {
 		return
 	}
-	k.adrift, k.version, k.sight, k.suspect = true, "", fence.Sight{}, false
+	k.term.Adrift, k.version, k.sight, k.suspect = true, "", fence.Sight{}, false
 	k.o.Logger.Warn("the leader key is gone from the store, and the members' word alone keeps the lease: taking the key again",
-		"left", k.extended.Soft.Sub(k.o.Clock.Now()))
+		"left", k.term.Word.Soft.Sub(k.o.Clock.Now()))
 	poke(k.changed)
 	poke(k.watch)
 }
@@ -57,7 +57,7 @@ func (k *Keeper) drift() {
 // moor notes that the key of a lease that was adrift is under the current session
 // again; k.mu is held.
 func (k *Keeper) moor(v cluster.Version) {
-	k.adrift, k.version, k.refused, k.suspect, k.unclaimed = false, v, false, false, false
+	k.term.Adrift, k.version, k.refused, k.suspect, k.unclaimed = false, v, false, false, false
 	k.holding++ // what was found out about the former key is void
 	k.revive(k.o.Clock.Now())
 	poke(k.changed)

@@ -40,7 +40,7 @@ func TestLeaseOutlivesItsSession(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		s := w.holds(true)
-		if !s.Adrift || s.Session == before.Session || s.Session == "" || !s.Live(w.clock.Now()) || s.Effective() != s.Extended {
+		if !s.Adrift || s.Session == before.Session || s.Session == "" || !s.Live(w.clock.Now()) || s.Until() != s.Word {
 			t.Fatalf("not adrift under a new session: %+v", s)
 		}
 		v, err := w.k.Take(t.Context())
@@ -51,8 +51,8 @@ func TestLeaseOutlivesItsSession(t *testing.T) {
 		if s = w.holds(true); s.Adrift || view.Leader.Session != s.Session || view.Leader.Version != v || ctx.Err() != nil {
 			t.Fatalf("not taken again: %+v, %+v, %v", s, view.Leader, ctx.Err())
 		}
-		if w.guard.armed() != s.Effective().Hard {
-			t.Fatalf("the guard has %v, want %v", w.guard.armed(), s.Effective().Hard)
+		if w.guard.armed() != s.Until().Hard {
+			t.Fatalf("the guard has %v, want %v", w.guard.armed(), s.Until().Hard)
 		}
 		w.k.Observed(view)
 		time.Sleep(time.Hour)
@@ -71,7 +71,7 @@ func TestLeaseAdriftEndsWithTheMembersWord(t *testing.T) {
 			}
 			return none
 		})
-		end := w.holds(true).Extended
+		end := w.holds(true).Word
 		time.Sleep(end.Soft.Sub(w.clock.Now()) + time.Millisecond)
 		synctest.Wait()
 		if s := w.k.State(); s.Live(w.clock.Now()) || !s.Held {
@@ -219,8 +219,8 @@ func TestLeaseAdriftShortensTheGuardsDeadline(t *testing.T) {
 		w.store.setFaults(on("open", down, 1e9))
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
-		if s := w.holds(true); !s.Adrift || w.guard.armed() != s.Effective().Hard {
-			t.Errorf("the guard lets the server write %v after the lease: %+v", w.guard.armed().Sub(s.Effective().Hard), s)
+		if s := w.holds(true); !s.Adrift || w.guard.armed() != s.Until().Hard {
+			t.Errorf("the guard lets the server write %v after the lease: %+v", w.guard.armed().Sub(s.Until().Hard), s)
 		}
 	})
 }

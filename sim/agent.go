@@ -80,6 +80,7 @@ func (a *agent) start() {
 	m := a.m
 	*a = agent{m: m, alive: true, epoch: a.epoch + 1, task: task{id: a.task.id}}
 	m.w.traceAs(told, "%s: agent starts", m.name)
+	m.w.voters.changed()
 	m.minds()
 	a.keeper.a = a
 	a.peers = nil
@@ -137,6 +138,7 @@ func (a *agent) die() {
 	a.m.leftRunning = a.snap != nil && a.snap.settings.Paused && a.m.server.writable()
 	a.alive, a.paused, a.inbox = false, false, nil
 	a.epoch++
+	a.m.w.voters.changed()
 	a.m.minds()
 	if a.watch != nil {
 		a.watch.dead = true
@@ -331,7 +333,7 @@ func matters(a, b *snapshot) bool {
 func (a *agent) patience() time.Duration {
 	d := a.m.w.cfg.requestTimeout
 	if a.turning && (a.keeper.held || a.m.server.writable()) {
-		d = min(d, time.Millisecond+a.m.host.until(a.keeper.until().Soft))
+		d = min(d, time.Millisecond+a.m.host.until(a.keeper.term.Until().Soft))
 	}
 	return d
 }

@@ -8,11 +8,21 @@ import (
 
 // fail and recover are an outage: nothing is answered and nothing expires; the
 // leader that comes back starts all timers anew.
-func (s *store) fail() { s.down = true }
+func (s *store) fail() {
+	s.outage = true
+	s.settle()
+}
 
 func (s *store) recover() {
-	if s.down {
-		s.down = false
+	s.outage = false
+	s.settle()
+}
+
+// settle looks whether the store answers.
+func (s *store) settle() {
+	was := s.down
+	s.down = s.outage || s.w.voters != nil && s.w.voters.lead < 0
+	if was && !s.down {
 		s.restartTimers()
 	}
 }
@@ -22,6 +32,7 @@ func (w *world) cease() {
 	w.ceased = w.now
 	w.tracef("all faults cease")
 	w.net.heal()
+	w.voters.heal()
 	w.entry.goOn()
 	for _, m := range w.members {
 		m.stutters, m.aims = nil, nil

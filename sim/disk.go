@@ -22,6 +22,7 @@ var errFull = errf("No space left on device")
 // happens to look at the data directory. The lease keeper and the guard go on.
 func (h *host) stick(agentToo bool) {
 	h.stuck, h.hung = true, agentToo
+	h.m.w.voters.changed()
 	h.m.minds()
 }
 
@@ -30,6 +31,7 @@ func (h *host) unstick() {
 		return
 	}
 	h.stuck, h.hung = false, false
+	h.m.w.voters.changed()
 	if k := &h.m.agent.keeper; k.unguarded {
 		h.m.grace = max(h.m.grace, h.m.w.now+4*time.Second) // no turn has armed the guard since the pause
 		h.m.pauseGrace = h.m.grace

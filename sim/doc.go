@@ -20,7 +20,9 @@
 // The store holds keys and texts: what is written is encoded and what is read is
 // decoded by package layout (codec.go). There are two kinds of it (model.go): one
 // like etcd, and one like ZooKeeper, which grants less than was asked for and ends
-// a session up to a tick before its newest confirmation says. It is compacted,
+// a session up to a tick before its newest confirmation says. In a third of the worlds
+// it is an embedded one, whose voters are on the members' hosts and, where these are
+// an even number, on a witness's (voters.go). It is compacted,
 // goes back to a backup, and loses sessions by a person's hand; watches deliver
 // twice and out of order; messages get lost (storefaults.go).
 //

@@ -203,8 +203,8 @@ func (a *agent) leaseWord() route.Word {
 	if s.role == ha.ServerPrimary && s.proc == ha.ProcessRunning {
 		w.Role = cluster.RolePrimary
 	}
-	if now := a.now(); k.held && k.until().Live(now) {
-		w.Remaining = k.until().Soft.Sub(now).Truncate(time.Millisecond)
+	if now := a.now(); k.held && k.term.Until().Live(now) {
+		w.Remaining = k.term.Until().Soft.Sub(now).Truncate(time.Millisecond)
 	}
 	return w
 }

@@ -133,18 +133,15 @@ func (a *agent) settings() cluster.Settings {
 	return a.m.w.cfg.settings
 }
 
-// until are the deadlines of a held lease.
-func (k *keeper) until() fence.Deadlines { return fence.Kept(k.deadlines, k.extended, k.adrift) }
-
 // byWord: the members' word alone keeps the lease still.
-func (k *keeper) byWord() bool { return !k.extended.Sent.IsZero() && k.a.now() < k.extended.Hard }
+func (k *keeper) byWord() bool { return k.term.Promised(k.a.now()) }
 
 // extend lets a held lease last by promises for which was asked from sent on.
 func (k *keeper) extend(sent boot.Instant, length time.Duration) bool {
 	if k.expire(); !k.held {
 		return false
 	}
-	k.extended = fence.Furthest(k.extended, fence.Compute(sent, length, k.a.m.w.cfg.budget)) // no store counts here
+	k.term.Promise(fence.Compute(sent, length, k.a.m.w.cfg.budget)) // no store counts here
 	k.a.m.w.stats.Extended++
 	if !k.unguarded {
 		k.arm(nil)
@@ -154,26 +151,26 @@ func (k *keeper) extend(sent boot.Instant, length time.Duration) bool {
 
 // drift: the key is not in the store any more, and the members' word keeps it.
 func (k *keeper) drift() {
-	if !k.adrift {
+	if !k.term.Adrift {
 		k.a.m.w.tracef("%s: the leader key is gone, the members' word keeps the lease", k.a.m.name)
 		k.a.m.w.stats.Adrift++
 	}
-	k.adrift, k.version, k.sight = true, "", fence.Sight{}
+	k.term.Adrift, k.version, k.sight = true, "", fence.Sight{}
 	k.a.wake()
 }
 
 // moor: it is there again.
 func (k *keeper) moor(v cluster.Version) {
-	k.adrift, k.version = false, v
+	k.term.Adrift, k.version = false, v
 	k.arm(nil)
 	k.a.wake()
 }
 
 // recheck reads the key again after a view that contradicts the holding.
 func (k *keeper) recheck() {
-	session, version, adrift := k.session, k.version, k.adrift
+	session, version, adrift := k.session, k.version, k.term.Adrift
 	k.a.load(func(x *snapshot, err error) {
-		if err != nil || !k.held || k.session != session || k.version != version || k.adrift != adrift {
+		if err != nil || !k.held || k.session != session || k.version != version || k.term.Adrift != adrift {
 			return
 		}
 		switch l := x.view.Leader; {

@@ -34,6 +34,7 @@ func newHost(m *member) *host {
 func (h *host) boot() {
 	h.origin = boot.Instant(time.Second) + boot.Instant(h.m.w.upTo(1000*time.Hour))
 	h.booted, h.up = h.m.w.now, true
+	h.m.w.voters.changed()
 }
 
 // at is the host's reading at an instant of true time.
@@ -57,6 +58,7 @@ func (h *host) thawed(fn func()) { h.waiting = append(h.waiting, fn) }
 func (h *host) freeze() {
 	h.m.agent.interrupted()
 	h.frozen, h.froze = true, h.m.w.now
+	h.m.w.voters.changed()
 }
 
 func (h *host) thaw() {
@@ -64,6 +66,7 @@ func (h *host) thaw() {
 		return
 	}
 	h.frozen = false
+	h.m.w.voters.changed()
 	if h.m.w.opt.Mutant == FrozenClock {
 		h.origin = h.origin.Add(h.froze - h.m.w.now)
 	}
@@ -95,6 +98,7 @@ func (h *host) release() {
 // powerOff ends everything on the host at once.
 func (h *host) powerOff() {
 	h.up, h.frozen, h.waiting = false, false, nil
+	h.m.w.voters.changed()
 	h.m.agent.die()
 	h.m.guard.die()
 	h.m.server.die()
@@ -102,11 +106,15 @@ func (h *host) powerOff() {
 	h.m.minds()
 }
 
-// powerOn boots the host; the agent starts as a service.
+// powerOn boots the host; the agent starts as a service, if people have made it one
+// already.
 func (h *host) powerOn() {
 	if h.up || h.m.gone {
 		return
 	}
 	h.boot()
+	if !h.m.joined {
+		return
+	}
 	h.m.agent.startAfter(200*time.Millisecond + h.m.w.upTo(2*time.Second))
 }

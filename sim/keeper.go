@@ -19,12 +19,10 @@ type keeper struct {
 	life      int // of the store in which it was opened
 	granted   time.Duration
 	asked     time.Duration // the length that was asked for
-	deadlines fence.Deadlines
+	term      fence.Term    // of the session, and of the lease that is held
 	held      bool
 	version   cluster.Version
 	sight     fence.Sight
-	extended  fence.Deadlines // by the members' word
-	adrift    bool            // held by that alone
 	taking    bool
 	busy      bool
 	timer     uint64
@@ -53,7 +51,7 @@ func (k *keeper) work() {
 	case k.session == "" || !k.held && !k.taking && k.asked != k.a.ttl():
 		k.open()
 		return
-	case k.held && !k.unguarded && k.armed != k.until().Hard:
+	case k.held && !k.unguarded && k.armed != k.term.Proven().Hard:
 		k.arm(nil)
 	default:
 		k.renew()
@@ -86,7 +84,7 @@ func (k *keeper) open() {
 			granted = ttl
 		}
 		k.session, k.granted, k.asked, k.life = id, granted, ttl, life
-		k.deadlines, k.held = fence.Compute(k.from(sent), k.granted, k.budget()), k.held && k.adrift
+		k.term.Store, k.held = fence.Compute(k.from(sent), k.granted, k.budget()), k.held && k.term.Adrift
 		k.a.wake()
 		k.tick(k.every())
 	})
@@ -128,7 +126,7 @@ func (k *keeper) renew() {
 		case err != nil:
 			k.tick(500 * time.Millisecond)
 		default:
-			k.deadlines = k.deadlines.Later(fence.Compute(k.from(sent), k.granted, k.budget()))
+			k.term.Confirm(fence.Compute(k.from(sent), k.granted, k.budget()))
 			if k.held && !k.unguarded {
 				k.arm(nil)
 			}
@@ -148,7 +146,7 @@ func (k *keeper) note(err error) {
 
 // gone: the session has certainly ended.
 func (k *keeper) gone() {
-	k.session, k.deadlines, k.granted = "", fence.Deadlines{}, 0
+	k.session, k.term.Store, k.granted = "", fence.Deadlines{}, 0
 	if k.held && k.byWord() {
 		k.drift()
 		return
@@ -158,28 +156,29 @@ func (k *keeper) gone() {
 
 // lose: the leader key is not ours any more.
 func (k *keeper) lose() {
-	k.held, k.adrift, k.extended = false, false, fence.Deadlines{}
+	k.held = false
+	k.term.End()
 	k.a.wake()
 }
 
 // expire: at the hard deadline a lease is lost, and its session abandoned.
 func (k *keeper) expire() {
-	if k.held && k.until().Phase(k.a.now()) == fence.Lost {
+	if k.held && k.term.Until().Phase(k.a.now()) == fence.Lost {
 		k.gone()
 	}
 }
 
 // arm hands the newest deadline to the guard, and gives up after a second.
 func (k *keeper) arm(done func(ok bool)) {
-	g, hard := k.a.m.guard, k.until().Hard
+	g, d := k.a.m.guard, k.term.Proven()
 	life, answered := g.life, false
 	finish := func(ok bool) {
 		if answered {
 			return
 		}
 		answered = true
-		if ok && hard > k.armed {
-			k.armed = hard
+		if ok && d.Hard > k.armed {
+			k.armed = d.Hard
 		}
 		if !ok && g.life == life {
 			k.a.guardFailed(g)
@@ -189,16 +188,16 @@ func (k *keeper) arm(done func(ok bool)) {
 		}
 	}
 	epoch := k.a.epoch
-	g.arm(trusted{k.session, k.life, k.granted}, k.until(), func() { k.a.in(epoch, func() { finish(true) }) })
+	g.arm(trusted{k.session, k.life, k.granted}, d, func() { k.a.in(epoch, func() { finish(true) }) })
 	if !answered {
 		k.a.later(time.Second, func() { finish(false) })
 	}
-	k.a.later(k.a.m.host.until(k.until().Soft), k.a.wake)
+	k.a.later(k.a.m.host.until(d.Soft), k.a.wake)
 }
 
 // take creates the leader key. An answer that was lost is looked up.
 func (k *keeper) take(id string, done func(bool)) {
-	if k.held && !k.adrift {
+	if k.held && !k.term.Adrift {
 		done(true)
 		return
 	}
@@ -206,7 +205,7 @@ func (k *keeper) take(id string, done func(bool)) {
 		done(false)
 		return
 	}
-	if k.taking || k.session != id || !k.deadlines.Live(k.a.now()) {
+	if k.taking || k.session != id || !k.term.Store.Live(k.a.now()) {
 		done(false)
 		return
 	}
@@ -230,7 +229,7 @@ func (k *keeper) take(id string, done func(bool)) {
 				k.hold(id, x.view.Leader.Version, done)
 				return
 			}
-			if k.adrift {
+			if k.term.Adrift {
 				k.taking = false
 				done(false)
 				return
@@ -253,14 +252,14 @@ func (k *keeper) hold(id string, v cluster.Version, done func(bool)) {
 		done(false)
 		return
 	}
-	if k.held && k.adrift {
+	if k.held && k.term.Adrift {
 		k.moor(v)
 		done(true)
 		return
 	}
 	k.held, k.version, k.armed, k.sight = true, v, 0, fence.Sight{}
 	k.arm(func(ok bool) {
-		if ok && k.held && k.deadlines.Live(k.a.now()) {
+		if ok && k.held && k.term.Store.Live(k.a.now()) {
 			k.a.wake()
 			done(true)
 			return
@@ -274,7 +273,8 @@ func (k *keeper) hold(id string, v cluster.Version, done func(bool)) {
 // holding.
 func (k *keeper) release(done func(bool)) {
 	id := k.session
-	k.held, k.adrift, k.extended = false, false, fence.Deadlines{}
+	k.held = false
+	k.term.End()
 	k.disarm()
 	byName := k.a.m.w.opt.Mutant == ReleaseByName
 	k.a.call(func(s *store) error {
@@ -312,7 +312,7 @@ func (k *keeper) observed(v *cluster.View) {
 			return
 		}
 	}
-	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking, Adrift: k.adrift, Promised: k.byWord(), Free: !v.Leader.Held(),
+	switch k.sight.Judge(fence.Reading{Held: k.held, Taking: k.taking, Adrift: k.term.Adrift, Promised: k.byWord(), Free: !v.Leader.Held(),
 		Ours: mine, Same: v.Leader.Version == k.version,
 		Store: v.StoreID, Revision: v.Revision}) {
 	case fence.Unclaimed:

@@ -32,6 +32,7 @@ type member struct {
 	leftRunning bool                     // a paused cluster's agent ended and left a primary running
 	stutters    []func()
 	aims        []aim
+	joined      bool  // people have made the agent a service of the host
 	gone        bool  // removed for good
 	foreign     *disk // the member's own, while another is mounted
 

@@ -3,7 +3,9 @@ package sim
 import "time"
 
 // network is the links between endpoints: members 0…n−1, then the store, then
-// the clients with their entrypoint. Every direction of a pair is its own link.
+// the clients with their entrypoint, then the witness of an embedded store. Every
+// direction of a pair is its own link. An embedded store is wherever its voters
+// are: its own links only keep clients from it.
 type network struct {
 	w     *world
 	size  int
@@ -23,7 +25,23 @@ func newNetwork(w *world, size int) *network {
 func (n *network) link(from, to int) *link { return &n.links[from*n.size+to] }
 
 // open reports whether messages pass from one endpoint to another now.
-func (n *network) open(from, to int) bool { return from == to || n.link(from, to).cuts == 0 }
+func (n *network) open(from, to int) bool {
+	if from == to {
+		return true
+	}
+	if n.link(from, to).cuts > 0 {
+		return false
+	}
+	switch v := n.w.voters; {
+	case v == nil:
+		return true
+	case from == n.w.store.node:
+		return v.reaches(to)
+	case to == n.w.store.node:
+		return v.reaches(from)
+	}
+	return true
+}
 
 // both reports whether messages pass in both directions now.
 func (n *network) both(a, b int) bool { return n.open(a, b) && n.open(b, a) }
@@ -62,11 +80,15 @@ func (n *network) lost(from, to int) bool {
 }
 
 // cut changes the number of faults that cut the link from one to another.
-func (n *network) cut(from, to, by int) { n.link(from, to).cuts += by }
+func (n *network) cut(from, to, by int) {
+	n.link(from, to).cuts += by
+	n.w.voters.changed()
+}
 
 // heal mends everything.
 func (n *network) heal() {
 	for i := range n.links {
 		n.links[i] = link{}
 	}
+	n.w.voters.changed()
 }

@@ -29,7 +29,7 @@ func (a *agent) observe() ha.Observation {
 	}
 	o.Requests.Scheduled = a.m.scheduled
 	k := &a.keeper
-	o.Lease = ha.Lease{Session: k.session, Held: k.held, Deadlines: k.until(), Adrift: k.adrift, ByWord: k.held && k.extended.Hard > k.deadlines.Hard, Granted: k.granted, LastError: k.lastError}
+	o.Lease = ha.Lease{Session: k.session, Held: k.held, Deadlines: k.term.Until(), Adrift: k.term.Adrift, ByWord: k.term.ByWord(), Granted: k.granted, LastError: k.lastError}
 	o.Store = ha.Store{Known: a.snap != nil, Reachable: a.snap != nil && a.reachable, Seen: a.seen, LastError: a.storeErr, NewSince: a.newSince}
 	if a.snap != nil {
 		o.Store.View = a.snap.view

@@ -133,6 +133,7 @@ func (w *world) remove(m *member) {
 	w.tracef("%s is removed for good", m.name)
 	m.gone = true
 	m.host.powerOff()
+	w.voters.changed()
 	m.scheduled.At = time.Time{}
 	w.store.forget(m.name)
 }
@@ -181,7 +182,10 @@ func (w *world) join(m *member, d time.Duration) {
 	if m.index > 0 && m.index == len(w.members)-1 {
 		d = max(d, w.cfg.wide.late-w.now)
 	}
-	m.agent.startAfter(d)
+	w.after(d, func() {
+		m.joined = true
+		m.agent.startAfter(0)
+	})
 }
 
 // cutPower takes a host away in a while, and gives it back.

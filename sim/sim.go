@@ -53,6 +53,7 @@ type Stats struct {
 	Simulated                                               time.Duration
 	Restores, NewStores, Overtaken, Compactions             int
 	TakeOvers, GuardStops, Released, Stranded               int
+	Embedded, Elections                                     int // worlds with an embedded store, and its elections
 	Rules                                                   [maxRules]int
 	// Acted counts the actions that were begun, Interrupted those that the agent
 	// died or was stopped at: right before, in the middle, or right after.
@@ -83,7 +84,7 @@ func Run(seed uint64, opt Options) Result {
 
 func run(seed uint64, opt Options) *world {
 	w := newWorld(seed, opt)
-	w.faults = opt.plainer(w.withStoreFaults(seed, Faults(seed, opt)))
+	w.faults = opt.plainer(w.voters.faults(w.withStoreFaults(seed, Faults(seed, opt))))
 	w.describe(seed, w.faults)
 	w.schedule(w.faults)
 	for _, m := range w.members {
@@ -91,6 +92,7 @@ func run(seed uint64, opt Options) *world {
 	}
 	w.clients.start()
 	w.entry.start()
+	w.voters.start()
 	w.observeEvery()
 	w.until(w.cfg.safety, nil)
 	if !opt.StopAtFirst || len(w.check.violations) == 0 {
@@ -115,7 +117,7 @@ func (w *world) settle() {
 	w.cease()
 	w.until(w.ceased+time.Minute, w.allUp)
 	if !w.allUp() {
-		w.check.violate("I7", "somebody who was told to stop has neither stopped nor come back within a minute")
+		w.check.violate("I7", "the store does not answer, or somebody who was told to stop has neither stopped nor come back, within a minute")
 	}
 	w.ceased = w.now
 	bound := w.cfg.longest + time.Second + w.grants()
@@ -149,8 +151,11 @@ func (w *world) settle() {
 	}
 }
 
-// allUp: whoever was told to stop, or died, is back.
+// allUp: whoever was told to stop, or died, is back, and the store answers.
 func (w *world) allUp() bool {
+	if w.store.down {
+		return false
+	}
 	for _, m := range w.members {
 		if !m.gone && (!m.agent.alive || m.agent.stopping) {
 			return false
@@ -246,6 +251,8 @@ func (s *Stats) Add(o Stats) {
 	s.GuardStops += o.GuardStops
 	s.Released += o.Released
 	s.Stranded += o.Stranded
+	s.Embedded += o.Embedded
+	s.Elections += o.Elections
 	s.Recovery += o.Recovery
 	s.Seen.add(&o.Seen)
 	s.Acted.add(&o.Acted)

@@ -106,7 +106,8 @@ func TestTenThousandSeeds(t *testing.T) {
 	}
 	for what, n := range map[string]int{"store that went back": s.Total.Restores, "member that saw it": s.Total.NewStores,
 		"overtaken word of a watch": s.Total.Overtaken, "compaction": s.Total.Compactions, "take-over of a running server": s.Total.TakeOvers,
-		"server stopped by a guard without an agent": s.Total.GuardStops, "session ended by a helper": s.Total.Released} {
+		"server stopped by a guard without an agent": s.Total.GuardStops, "session ended by a helper": s.Total.Released,
+		"election among the voters of an embedded store": s.Total.Elections - s.Total.Embedded} {
 		if n == 0 {
 			t.Errorf("no world had a %s", what)
 		}
@@ -118,6 +119,7 @@ func TestTenThousandSeeds(t *testing.T) {
 			t.Logf("the rule %s never fired: %s", rule, why)
 		}
 	}
+	writeCoverage(t, s)
 }
 
 // silent are the rules that no world can make fire, and why.

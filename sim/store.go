@@ -20,7 +20,9 @@ type store struct {
 	w    *world
 	node int
 	rate float64 // of its clock
-	down bool
+	down bool    // answers nobody: an outage, or no voter leads
+
+	outage bool
 
 	keys      []dcs.KV // sorted
 	ownerName string   // value of the initialize_owner key

@@ -327,7 +327,10 @@ func (c *checker) unprotect() {
 // and whose note of the store is no newer than the backup cannot tell.
 func (c *checker) tooSoon(s *server) {
 	f := c.w.store.former
-	if f.since == 0 || c.w.now >= f.since+c.w.cfg.settings.TTL*99/100 || s.m == f.m || c.exempt(s) {
+	// The ttl may have been changed since the world began: whoever may lead after
+	// the shortest that was ever in force still has to wait for the lease itself.
+	until := max(f.until, f.since+c.w.cfg.shortest*99/100)
+	if f.since == 0 || c.w.now >= until || s.m == f.m || c.exempt(s) {
 		return
 	}
 	if f.same && s.m.blind == c.w.store.life {

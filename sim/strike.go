@@ -113,6 +113,8 @@ func (w *world) strike(i int, f Fault) {
 		a.asked(f)
 	case CutPair, CutOneWay, CutStore, Isolate, SlowNet:
 		w.strikeNet(f, m, heal)
+	case VoterDown:
+		w.voters.strike(f, m, heal)
 	default:
 		if !w.strikeStore(f, m, heal) && !w.strikeEntry(f, m, heal) {
 			w.strikeNewer(f, m, heal)

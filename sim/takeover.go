@@ -125,11 +125,11 @@ func (a *agent) heir(of trusted, version cluster.Version, d fence.Deadlines) {
 		a.disown(errors.New("the guard is gone"))
 		return
 	}
-	k.session, k.life, k.granted, k.deadlines = of.session, of.life, of.granted, d
+	k.session, k.life, k.granted, k.term.Store = of.session, of.life, of.granted, d
 	k.held, k.version, k.sight, k.armed = true, version, fence.Sight{}, 0
 	a.guardOK = true
 	k.arm(func(ok bool) {
-		if !ok || !k.held || !k.deadlines.Live(a.now()) {
+		if !ok || !k.held || !k.term.Store.Live(a.now()) {
 			k.gone()
 			a.disown(errors.New("the guard did not take the new deadline"))
 			return
@@ -159,6 +159,12 @@ func (a *agent) disown(err error) {
 // begin is the ordinary life of an agent.
 func (a *agent) comeUp() {
 	a.adopting = false
+	if a.m.leftRunning {
+		// Whatever has become of the pause meanwhile: it has its first look and the
+		// time of a fence.
+		a.m.grace = max(a.m.grace, a.m.w.now+a.m.w.cfg.kill+1500*time.Millisecond)
+		a.m.pauseGrace = a.m.grace
+	}
 	a.m.minds()
 	a.startGuard()
 	a.keeper.start()

@@ -92,7 +92,7 @@ func (a *agent) ended(kind ha.TaskKind, err error) {
 
 // live: the lease allows to write now and a guard watches over it.
 func (a *agent) live() bool {
-	return a.keeper.held && a.keeper.until().Live(a.now()) && a.guardOK && a.keeper.armed != 0
+	return a.keeper.held && a.keeper.term.Until().Live(a.now()) && a.guardOK && a.keeper.armed != 0
 }
 
 // work runs a child process of the agent for d; killed says what is left when

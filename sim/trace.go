@@ -104,6 +104,9 @@ func (w *world) describe(seed uint64, faults []Fault) {
 	s := w.cfg.settings
 	w.tracef("seed %d: %d members, ttl %s, loop_wait %s, synchronous_mode %s, maximum_lag_on_failover %d, rewind %t, primary_start_timeout %s, safety phase %s",
 		seed, w.cfg.members, s.TTL, s.LoopWait, s.SyncMode, s.MaxLagOnFailover, s.UsePgRewind && w.cfg.canRewind, s.PrimaryStartTimeout, w.cfg.safety)
+	if v := w.voters; v != nil {
+		w.tracef("the store is an embedded one with %d voters (witnesses: %d)", len(v.at), len(v.at)-w.cfg.members)
+	}
 	for i, f := range faults {
 		if !slices.Contains(w.opt.Drop, i) {
 			w.traceAs(quiet, "  fault %d: %s", i, f)

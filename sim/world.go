@@ -24,6 +24,7 @@ type world struct {
 
 	net     *network
 	store   *store
+	voters  *voters // nil: the store is not on the members' hosts
 	members []*member
 	clients *clients
 	entry   *entrypoint
@@ -135,7 +136,7 @@ func newWorld(seed uint64, opt Options) *world {
 	w.model = drawModel(seed, opt)
 	w.cfg.budget = opt.Mutant.budget(w.cfg.budget)
 	w.trace, w.rules = &trace{on: opt.Trace}, opt.Mutant.decider()
-	w.net = newNetwork(w, w.cfg.members+2)
+	w.net = newNetwork(w, w.cfg.members+3)
 	w.store = newStore(w, w.cfg.members)
 	w.check = newChecker(w)
 	tags := rand.New(rand.NewPCG(seed, 2))
@@ -149,6 +150,7 @@ func newWorld(seed uint64, opt Options) *world {
 	w.clients = newClients(w, seed)
 	w.entry = newEntrypoint(w, seed)
 	w.more = rand.New(rand.NewPCG(seed, 6))
+	w.voters = newVoters(w, seed)
 	w.adopt()
 	return w
 }

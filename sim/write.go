@@ -10,7 +10,7 @@ import (
 // write carries the plain writes to the store out.
 func (a *agent) write(x ha.Action, done func(bool)) {
 	op := a.operation(x)
-	if op == nil || leads(x.Kind) && a.m.w.opt.Mutant != Unlocked && !(a.keeper.held && a.keeper.until().Live(a.now())) {
+	if op == nil || leads(x.Kind) && a.m.w.opt.Mutant != Unlocked && !(a.keeper.held && a.keeper.term.Until().Live(a.now())) {
 		done(false)
 		return
 	}
@@ -122,7 +122,7 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 // statusWrite publishes the primary's position.
 func (a *agent) statusWrite() func(*store, *cluster.View) error {
 	srv := a.m.server
-	if !srv.writable() || !a.keeper.held || !a.keeper.until().Live(a.now()) {
+	if !srv.writable() || !a.keeper.held || !a.keeper.term.Until().Live(a.now()) {
 		return nil
 	}
 	if srv.still() {

@@ -91,16 +91,22 @@ func (p *project) waitLeader(limit time.Duration, not string, ask ...string) str
 	return leader
 }
 
-// waitSync waits until the leader's commits are confirmed by the other node, so
-// that what is acknowledged from then on may not be lost.
+// waitSync waits until the leader's commits are confirmed by another node and the
+// store says so, so that what is acknowledged from then on may not be lost and that
+// node may lead.
 func (p *project) waitSync(leader string, limit time.Duration) {
 	p.t.Helper()
 	lab.Until(p.t, limit, "a synchronous standby", func() string {
-		rows, err := lab.SQL(p.dsn(leader), "SELECT application_name FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')")
-		if err != nil || len(rows) == 0 {
-			return fmt.Sprint(rows, err)
+		rows, err := p.list(leader)
+		if err != nil {
+			return err.Error()
 		}
-		return ""
+		for _, r := range rows {
+			if r.Role == "Sync Standby" || r.Role == "Quorum Standby" {
+				return ""
+			}
+		}
+		return fmt.Sprint(rows)
 	})
 }
 

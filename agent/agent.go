@@ -44,6 +44,8 @@ type Postgres interface {
 	SyncSlots(ctx context.Context, want []postgres.Slot) error
 	SetIdentity(tl wal.Timeline, id cluster.TimelineIdentity) error
 	MarkStandby() error
+	// LetWALGo ends what Facts.WALHeld tells of.
+	LetWALGo(ctx context.Context) error
 	// Loss is what a finished rewind or clone took out of the data, until LossNoted.
 	Loss() (l postgres.Loss, ok bool)
 	LossNoted() error
@@ -339,6 +341,7 @@ func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
 		}
 	}
 	a.onLead(ctx, o)
+	a.upkeep(ctx, o)
 	if !ok {
 		return nil, min(d.WakeAfter, retryWait)
 	}

@@ -15,7 +15,8 @@
 //	requests ── people's wishes ─┘
 //
 // What it may not do: decide (no action is carried out that a rule did not
-// name, except publishing its own key and applying the configuration), keep the
+// name, except publishing its own key, applying the configuration, and what
+// upkeep.go does for the data directory), keep the
 // lease (lease.Keeper does, in its own goroutine), or wait without a bound in a
 // turn. Long actions run one at a time beside the loop (task.go).
 //

@@ -195,6 +195,10 @@ func (f *fakeServer) MarkStandby() error {
 	return f.do(context.Background(), "mark-standby", nil)
 }
 
+func (f *fakeServer) LetWALGo(ctx context.Context) error {
+	return f.do(ctx, "let-wal-go", func(f *postgres.Facts) { f.WALHeld = false })
+}
+
 func (f *fakeServer) Loss() (postgres.Loss, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -34,7 +34,7 @@ func RunProxy(ctx context.Context, prog Program) error {
 		return err
 	}
 	peers := peerClient(transport)
-	store, err := awaitOpen(ctx, f, log)
+	store, err := awaitOpen(ctx, f, log, nil)
 	if ctx.Err() != nil {
 		return nil // told to stop before there was anything to serve
 	}

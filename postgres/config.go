@@ -14,9 +14,9 @@ import (
 	"github.com/matriarch-ha/matriarch/postgres/conf"
 )
 
-// adoptFiles reads what a generated postgresql.conf says about the upstream and
-// about synchronous standbys: a restarted agent must not drop either by
-// rewriting the file before it decided anything.
+// adoptFiles reads what a generated postgresql.conf says about the upstream, about
+// synchronous standbys and about kept log: a restarted agent must not drop any of
+// them by rewriting the file before it decided anything.
 func (s *Server) adoptFiles() {
 	text, err := os.ReadFile(s.mainConf())
 	if err != nil || !conf.Generated(string(text)) {
@@ -28,6 +28,8 @@ func (s *Server) adoptFiles() {
 	s.recovery.conninfo, _ = conf.Lookup(params, "primary_conninfo")
 	s.recovery.slot, _ = conf.Lookup(params, "primary_slot_name")
 	s.syncText, s.syncMine = conf.Lookup(params, "synchronous_standby_names")
+	kept, _ := conf.Lookup(params, "wal_keep_size")
+	s.forkWAL = kept == keepAllWAL
 }
 
 // controlled returns the command-line settings; for a standby never less than
@@ -84,8 +86,8 @@ func (s *Server) render(ctx context.Context, standby bool) string {
 	if cfg.HotStandbyFeedback {
 		params = append(conf.Without(params, "hot_standby_feedback"), Param{Name: "hot_standby_feedback", Value: "on"})
 	}
-	if s.keepWAL {
-		params = append(conf.Without(params, "wal_keep_size"), Param{Name: "wal_keep_size", Value: "1TB"})
+	if s.keepWAL || s.forkWAL {
+		params = append(conf.Without(params, "wal_keep_size"), Param{Name: "wal_keep_size", Value: keepAllWAL})
 	}
 	for name := range s.bad {
 		params = conf.Without(params, name)

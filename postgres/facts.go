@@ -60,6 +60,9 @@ type Facts struct {
 	// Replaced, LostWAL: kept copies beside the data directory exist.
 	Replaced bool `json:"replaced,omitempty"`
 	LostWAL  bool `json:"lost_wal,omitempty"`
+	// WALHeld: all log is kept, since a former primary's may be needed by a rewind;
+	// LetWALGo ends that.
+	WALHeld bool `json:"wal_held,omitempty"`
 
 	Process      ProcState  `json:"process"`
 	PID          int        `json:"pid,omitempty"`

@@ -37,6 +37,7 @@ type Server struct {
 	syncMine bool   // synchronous_standby_names is managed
 	syncText string // its value while managed
 	keepWAL  bool   // no log may be removed: a stop that may be followed by a rewind
+	forkWAL  bool   // likewise: what was a primary runs as a standby and has not streamed yet
 	proc     *postmaster.Process
 	askedPID int     // the postmaster that Stop told to end
 	ended    procKey // the one whose end was told last

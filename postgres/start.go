@@ -47,6 +47,7 @@ func (s *Server) startStandby(ctx context.Context, up *Upstream, wait bool) erro
 	if err := s.setUpstream(up); err != nil {
 		return err
 	}
+	s.holdForkWAL(ctx)
 	if err := s.MarkStandby(); err != nil {
 		return err
 	}

@@ -44,8 +44,7 @@ func (t *turn) handoverProves() bool {
 	}
 	newest := max(t.view.Timelines.Highest(), t.view.History.Timeline(), t.heardOf())
 	again := t.m.LeaderKey.Name == h.Leader && t.m.LeaderKey.Version != h.Term
-	restored := t.o.Store.NewSince
-	return newest <= h.Timeline && !again && (restored.IsZero() || t.m.HandoverSeen.Sub(restored) >= t.o.Settings.TTL)
+	return newest <= h.Timeline && !again && t.m.HandoverRestored != h.Version
 }
 
 // endRecorded: under the lease that is held, the end of the log was recorded, or may

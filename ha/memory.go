@@ -64,6 +64,9 @@ type Memory struct {
 	// HandoverSeen is when the handover of HandoverVersion was first seen.
 	HandoverSeen    boot.Instant    `json:"handover_seen,omitempty"`
 	HandoverVersion cluster.Version `json:"handover_version,omitempty"`
+	// HandoverRestored is the version of a handover that was there soon after the
+	// store went back, so that it may be of any time.
+	HandoverRestored cluster.Version `json:"handover_restored,omitempty"`
 	// Released is when this member last gave the leader key up by itself.
 	Released boot.Instant `json:"released,omitempty"`
 

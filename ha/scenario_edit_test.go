@@ -40,7 +40,7 @@ import (
 //	failover none | failover leader=a candidate=b at=…
 //	sync none | sync leader=a standbys=b
 //	config none
-//	handover none | handover leader=b lsn=0/5000000 tl=2 members=c
+//	handover none | handover leader=b lsn=0/5000000 tl=2 members=c term=2   term: the leader key that it ended with
 //	peer c lsn=0/5000000 tl=2 voting=yes eligible=yes …   the answer to the latest question
 //	peer c error=refused | peer c silent
 //	request restart id=1 role=primary … | request reinit id=2 force=yes … | request scheduled at=… … | request none

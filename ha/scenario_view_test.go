@@ -174,7 +174,8 @@ func editHandover(w *world, a args) error {
 		return nil
 	}
 	h.Version = w.version()
-	return a.each(fields{"leader": text(&h.Leader), "lsn": lsn(&h.LSN), "tl": number(&h.Timeline), "members": words(&h.Members)})
+	return a.each(fields{"leader": text(&h.Leader), "lsn": lsn(&h.LSN), "tl": number(&h.Timeline), "members": words(&h.Members),
+		"term": func(v string) error { h.Term = cluster.Version(v); return nil }})
 }
 
 // editPeer: an answer is to the question asked last, and comes now.

@@ -327,6 +327,9 @@ func (t *turn) remember() {
 				m.HandoverSeen = o.Now
 			}
 		}
+		if t.view.Handover.Present() && !o.Store.NewSince.IsZero() {
+			m.HandoverRestored = t.view.Handover.Version
+		}
 		if init := t.view.Initialize; init.Version != m.OwnerVersion {
 			m.OwnerSeen, m.OwnerVersion = init.Owner != "", init.Version
 		} else if init.Owner != "" {

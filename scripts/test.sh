@@ -14,12 +14,18 @@ CGO_ENABLED=1 go test -race -timeout 15m -p 3 ./up $(go list ./... | grep -v -e 
 step "simulation"
 go test -timeout 15m ./sim
 
-step "end to end"
-# Three at a time: they wait more than they work.
-go test -count=1 -timeout 40m -parallel 3 ./test/e2e
-
-step "containers"
-# Two at a time.
-go test -count=1 -timeout 35m -parallel 2 ./test/compose
+# Both wait more than they work, so they run side by side, several at a time.
+step "end to end, and containers beside it"
+log=$(mktemp)
+containers=
+trap 'rm -f "$log"; [ -z "$containers" ] || kill "$containers"' EXIT
+go test -count=1 -timeout 45m -parallel 2 ./test/compose >"$log" 2>&1 &
+containers=$!
+failed=0
+go test -count=1 -timeout 45m -parallel 4 ./test/e2e || failed=1
+wait "$containers" || failed=1
+containers=
+cat "$log"
+[ "$failed" -eq 0 ]
 
 step "done"

@@ -92,6 +92,47 @@ func TestMessagesBesideTheDecisions(t *testing.T) {
 	})
 }
 
+// In synchronous mode what weakens it is told once for each state, with what takes
+// it back, and when it is over; without that mode nothing is said.
+func TestMessagesWeakCommits(t *testing.T) {
+	log := &logged{}
+	inBubble(t, func(o *Options) { o.Logger = log.logger() }, func(t *testing.T, r *rig) {
+		f := primary()
+		f.ServerVersion, f.SyncCommit = 160000, "on"
+		f.WeakCommits = []postgres.WeakCommit{{Role: "app", Value: "off"}}
+		look := func(f postgres.Facts) {
+			for range 3 {
+				r.agent.watch(f)
+			}
+		}
+		look(f)
+		if log.String() != "" {
+			t.Fatalf("in asynchronous mode: %s", log)
+		}
+		r.agent.config.settings.SyncMode = cluster.SyncOn
+		look(f)
+		messages.Check(t, "weak-commits", log.String())
+		unasked := f
+		unasked.ServerVersion, unasked.WeakCommits = 0, nil
+		look(unasked)
+		f.SyncCommit = "local"
+		f.WeakCommits = append(f.WeakCommits, postgres.WeakCommit{Database: "stats", Value: "local"}, postgres.WeakCommit{Role: "a", Database: "b", Value: "0"}, postgres.WeakCommit{Value: "no"})
+		look(f)
+		said := strings.ReplaceAll(log.String(), `\"`, `"`)
+		for _, want := range []string{`ALTER ROLE "app" RESET synchronous_commit`, `ALTER DATABASE "stats" RESET`, `ALTER ROLE "a" IN DATABASE "b" RESET`,
+			"ALTER ROLE ALL RESET", "ALTER SYSTEM RESET"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s is not in:\n%s", want, said)
+			}
+		}
+		f.SyncCommit, f.WeakCommits = "on", nil
+		look(f)
+		if got := log.String(); strings.Count(got, "level=WARN") != 2 || strings.Count(got, "any more") != 1 {
+			t.Errorf("told otherwise than once per change:\n%s", got)
+		}
+	})
+}
+
 // stepped is a wall clock that can be set.
 type stepped struct {
 	bubbleClock

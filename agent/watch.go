@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/postgres"
 )
 
@@ -33,6 +35,7 @@ func (a *Agent) watch(f postgres.Facts) {
 	a.clocks = clocks{now.boot, now.wall.Round(0)}
 	a.tellReceiver(f)
 	a.tellArchiver(f)
+	a.tellWeakCommits(f)
 }
 
 // tellReceiver: why a standby does not stream from its upstream.
@@ -55,6 +58,44 @@ func (a *Agent) tellArchiver(f postgres.Facts) {
 	// Its count grows with every attempt: the file tells one trouble from the next.
 	a.broken("archiving", fmt.Sprintf("archive_command fails (%d times, the last success was %s ago) and WAL piles up: correct it, see the server's log",
 		f.Archive.Failures, a.opt.Clock.Wall().Sub(f.Archive.Since).Round(time.Second)), errors.New("waiting: "+f.Archive.File))
+}
+
+// tellWeakCommits: that in synchronous mode some commits are acknowledged before a
+// standby has them, because somebody set that for a role, a database, or all.
+func (a *Agent) tellWeakCommits(f postgres.Facts) {
+	const name = "weak-commits"
+	if mode := a.config.settings.SyncMode; mode != cluster.SyncOn && mode != cluster.SyncQuorum || f.Role == postgres.RoleStandby {
+		delete(a.told.broken, name) // nothing is promised here, and nothing was mended
+		return
+	}
+	if f.Role != postgres.RolePrimary || f.ServerVersion == 0 {
+		return // it was not asked
+	}
+	weak := weakCommits(f)
+	if len(weak) == 0 {
+		a.works(name, "no setting of the server, a role or a database weakens synchronous_commit any more")
+		return
+	}
+	a.broken(name, "synchronous_mode does not protect every commit: less than synchronous_commit = on is set for some", errors.New(strings.Join(weak, "; ")))
+}
+
+// maxWeakCommits is how many settings are named in a line.
+const maxWeakCommits = 5
+
+// weakCommits names each setting with what takes it back.
+func weakCommits(f postgres.Facts) []string {
+	var out []string
+	switch f.SyncCommit {
+	case "off", "local", "remote_write":
+		out = append(out, f.SyncCommit+" for all, in the server's configuration: take synchronous_commit out of it, or ALTER SYSTEM RESET synchronous_commit")
+	}
+	for i, w := range f.WeakCommits {
+		if i == maxWeakCommits {
+			return append(out, fmt.Sprintf("and %d more, see pg_db_role_setting", len(f.WeakCommits)-i))
+		}
+		out = append(out, w.String())
+	}
+	return out
 }
 
 // compareClock tells once of a peer whose clock is far from ours.

@@ -6,6 +6,7 @@ import (
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/postgres/control"
+	"github.com/matriarch-ha/matriarch/postgres/probe"
 	"github.com/matriarch-ha/matriarch/wal"
 )
 
@@ -112,11 +113,36 @@ type Facts struct {
 	Control      control.Data `json:"control"`
 	ControlError string       `json:"control_error,omitempty"`
 
-	WalSenders []WalSender    `json:"walsenders,omitempty"` // sorted by application name, pid
-	SyncNames  string         `json:"synchronous_standby_names,omitempty"`
-	SyncCommit string         `json:"synchronous_commit,omitempty"`
-	Slots      []SlotFact     `json:"slots,omitempty"` // sorted by name
-	Pending    []SettingDelta `json:"pending_restart,omitempty"`
+	WalSenders []WalSender `json:"walsenders,omitempty"` // sorted by application name, pid
+	SyncNames  string      `json:"synchronous_standby_names,omitempty"`
+	SyncCommit string      `json:"synchronous_commit,omitempty"` // by the server's files; empty: not known
+	// WeakCommits are the synchronous_commit settings of roles and databases that
+	// are less than "on"; of a primary.
+	WeakCommits []WeakCommit   `json:"weak_commits,omitempty"`
+	Slots       []SlotFact     `json:"slots,omitempty"` // sorted by name
+	Pending     []SettingDelta `json:"pending_restart,omitempty"`
+}
+
+// WeakCommit is a synchronous_commit of a role, a database, or one in the other.
+type WeakCommit struct {
+	Role     string `json:"role,omitempty"`     // empty: every role
+	Database string `json:"database,omitempty"` // empty: every database
+	Value    string `json:"value"`
+}
+
+// String names the setting and what takes it back.
+func (c WeakCommit) String() string {
+	who, remedy := "all roles", "ALTER ROLE ALL"
+	role, db := probe.Ident(c.Role), probe.Ident(c.Database)
+	switch {
+	case c.Role != "" && c.Database != "":
+		who, remedy = "role "+role+" in database "+db, "ALTER ROLE "+role+" IN DATABASE "+db
+	case c.Role != "":
+		who, remedy = "role "+role, "ALTER ROLE "+role
+	case c.Database != "":
+		who, remedy = "database "+db, "ALTER DATABASE "+db
+	}
+	return c.Value + " for " + who + ": " + remedy + " RESET synchronous_commit"
 }
 
 // SettingDelta is a parameter that waits for a restart.

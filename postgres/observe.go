@@ -129,7 +129,7 @@ func (s *Server) seeRunning(ctx context.Context, f *Facts) {
 	f.SystemID = st.SystemID
 	f.Role = RolePrimary
 	f.Consistent = true
-	f.SyncNames, f.SyncCommit = st.SyncNames, st.SyncCommit
+	f.SyncNames, f.SyncCommit, f.WeakCommits = st.SyncNames, st.SyncCommit, weakCommits(st.WeakCommits)
 	f.Control = controlOf(st)
 	f.Upstream = endpoint(st.Conninfo, st.Slot)
 	if st.Recovery {
@@ -215,6 +215,14 @@ func controlOf(st probe.State) control.Data {
 		d.State = control.InArchiveRecovery
 	}
 	return d
+}
+
+func weakCommits(in []probe.Commit) []WeakCommit {
+	var out []WeakCommit
+	for _, c := range in {
+		out = append(out, WeakCommit(c))
+	}
+	return out
 }
 
 func senders(in []probe.Sender) []WalSender {

@@ -422,3 +422,43 @@ func TestSlots(t *testing.T) {
 		t.Errorf("slot on the standby at %s, was %s", after, before)
 	}
 }
+
+// What a role, a database, or the server itself sets below "on" is seen, whatever
+// it is written as, and nothing else is.
+func TestWeakCommitsAreSeen(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	b := l.replica(ctx, "b", a)
+	if f := a.Observe(ctx); len(f.WeakCommits) != 0 || f.SyncCommit != "on" {
+		t.Fatalf("of a new cluster: %v, %q", f.WeakCommits, f.SyncCommit)
+	}
+	for _, q := range []string{`CREATE ROLE "A b"`, `CREATE ROLE fine`, `ALTER ROLE "A b" SET synchronous_commit = 'Off'`,
+		`ALTER ROLE fine SET synchronous_commit = remote_apply`, `ALTER ROLE fine SET application_name = 'synchronous_commit=off'`,
+		`ALTER DATABASE postgres SET synchronous_commit = local`, `ALTER ROLE fine IN DATABASE template1 SET synchronous_commit = remote_write`,
+		`ALTER ROLE ALL SET synchronous_commit = false`} {
+		a.sql(t, ctx, q)
+	}
+	f := a.Observe(ctx)
+	want := []WeakCommit{{Value: "false"}, {Database: "postgres", Value: "local"}, {Role: "A b", Value: "off"}, {Role: "fine", Database: "template1", Value: "remote_write"}}
+	if !slices.Equal(f.WeakCommits, want) {
+		t.Errorf("seen: %v, want %v (%s)", f.WeakCommits, want, f.SQLError)
+	}
+	l.caughtUp(ctx, b, a)
+	if f := b.Observe(ctx); f.SQLError != "" || len(f.WeakCommits) != 0 {
+		t.Errorf("of a standby: %v %s", f.WeakCommits, f.SQLError)
+	}
+	for _, w := range f.WeakCommits {
+		_, remedy, _ := strings.Cut(w.String(), ": ")
+		a.sql(t, ctx, remedy)
+	}
+	if f := a.Observe(ctx); len(f.WeakCommits) != 0 {
+		t.Errorf("after the remedies: %v", f.WeakCommits)
+	}
+	cfg := testConfig(l.dir)
+	a.SetConfig(set(cfg, "synchronous_commit", "local"))
+	_, err := a.ApplyConfig(ctx)
+	must(t, err)
+	if f := a.Observe(ctx); f.SyncCommit != "local" {
+		t.Errorf("the server's own is %q", f.SyncCommit)
+	}
+}

@@ -44,7 +44,8 @@ type State struct {
 	Conninfo     string   `json:"conninfo"`
 	Slot         string   `json:"slot"`
 	SyncNames    string   `json:"sync_names"`
-	SyncCommit   string   `json:"sync_commit"`
+	SyncCommit   string   `json:"sync_commit"`  // of the server's files; empty: the session has one of its own
+	WeakCommits  []Commit `json:"weak_commits"` // of a primary
 	Checkpoint   CtlState `json:"checkpoint"`
 	MinRecovery  LSN      `json:"min_lsn"`
 	MinTimeline  uint32   `json:"min_tli"`
@@ -118,6 +119,14 @@ type Archive struct {
 	Since    float64 `json:"since"` // Unix seconds of the last success, or of the start of counting
 }
 
+// Commit is a synchronous_commit of a role, of a database, or of both, that waits
+// for no standby, or not for its disk. Without either it is everybody's.
+type Commit struct {
+	Role     string `json:"role"`
+	Database string `json:"db"`
+	Value    string `json:"value"`
+}
+
 // GUC is a setting that is controlled or waits for a restart.
 type GUC struct {
 	Name    string `json:"name"`
@@ -144,7 +153,14 @@ SELECT pg_catalog.json_build_object(
  'conninfo', pg_catalog.current_setting('primary_conninfo'),
  'slot', pg_catalog.current_setting('primary_slot_name'),
  'sync_names', pg_catalog.current_setting('synchronous_standby_names'),
- 'sync_commit', (SELECT reset_val FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'synchronous_commit'),
+ 'sync_commit', (SELECT reset_val FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'synchronous_commit'
+    AND source OPERATOR(pg_catalog.<>) ALL ('{database,user,"database user",client,session}'::pg_catalog.text[])),
+ 'weak_commits', CASE WHEN r.rec THEN NULL ELSE (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', w.role, 'db', w.db, 'value', w.value) ORDER BY w.role, w.db)
+    FROM (SELECT COALESCE(u.rolname, '')::pg_catalog.text AS role, COALESCE(d.datname, '')::pg_catalog.text AS db, pg_catalog.lower(pg_catalog.substr(c.entry, 20)) AS value
+      FROM pg_catalog.pg_db_role_setting s CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c(entry)
+      LEFT JOIN pg_catalog.pg_roles u ON u.oid OPERATOR(pg_catalog.=) s.setrole LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase
+      WHERE pg_catalog.left(c.entry, 19) OPERATOR(pg_catalog.=) 'synchronous_commit=') w
+    WHERE w.value OPERATOR(pg_catalog.=) ANY ('{off,false,no,0,local,remote_write}'::pg_catalog.text[])) END,
  'wal_log_hints', pg_catalog.current_setting('wal_log_hints'),
  'checksums', pg_catalog.current_setting('data_checksums'),
  'segment', (SELECT bytes_per_wal_segment::pg_catalog.text FROM pg_catalog.pg_control_init()),

@@ -19,6 +19,11 @@ func (t *turn) unfinishedData() bool {
 		// Nobody else may have seen its owner, and then nobody else may release it.
 		return t.answer(SituationJoining, "this member died while it made the database and its claim stands: releasing it",
 			Action{Kind: ReleaseInitialize, Version: init.Version})
+	case t.claimedBefore():
+		// What this member wrote last may be accepted although its answer was lost, and
+		// a view can be older than that. The claim ends with its session; then it is
+		// released by its version, which fails where the database was registered.
+		return t.answer(SituationJoining, "this member made the database under a session that has not ended in the store: waiting until it has")
 	case !t.ownsClaim():
 		return t.answer(SituationJoining, "the bootstrap in the data directory was never accepted and its claim is gone: setting it aside",
 			Action{Kind: DiscardBootstrap})
@@ -49,6 +54,14 @@ func (t *turn) ownsClaim() bool {
 	init := t.view.Initialize
 	return init.Present && init.SystemID == "" && init.Owner == t.o.Self.Name && init.OwnerSession == t.o.Lease.Session &&
 		t.m.Claimed != "" && t.m.Claimed == t.o.Lease.Session
+}
+
+// claimedBefore: the claim under which the database here was made still stands, under
+// an earlier session of this member's.
+func (t *turn) claimedBefore() bool {
+	init := t.view.Initialize
+	return init.Present && init.SystemID == "" && t.o.Server.Claim != "" && t.o.Server.Claim == init.Version &&
+		init.Owner == t.o.Self.Name && init.OwnerSession != t.o.Lease.Session
 }
 
 // bootstrap: exactly one member makes the database, however many start

@@ -24,6 +24,7 @@ type viewer struct {
 	saved   time.Time
 	saving  bool
 	pending known // to be saved next
+	noted   known // what was saved last, or read
 }
 
 // known is what is remembered of the store across restarts of the agent, to
@@ -31,6 +32,8 @@ type viewer struct {
 type known struct {
 	StoreID  string `json:"store_id"`
 	Revision int64  `json:"revision"`
+	// LongestTTL is the longest lease that may have been in force there.
+	LongestTTL time.Duration `json:"longest_ttl,omitempty"`
 }
 
 // newStoreKept is how long the former store's identity is remembered after
@@ -167,9 +170,10 @@ func (v *viewer) noticeAnother(view cluster.View) {
 	if view.StoreID == "" && view.Revision == 0 {
 		return
 	}
-	was := known{v.state.View.StoreID, v.state.View.Revision}
+	was := known{v.state.View.StoreID, v.state.View.Revision, v.noted.LongestTTL}
 	if !v.state.Known {
 		was, _ = v.read()
+		v.noted, v.state.LongestTTL = was, was.LongestTTL
 	}
 	another := was.StoreID != "" && (was.StoreID != view.StoreID || view.Revision < was.Revision)
 	if another {
@@ -186,14 +190,27 @@ func (v *viewer) noticeAnother(view cluster.View) {
 	now := v.opt.Clock.Wall()
 	if was.StoreID == "" || now.Sub(v.saved) > time.Minute {
 		v.saved = now
-		v.save(known{view.StoreID, view.Revision})
+		v.save(known{view.StoreID, view.Revision, was.LongestTTL})
 	}
+}
+
+// longest notes beside the store's identity how long a lease may be in force: an
+// agent that restarts would not know that ttl was lowered.
+func (v *viewer) longest(ttl time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.noted.StoreID == "" || ttl == v.noted.LongestTTL {
+		return
+	}
+	k := v.noted
+	k.LongestTTL = ttl
+	v.save(k)
 }
 
 // save writes beside everything else, the newest last: a disk that hangs must hold
 // up neither the view nor the loop. It is called under the lock.
 func (v *viewer) save(k known) {
-	v.pending = k
+	v.pending, v.noted = k, k
 	if v.saving {
 		return
 	}

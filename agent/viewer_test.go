@@ -269,3 +269,23 @@ func TestFailedReadingIsTriedAgain(t *testing.T) {
 		r.until("the primary", r.leads)
 	})
 }
+
+// How long a lease may be in force is kept beside the store's identity, and an agent
+// that restarts knows of the longer one also where the store has gone back meanwhile.
+func TestLongestLeaseIsKnownAcrossRestarts(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.put("config", "{}")
+		r.agent.viewer.refresh(t.Context())
+		r.agent.viewer.longest(20 * time.Second)
+		synctest.Wait() // until it is saved
+		r.server.Do(func(c *memory.Core) { c.Replace("other") })
+		for range 2 {
+			again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+			again.agent.viewer.refresh(t.Context())
+			if got := again.agent.viewer.current("").LongestTTL; got != 20*time.Second || !again.newSince() {
+				t.Fatalf("after a restart: longest ttl %s, new %t", got, again.newSince())
+			}
+			synctest.Wait()
+		}
+	})
+}

@@ -67,6 +67,11 @@ type Memory struct {
 	// HandoverRestored is the version of a handover that was there soon after the
 	// store went back, so that it may be of any time.
 	HandoverRestored cluster.Version `json:"handover_restored,omitempty"`
+	// Longest is the longest lease that may be in force, and StoreNew the last
+	// Store.NewSince seen, with how long a lease of the former store may last.
+	Longest     Longest       `json:"longest,omitzero"`
+	StoreNew    boot.Instant  `json:"store_new,omitempty"`
+	StoreNewFor time.Duration `json:"store_new_for,omitempty"`
 	// Released is when this member last gave the leader key up by itself.
 	Released boot.Instant `json:"released,omitempty"`
 
@@ -99,8 +104,17 @@ type Memory struct {
 	// PromoteFailures counts the promotions in a row that took the server down, under
 	// whatever leases, and BackoffUntil: do not race before, after promotions that
 	// failed.
-	PromoteFailures int `json:"promote_failures,omitempty"`
-	BackoffUntil boot.Instant `json:"backoff_until,omitempty"`
+	PromoteFailures int          `json:"promote_failures,omitempty"`
+	BackoffUntil    boot.Instant `json:"backoff_until,omitempty"`
+}
+
+// Longest is the longest ttl that a lease may have been granted for. A leader keeps
+// its lease at the length it was granted when ttl is lowered.
+type Longest struct {
+	TTL     time.Duration `json:"ttl,omitempty"`
+	InForce boot.Instant  `json:"in_force,omitempty"` // when ttl was that long last
+	Session string        `json:"session,omitempty"`  // the leader's, which may have been granted that
+	Held    boot.Instant  `json:"held,omitempty"`     // when that session was last seen to lead
 }
 
 // SlotSeen is when a member's slot was last wanted.

@@ -193,10 +193,36 @@ func (t *turn) reasons() []string {
 	return append(out, election.Reasons(t.standing(), t.ground())...)
 }
 
-// storeIsNew: the store is another one than before, or was restored. For a ttl
-// somebody may still hold a lease that it knows nothing of.
+// storeIsNew: the store is another one than before, or was restored. For a ttl,
+// the one of now or a longer one of before, somebody may still hold a lease that
+// it knows nothing of.
 func (t *turn) storeIsNew() bool {
-	return !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.o.Settings.TTL
+	return !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < max(t.o.Settings.TTL, t.m.StoreNewFor)
+}
+
+// rememberLongest keeps the longest ttl until no lease can be of that length: its
+// last holder has been gone for as long. Who had not heard of the lower ttl may
+// have become leader until one such length later.
+func (t *turn) rememberLongest() {
+	l, lead := &t.m.Longest, t.view.Leader
+	if l.InForce.IsZero() {
+		l.TTL, l.InForce, l.Held = t.o.Store.LongestTTL, t.o.Now, t.o.Now
+	}
+	if since := t.o.Store.NewSince; since != t.m.StoreNew {
+		t.m.StoreNew, t.m.StoreNewFor = since, l.TTL
+	}
+	if t.o.Settings.TTL >= l.TTL {
+		l.TTL, l.InForce, l.Held = t.o.Settings.TTL, t.o.Now, t.o.Now
+	}
+	if lead.Held() && t.since(l.InForce) < l.TTL {
+		l.Session = lead.Session
+	}
+	if lead.Held() && lead.Session == l.Session {
+		l.Held = t.o.Now
+	}
+	if t.since(l.Held) >= l.TTL {
+		*l = Longest{TTL: t.o.Settings.TTL, InForce: t.o.Now, Held: t.o.Now}
+	}
 }
 
 // leaderDescent is the leader's line of descent, and whether what the store
@@ -319,6 +345,7 @@ func (t *turn) remember() {
 	o, m := &t.o, &t.m
 	if o.Store.Known && o.Store.Reachable {
 		t.rememberLeader()
+		t.rememberLongest()
 		t.rememberPermanent()
 		t.rememberFailsafe()
 		if v := t.view.Handover.Version; v != m.HandoverVersion {

@@ -25,15 +25,16 @@ type agent struct {
 	keeper keeper
 
 	// The cached view.
-	snap      *snapshot
-	seen      boot.Instant
-	reachable bool
-	newSince  boot.Instant
-	storeLife int    // of the store, as its client knows
-	readUnder string // the session under which the store was read last
-	watch     *watcher
-	loading   bool
-	storeErr  string
+	snap       *snapshot
+	seen       boot.Instant
+	reachable  bool
+	newSince   boot.Instant
+	longestTTL time.Duration
+	storeLife  int    // of the store, as its client knows
+	readUnder  string // the session under which the store was read last
+	watch      *watcher
+	loading    bool
+	storeErr   string
 
 	round    round
 	promised boot.Instant // until then the lease is left alone

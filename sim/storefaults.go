@@ -281,7 +281,7 @@ func (c *checker) reused(s, from *server) bool {
 func (w *world) storeIsNews() bool {
 	for _, m := range w.members {
 		a := m.agent
-		if a.storeLife < w.store.life && w.store.former.since > 0 || !a.newSince.IsZero() && a.now().Sub(a.newSince) < 2*w.cfg.settings.TTL {
+		if a.storeLife < w.store.life && w.store.former.since > 0 || !a.newSince.IsZero() && a.now().Sub(a.newSince) < w.cfg.settings.TTL+w.cfg.longest {
 			return true
 		}
 	}
@@ -326,7 +326,8 @@ func (c *checker) unprotect() {
 
 // tooSoon: L6, nobody is promoted in a store that went back until whoever may
 // have held the lease before holds it no more. One whose agent began after that
-// and whose note of the store is no newer than the backup cannot tell.
+// and whose note of the store is no newer than the backup cannot tell,
+// and no more can one that never saw a store before.
 func (c *checker) tooSoon(s *server) {
 	f := c.w.store.former
 	// The ttl may have been changed since the world began: whoever may lead after
@@ -335,7 +336,7 @@ func (c *checker) tooSoon(s *server) {
 	if f.since == 0 || c.w.now >= until || s.m == f.m || c.exempt(s) {
 		return
 	}
-	if f.same && s.m.blind == c.w.store.life {
+	if f.same && s.m.blind == c.w.store.life || s.m.newcomer == c.w.store.life {
 		return
 	}
 	c.violate("L6", "%s becomes writable %s after the store went back", s.m.name, seconds(c.w.now-f.since))

@@ -16,7 +16,8 @@ type storeSeen struct {
 	id   string
 	rev  int64
 	at   time.Duration
-	life int // of the store: not known to the member
+	life int           // of the store: not known to the member
+	ttl  time.Duration // the longest that may be in force
 }
 
 // newStoreKept is how long the former store's identity is remembered after
@@ -83,7 +84,12 @@ func (a *agent) noticeAnother(x *snapshot) {
 	if w.opt.Mutant == ForgetStore {
 		was = storeSeen{}
 	}
-	if a.snap != nil {
+	if a.snap == nil {
+		a.longestTTL = was.ttl
+		if disk.id == "" {
+			a.m.newcomer = x.life
+		}
+	} else {
 		was.id, was.rev, was.life = a.snap.view.StoreID, a.snap.view.Revision, a.snap.life
 	}
 	if was.id != "" && (was.id != x.view.StoreID || x.view.Revision < was.rev) {
@@ -100,7 +106,7 @@ func (a *agent) noticeAnother(x *snapshot) {
 		return // an agent that restarts now must find out again
 	}
 	if was.id == "" || w.now-disk.at > time.Minute {
-		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now, x.life}
+		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now, x.life, disk.ttl}
 	}
 }
 

@@ -418,6 +418,21 @@ func TestWhoDoesNotPromise(t *testing.T) {
 			}
 		})
 	})
+	// The key of the later leader is gone, and the one before it, which never learned
+	// that it was followed, would lead again.
+	t.Run("who saw a later leader last", func(t *testing.T) {
+		inBubble(t, failsafeOn(&others{}), func(t *testing.T, r *rig) {
+			accepting(r)
+			r.put("leader", "c")
+			r.until("c to be seen", func() bool { return r.agent.viewer.lastLeader() == "c" })
+			r.store.Cut(true)
+			r.server.Do(func(c *memory.Core) { _ = c.Delete("leader", dcs.Always()) })
+			refusal(t, r, "b", 0)
+			if _, err := r.agent.Accept("c", 0); err != nil {
+				t.Errorf("the last leader is refused: %v", err)
+			}
+		})
+	})
 	t.Run("before it knows anything", func(t *testing.T) {
 		inBubble(t, failsafeOn(&others{}), func(t *testing.T, r *rig) { refusal(t, r, "b", 0) })
 	})

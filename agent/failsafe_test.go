@@ -418,6 +418,21 @@ func TestWhoDoesNotPromise(t *testing.T) {
 			}
 		})
 	})
+	// The store is gone too for who saw that another followed; the leader before, which
+	// never learned of it, would lead again.
+	t.Run("who saw a later leader last", func(t *testing.T) {
+		inBubble(t, failsafeOn(&others{}), func(t *testing.T, r *rig) {
+			accepting(r)
+			r.put("leader", "c")
+			r.until("c to be seen", func() bool { return r.agent.viewer.lastLeader() == "c" })
+			r.store.Cut(true)
+			r.until("the store to be lost", func() bool { return !r.agent.viewer.current("").Reachable })
+			refusal(t, r, "b", 0)
+			if _, err := r.agent.Accept("c", 0); err != nil {
+				t.Errorf("the last leader is refused: %v", err)
+			}
+		})
+	})
 	t.Run("before it knows anything", func(t *testing.T) {
 		inBubble(t, failsafeOn(&others{}), func(t *testing.T, r *rig) { refusal(t, r, "b", 0) })
 	})

@@ -162,7 +162,7 @@ func (a *Agent) Accept(leader string, length time.Duration) (wal.LSN, error) {
 	s := a.Snapshot()
 	ttl := s.Observation.Settings.TTL
 	st := a.opt.Keeper.State()
-	store := a.viewer.current(st.LastError)
+	store, led := a.viewer.current(st.LastError), a.viewer.lastLeader()
 	limit := min(max(2*ttl, unreadablePromise), longestPromise)
 	switch server := s.Observation.Server; {
 	case s.Observation.Now.IsZero():
@@ -177,6 +177,9 @@ func (a *Agent) Accept(leader string, length time.Duration) (wal.LSN, error) {
 		return 0, ErrLeads
 	case store.Known && store.Reachable && store.View.Leader.Held() && store.View.Leader.Name != leader:
 		return 0, &Refused{fmt.Sprintf("the store answers here, and by it %s leads", store.View.Leader.Name)}
+	case led != "" && led != leader:
+		// The key may be gone by now; who asks lost it before that leader had it.
+		return 0, &Refused{fmt.Sprintf("%s was the last leader that was seen here", led)}
 	}
 	if length == 0 {
 		length = ttl + fromReply

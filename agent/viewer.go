@@ -21,6 +21,7 @@ type viewer struct {
 
 	mu      sync.Mutex
 	state   ha.Store
+	led     string // who held the leader key in the last view in which anybody did
 	saved   time.Time
 	saving  bool
 	pending known // to be saved next
@@ -127,6 +128,13 @@ func (v *viewer) load(ctx context.Context) (cluster.View, error) {
 	return layout.Decode(s), nil
 }
 
+// lastLeader is who led last as far as it was seen here; empty if nobody was.
+func (v *viewer) lastLeader() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.led
+}
+
 func (v *viewer) older(s dcs.Snapshot) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -158,6 +166,9 @@ func (v *viewer) take(s dcs.Snapshot, floor int64) {
 	v.noticeAnother(view)
 	v.state.Known, v.state.Reachable, v.state.LastError = true, true, ""
 	v.state.View, v.state.Seen = view, v.opt.Clock.Now()
+	if view.Leader.Held() {
+		v.led = view.Leader.Name
+	}
 	v.mu.Unlock()
 	v.opt.Keeper.Observed(view)
 	if !before.Reachable || matters(before.View, view, v.opt.Name) {

@@ -47,7 +47,8 @@ type agent struct {
 
 	// The turn.
 	turning, again bool
-	adopting       bool // it is not settled yet whether the server is taken over
+	led            string // who held the leader key last, as seen here
+	adopting       bool   // it is not settled yet whether the server is taken over
 	wakeAt         uint64
 	doing          ha.ActionKind // the action of the turn that is under way
 	after          func()        // strikes when that action is done

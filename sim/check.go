@@ -22,6 +22,7 @@ type checker struct {
 	lastReign int // the newest reign that acknowledged anything
 	reigns    map[int]*server
 	current   *server // the server of the newest reign
+	overtook  int     // the newest reign whose takeover was accounted for
 	unpaused  time.Duration
 	syncLost  time.Duration // until when the sync key that went back may mislead
 	syncWent  bool
@@ -117,6 +118,10 @@ func (c *checker) leaderChanged() {
 		if m.server.writable() && !c.allowed(m.server) && !c.exempt(m.server) {
 			c.violate("I1", "%s still accepts writes although the store has ended its lease", m.name)
 		}
+		// In a pause a promotion may be done before the lease is taken.
+		if m.server.writable() && m.server.reign > c.overtook && c.holds(m.server) {
+			c.takesOver(m.server)
+		}
 	}
 }
 
@@ -131,9 +136,15 @@ func (c *checker) reignBegins(s *server) {
 	w.countReign(s)
 	c.reigns[s.reign] = s
 	if c.holds(s) {
-		c.current = s
-		c.losses(s)
+		c.takesOver(s)
 	}
+}
+
+// takesOver: a server accepts writes and its member has the lease, whichever came
+// first.
+func (c *checker) takesOver(s *server) {
+	c.current, c.overtook = s, s.reign
+	c.losses(s)
 }
 
 // losses: I2 and I3 at the moment when a server takes the cluster over.

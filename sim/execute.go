@@ -279,7 +279,7 @@ func (a *agent) settleBootstrap(kind ha.ActionKind) bool {
 func (a *agent) exit(x ha.Action) {
 	a.m.w.tracef("%s: agent exits with %d: %s", a.m.name, x.Code, x.Why)
 	id, m := a.keeper.session, a.m
-	if x.Code == 0 && id != "" {
+	if x.Code == 0 && id != "" && !a.keeper.held { // a lease that a pause leaves to a primary runs out by itself
 		m.w.net.send(m.index, m.w.store.node, func() {
 			if !m.w.store.down {
 				m.w.store.end(id)

@@ -115,6 +115,8 @@ func (a *agent) accept(leader string, length time.Duration) bool {
 		return false
 	case current && a.snap.view.Leader.Held() && a.snap.view.Leader.Name != leader:
 		return false
+	case a.led != "" && a.led != leader:
+		return false
 	}
 	a.m.w.tracef("%s: promises %s to leave the lease alone for %s", a.m.name, leader, length)
 	if a.m.w.opt.Mutant != FailsafeForgets {

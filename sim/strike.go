@@ -147,7 +147,7 @@ func (w *world) stutter(m *member, d time.Duration) {
 // stutter lets the faults strike that wait for a renewal to be under way.
 func (a *agent) stutter() {
 	m := a.m
-	if len(m.stutters) == 0 || !a.keeper.held {
+	if len(m.stutters) == 0 || !a.keeper.held || m.w.unguarded(m, Stutter) {
 		return
 	}
 	fn := m.stutters[0]

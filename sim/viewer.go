@@ -71,6 +71,9 @@ func (a *agent) see(x *snapshot, at boot.Instant, floor int64) {
 		a.m.pauseGrace, a.cut = a.m.grace, 0
 	}
 	a.snap, a.seen, a.storeErr = x, max(a.seen, at), ""
+	if l := x.view.Leader; l.Held() {
+		a.led = l.Name
+	}
 	a.keeper.observed(&x.view)
 	if old == nil || matters(old, x) {
 		a.wake()

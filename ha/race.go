@@ -58,11 +58,16 @@ func (t *turn) whyNotByHand(f cluster.Failover) string {
 		return "its position is not known"
 	case t.storeIsNew():
 		return "the store was replaced"
+	case t.o.Now < t.m.BackoffUntil:
+		return whyBackoff
 	case t.unlisted():
 		return whyUnlisted
 	}
 	return election.DivergedFrom(st, t.ground())
 }
+
+// whyBackoff: see backOff. A person's word does not make a promotion succeed either.
+const whyBackoff = "its last promotion failed"
 
 // take asks the store for the lease. The promotion follows when it is ours.
 func (t *turn) take(why string) bool {

@@ -185,7 +185,7 @@ func (t *turn) reasons() []string {
 	check(usable && up && !s.ReplayDone, "it has not replayed all WAL that it has")
 	check(t.unlisted(), whyUnlisted)
 	check(t.storeIsNew(), "the store is another one than before, or was restored; a lease may still be held elsewhere")
-	check(t.o.Now < t.m.BackoffUntil, "its last promotion failed")
+	check(t.o.Now < t.m.BackoffUntil, whyBackoff)
 	if !usable && !s.Position.Known() {
 		// No data, no log to judge.
 		return out

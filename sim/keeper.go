@@ -175,13 +175,14 @@ func (k *keeper) expire() {
 func (k *keeper) arm(done func(ok bool)) {
 	g, d := k.a.m.guard, k.term.Proven()
 	life, answered := g.life, false
+	k.term.Handing(d.Hard)
 	finish := func(ok bool) {
 		if answered {
 			return
 		}
 		answered = true
 		if ok && d.Hard > k.armed {
-			k.armed = d.Hard
+			k.armed, k.term.Guard = d.Hard, d.Hard
 		}
 		if !ok && g.life == life {
 			k.a.guardFailed(g)
@@ -305,7 +306,7 @@ func (k *keeper) release(done func(bool)) {
 
 // disarm is sent when the server is certainly no writer.
 func (k *keeper) disarm() {
-	k.armed = 0
+	k.armed, k.term.Guard = 0, 0
 	k.a.m.guard.disarm(func() {})
 }
 

@@ -125,7 +125,7 @@ func (a *agent) heir(of trusted, version cluster.Version, d fence.Deadlines) {
 		a.disown(errors.New("the guard is gone"))
 		return
 	}
-	k.session, k.life, k.granted, k.term.Store = of.session, of.life, of.granted, d
+	k.session, k.life, k.granted, k.term.Store, k.term.Guard = of.session, of.life, of.granted, d, d.Hard
 	k.held, k.version, k.sight, k.armed = true, version, fence.Sight{}, 0
 	a.guardOK = true
 	k.arm(func(ok bool) {

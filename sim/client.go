@@ -208,7 +208,10 @@ func (s *server) acknowledge() {
 // client is answered, if that gets through.
 func (c *clients) release(x *commit) {
 	w := c.w
-	x.protects = !x.warned && w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !w.check.paused(x.s.m) && w.now >= w.check.syncLost
+	// After a sync key went back, a standby that it does not name may confirm what a
+	// thawed host's server has not been stopped from asking yet.
+	misled := w.now < w.check.syncLost || w.check.syncWent && w.check.exempt(x.s)
+	x.protects = !x.warned && w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !w.check.paused(x.s.m) && !misled
 	if x.op != nil {
 		w.check.register.released(x)
 	}

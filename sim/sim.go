@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -121,7 +122,17 @@ func (w *world) settle() {
 	}
 	w.ceased = w.now
 	bound := w.cfg.longest + time.Second + w.grants()
-	w.until(w.ceased+bound, w.led)
+	stopping := false
+	w.until(w.ceased+bound, func() bool {
+		stopping = stopping || w.stopUnderWay()
+		return w.led()
+	})
+	if stopping {
+		// A clean stop that began is waited for, as long as the archiver holds it, and
+		// then for somebody who has its last record.
+		bound += w.cfg.archive + 5*time.Second + w.grants()
+		w.until(w.ceased+bound, w.led)
+	}
 	if w.stranded() {
 		return
 	}
@@ -178,6 +189,11 @@ func (w *world) grants() time.Duration {
 		g += 2 * w.cfg.settings.TTL
 	}
 	return g
+}
+
+// stopUnderWay: somebody's server ends cleanly, or has ended and is being handed over.
+func (w *world) stopUnderWay() bool {
+	return slices.ContainsFunc(w.members, func(m *member) bool { return m.server.proc == ha.ProcessStopping })
 }
 
 // led: a primary accepts writes under the lease.

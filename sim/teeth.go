@@ -75,6 +75,7 @@ const stallSlack = 15 * time.Second
 func (c *checker) stallCounts(m *member) bool {
 	w, s := c.w, m.server
 	if w.store.settings.PrimaryStallTimeout <= 0 || !m.host.stuck || m.host.hung || !s.writable() || m.host.frozen ||
+		m.agent.task.kind != "" || // a stop that hangs goes by primary_stop_timeout
 		!c.reachable(m) || w.store.view.Failover.Requested() {
 		return false
 	}

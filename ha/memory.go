@@ -99,8 +99,8 @@ type Memory struct {
 	// PromoteFailures counts the promotions in a row that took the server down, under
 	// whatever leases, and BackoffUntil: do not race before, after promotions that
 	// failed.
-	PromoteFailures int `json:"promote_failures,omitempty"`
-	BackoffUntil boot.Instant `json:"backoff_until,omitempty"`
+	PromoteFailures int          `json:"promote_failures,omitempty"`
+	BackoffUntil    boot.Instant `json:"backoff_until,omitempty"`
 }
 
 // SlotSeen is when a member's slot was last wanted.

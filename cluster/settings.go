@@ -38,6 +38,10 @@ type Settings struct {
 	// UnguardedVeto is how long a former leader without a guard, whose server seems to
 	// write on, keeps others from being promoted. 0: a ttl.
 	UnguardedVeto time.Duration `json:"unguarded_veto,omitempty"`
+	// LoseLastRecord: once a leader that stopped cleanly has been gone for as long as
+	// ttl and primary_stop_timeout, a member without its last record may lead too.
+	// Otherwise nobody without it ever does, unless a person names it.
+	LoseLastRecord bool `json:"lose_last_record,omitempty"`
 
 	SyncMode    SyncMode      `json:"synchronous_mode"`
 	Paused      bool          `json:"pause,omitempty"`

@@ -25,7 +25,7 @@ func TestParseDynamicDefaults(t *testing.T) {
 
 func TestParseDynamicValues(t *testing.T) {
 	d, w, err := ParseDynamic(`{"ttl": "1min", "loop_wait": 5, "retry_timeout": "0x0A", "maximum_lag_on_failover": "16MB",
-		"master_start_timeout": 60, "primary_stop_timeout": 7, "primary_stall_timeout": 0, "unguarded_veto": "45s", "member_slots_ttl": "2h",
+		"master_start_timeout": 60, "primary_stop_timeout": 7, "primary_stall_timeout": 0, "unguarded_veto": "45s", "missing_last_record": "lose", "member_slots_ttl": "2h",
 		"synchronous_mode": "On", "pause": true, "check_timeline": "yes", "max_timelines_history": "010",
 		"postgresql": {"use_slots": false, "use_pg_rewind": "1", "remove_data_directory_on_rewind_failure": true}}`)
 	if err != nil || len(w) > 0 {
@@ -34,8 +34,8 @@ func TestParseDynamicValues(t *testing.T) {
 	want := cluster.Settings{
 		TTL: time.Minute, LoopWait: 5 * time.Second, RetryTimeout: 10 * time.Second, MaxLagOnFailover: 16 << 20,
 		PrimaryStartTimeout: time.Minute, PrimaryStopTimeout: 7 * time.Second, SlotsTTL: 2 * time.Hour,
-		UnguardedVeto: 45 * time.Second,
-		SyncMode:      cluster.SyncOn, Paused: true, CheckTimeline: true, MaxHistory: 8,
+		UnguardedVeto: 45 * time.Second, LoseLastRecord: true,
+		SyncMode: cluster.SyncOn, Paused: true, CheckTimeline: true, MaxHistory: 8,
 		UsePgRewind: true, RecloneOnRewindFailure: true,
 	}
 	if diff := cmp.Diff(want, d.Settings); diff != "" {
@@ -52,6 +52,7 @@ func TestParseDynamicRejects(t *testing.T) {
 		`{"pause": "maybe"}`:                             "pause",
 		`{"synchronous_mode": "quorum"}`:                 "synchronous_mode",
 		`{"synchronous_mode": "sometimes"}`:              "synchronous_mode",
+		`{"missing_last_record": "ask"}`:                 "missing_last_record",
 		`{"synchronous_mode": {}}`:                       "synchronous_mode",
 		`{"synchronous_mode_strict": true}`:              "synchronous_mode_strict",
 		`{"standby_cluster": {"host": "h"}}`:             "standby_cluster",

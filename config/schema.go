@@ -294,7 +294,7 @@ func dynamicFields() []field {
 		num("max_timelines_history", math.MinInt64),
 		secs("primary_start_timeout"), secs("master_start_timeout"),
 		secs("primary_stop_timeout"), secs("master_stop_timeout"),
-		secs("primary_stall_timeout"), secs("unguarded_veto"), secs("member_slots_ttl"),
+		secs("primary_stall_timeout"), secs("unguarded_veto"), oneOf("missing_last_record", "wait", "lose"), secs("member_slots_ttl"),
 		str("synchronous_mode"), yesno("synchronous_mode_strict"), yesno("pause"), yesno("failsafe_mode"),
 		whatever("standby_cluster"),
 		section("postgresql", sharedPostgresFields()...),

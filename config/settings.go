@@ -82,6 +82,7 @@ func (r *report) settings(at string, n *node) cluster.Settings {
 		s.PrimaryStallTimeout = secs(s.PrimaryStallTimeout, leastStall, "primary_stall_timeout")
 	}
 	s.UnguardedVeto = secs(s.UnguardedVeto, 0, "unguarded_veto")
+	s.LoseLastRecord = d.text("missing_last_record", "wait") == "lose"
 	s.SlotsTTL = secs(s.SlotsTTL, 0, "member_slots_ttl")
 	if d.has("maximum_lag_on_failover") {
 		s.MaxLagOnFailover = uint64(r.atLeast(join(at, "maximum_lag_on_failover"), n.get("maximum_lag_on_failover"), "B", 0))

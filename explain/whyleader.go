@@ -122,8 +122,12 @@ func (a *asker) clusterStatements(leader string) []Statement {
 	}
 	if h := v.Handover; h.Present() && leader == "" {
 		seen := a.viewOf.turn().After
-		until := a.viewOf.instant(max(seen.HandoverSeen, seen.LeaderlessSince)).Add(o.Settings.TTL)
-		say("%s stopped cleanly at %s on timeline %d: until %s only a member that has all of that may lead.", h.Leader, h.LSN, h.Timeline, until.Format("15:04:05.000 MST"))
+		bound := "only a member that has all of that may lead. Start one that has, or name another with `matriarch failover --candidate`, which loses what that one lacks"
+		if o.Settings.LoseLastRecord {
+			until := a.viewOf.instant(max(seen.HandoverSeen, seen.LeaderlessSince)).Add(max(o.Settings.TTL, o.Settings.PrimaryStopTimeout))
+			bound = "until " + until.Format("15:04:05.000 MST") + " only a member that has all of that may lead"
+		}
+		say("%s stopped cleanly at %s on timeline %d: %s.", h.Leader, h.LSN, h.Timeline, bound)
 	}
 	if at := v.Status.Optime; at > 0 {
 		say("The last position that a leader published is %s; a member may lack at most %s of it (maximum_lag_on_failover).", at, bytesText(o.Settings.MaxLagOnFailover))

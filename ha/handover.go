@@ -5,12 +5,61 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/ha/election"
 )
 
 // handoverBinds: the last leader stopped cleanly and recorded where its log ends,
-// so nobody who lacks its last record may lead by itself.
+// so nobody who lacks its last record may lead by itself: for as long as it takes,
+// unless the operator chose to lose it. A store that was restored may show a record
+// of any time; somebody it speaks of may never come back, so it binds for a while.
 func (t *turn) handoverBinds() bool {
-	return t.view.Handover.Present() && t.sinceHandover() < t.o.Settings.TTL
+	h := t.view.Handover
+	if !h.Present() {
+		return false
+	}
+	waits := !t.o.Settings.LoseLastRecord && t.m.HandoverRestored != h.Version
+	return waits || t.sinceHandover() < t.bindsFor()
+}
+
+// bindsFor is how long a record binds where it does not bind for ever.
+func (t *turn) bindsFor() time.Duration {
+	if t.o.Settings.LoseLastRecord {
+		return max(t.o.Settings.TTL, t.o.Settings.PrimaryStopTimeout)
+	}
+	return t.o.Settings.TTL
+}
+
+// boundFor says for how long nobody without the last record may lead.
+func (t *turn) boundFor() string {
+	if t.o.Settings.LoseLastRecord {
+		return sentence("for %s nobody without it may lead", t.bindsFor())
+	}
+	return "nobody without it may lead unless a person names it"
+}
+
+// whatToDo is the remedy, while the record of a clean stop keeps this member from
+// leading and will not cease to.
+func (t *turn) whatToDo() string {
+	h := t.view.Handover
+	if t.o.Settings.LoseLastRecord || t.m.HandoverRestored == h.Version || !election.Lacks(t.standing(), t.ground()) {
+		return ""
+	}
+	return sentence("; waiting for %s or another member that has that: start one, or name a member with `matriarch failover --candidate`, which loses what it lacks", h.Leader)
+}
+
+// lost tells what is given up by leading without the last record of a clean stop,
+// and nothing where this member has it.
+func (t *turn) lost() string {
+	h, own := t.view.Handover, t.o.Server.Position
+	g := t.ground()
+	g.Handover = h
+	if !h.Present() || !own.Known() || !election.Lacks(t.standing(), g) {
+		return ""
+	}
+	if own.Timeline != h.Timeline {
+		return sentence("; %s stopped cleanly at %s on timeline %d, WHICH THIS MEMBER DOES NOT HAVE: what it lacks of that is lost", h.Leader, h.LSN, h.Timeline)
+	}
+	return sentence("; %s stopped cleanly at %s: the last %d bytes of that ARE LOST", h.Leader, h.LSN, h.LSN.Sub(own.LSN))
 }
 
 // sinceHandover is how long ago the last leader gave the lease up as it recorded.
@@ -20,7 +69,7 @@ func (t *turn) handoverBinds() bool {
 // one that a later leader could not clear, or is kept in force by a member that
 // takes the lease again and again and cannot be promoted: it is of no account.
 func (t *turn) sinceHandover() time.Duration {
-	if since := t.since(t.m.HandoverSeen); since >= 3*t.o.Settings.TTL {
+	if since := t.since(t.m.HandoverSeen); since >= 3*t.bindsFor() {
 		return since
 	}
 	return t.since(max(t.m.HandoverSeen, t.m.LeaderlessSince))

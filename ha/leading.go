@@ -97,6 +97,10 @@ func (t *turn) stuckStarting() bool {
 		t.wake(min(roundLength, limit-down))
 		return t.answer(SituationLeading, sentence("the primary has been starting for %s", down))
 	}
+	if left := t.promisedAway(); left > 0 {
+		t.wake(left)
+		return t.answer(SituationLeading, sentence("the primary has been starting for %s, and the members promised to leave the lease alone for another %s", down, left))
+	}
 	cands := t.successors(Handing{})
 	if t.m.CrashAsked.IsZero() || t.since(t.m.CrashAsked) >= backoff {
 		t.m.CrashAsked = t.o.Now
@@ -146,6 +150,10 @@ func (t *turn) mayStartInPlace() bool {
 // replaceCrashed asks the others whether one of them can take over; if none
 // can, trying again here is all that is left.
 func (t *turn) replaceCrashed(release Action, down time.Duration) bool {
+	if left := t.promisedAway(); left > 0 {
+		return t.answer(SituationLeading, sentence("the primary has been down for %s%s, and the members promised to leave the lease alone for another %s: starting it in place again",
+			down, lastError(t.o.Server), left), Action{Kind: StartPrimary, Session: t.o.Lease.Session})
+	}
 	cands := t.successors(Handing{})
 	if t.o.Server.Clean {
 		cands = t.heirs(Handing{})
@@ -362,11 +370,17 @@ func (t *turn) takeOver() bool {
 		acts = append(acts, Action{Kind: WriteSync, Session: t.o.Lease.Session, Version: t.view.Sync.Version,
 			Sync: cluster.SyncState{Leader: t.o.Self.Name}})
 	}
+	lost := t.lost()
+	if lost != "" {
+		// The record is over, whatever becomes of this promotion: it would keep those
+		// from leading who follow this member.
+		acts = append(acts, t.clearHandover()...)
+	}
 	acts = append(acts,
 		Action{Kind: ClaimTimeline, Session: t.o.Lease.Session, Version: t.view.Timelines.Version,
 			Claim: cluster.TimelineClaim{Timeline: next, Winner: t.o.Self.Name}},
 		Action{Kind: Promote, Session: t.o.Lease.Session, Timeline: next})
-	return t.answer(SituationLeading, sentence("won the lease at %s: promoting to timeline %d", endOf(t.o.Server.Position), next), acts...)
+	return t.answer(SituationLeading, sentence("won the lease at %s: promoting to timeline %d", endOf(t.o.Server.Position), next)+lost, acts...)
 }
 
 // heardOf is the highest timeline that any member is known to be on. The register

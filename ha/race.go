@@ -35,7 +35,7 @@ func (t *turn) race() bool {
 	}
 	if t.m.WhyNot != "" {
 		t.wake(roundLength)
-		return t.answer(SituationLeaderless, "nobody leads; this member may not: "+t.m.WhyNot)
+		return t.answer(SituationLeaderless, "nobody leads; this member may not: "+t.m.WhyNot+t.whatToDo())
 	}
 	return t.contest()
 }
@@ -72,7 +72,7 @@ const whyBackoff = "its last promotion failed"
 // take asks the store for the lease. The promotion follows when it is ours.
 func (t *turn) take(why string) bool {
 	t.wake(soon)
-	return t.answer(SituationLeaderless, sentence("%s, at %s: taking the lease", why, endOf(t.o.Server.Position)),
+	return t.answer(SituationLeaderless, sentence("%s, at %s: taking the lease", why, endOf(t.o.Server.Position)+t.lost()),
 		Action{Kind: TakeLeader, Session: t.o.Lease.Session})
 }
 

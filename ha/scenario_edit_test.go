@@ -311,7 +311,7 @@ func editSettings(w *world, a args) error {
 	return a.each(fields{
 		"ttl": duration(&s.TTL), "loop_wait": duration(&s.LoopWait), "sync": text(&s.SyncMode), "paused": yes(&s.Paused), "failsafe": yes(&s.Failsafe),
 		"lag": number(&s.MaxLagOnFailover), "check_timeline": yes(&s.CheckTimeline), "max_history": number(&s.MaxHistory),
-		"start_timeout": duration(&s.PrimaryStartTimeout), "stall_timeout": duration(&s.PrimaryStallTimeout), "veto": duration(&s.UnguardedVeto), "slots": yes(&s.UseSlots), "slots_ttl": duration(&s.SlotsTTL),
+		"start_timeout": duration(&s.PrimaryStartTimeout), "stall_timeout": duration(&s.PrimaryStallTimeout), "veto": duration(&s.UnguardedVeto), "lose": yes(&s.LoseLastRecord), "stop_timeout": duration(&s.PrimaryStopTimeout), "slots": yes(&s.UseSlots), "slots_ttl": duration(&s.SlotsTTL),
 		"rewind": yes(&s.UsePgRewind), "reclone_on_failure": yes(&s.RecloneOnRewindFailure), "reclone_on_divergence": yes(&s.RecloneOnDivergence),
 	})
 }

@@ -26,6 +26,11 @@ func (t *turn) stalledPrimary() bool {
 	if s.Unproven != "" {
 		what += " (" + s.Unproven + ")"
 	}
+	if left := t.promisedAway(); left > 0 {
+		t.stall = "; " + what + ", and the members promised to leave the lease alone while the store was silent"
+		t.wake(left)
+		return false
+	}
 	cands := t.successors(Handing{})
 	if len(cands) == 0 {
 		return t.leadsOn(what)

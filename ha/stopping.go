@@ -114,8 +114,8 @@ func (t *turn) releaseWith(have []string) bool {
 	s := t.o.Server
 	why := sentence("the server stopped cleanly at %s; %v has all of it: giving the lease up", s.Position.LSN, have)
 	if len(have) == 0 {
-		why = sentence("the server stopped cleanly at %s and nobody else is known to have all of it; giving the lease up, "+
-			"and for %s nobody without it may lead", s.Position.LSN, t.o.Settings.TTL)
+		why = sentence("the server stopped cleanly at %s and nobody else is known to have all of it; giving the lease up, and %s",
+			s.Position.LSN, t.boundFor())
 	}
 	// The handover goes on until the lease is seen gone: a release that failed is
 	// done again, with the same record.

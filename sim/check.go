@@ -51,6 +51,9 @@ type handover struct {
 func (c *checker) released(s *server) {
 	if h := c.w.store.view.Handover; h.Leader == s.m.name && (s.shutDown || s.proc == ha.ProcessStopped && s.clean) && h.LSN == s.end {
 		c.handover = handover{s.branch, s.end, c.w.store.handoverAt + c.w.cfg.shortest*99/100}
+		if !c.w.cfg.settings.LoseLastRecord {
+			c.handover.until = 1 << 62 // for ever
+		}
 	}
 }
 

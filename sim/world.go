@@ -130,6 +130,7 @@ func newWorld(seed uint64, opt Options) *world {
 	w := &world{opt: opt, rng: rand.New(rand.NewPCG(seed, 0x6d61747269617263))}
 	w.cfg = configOf(seed, opt)
 	w.cfg.settings.Failsafe = drawFailsafe(seed, opt)
+	w.cfg.settings.LoseLastRecord = seed%4 == 0 // not drawn: another draw would change every world
 	if opt.Members > 0 {
 		w.cfg.members = min(w.cfg.members, opt.Members)
 	}

@@ -71,7 +71,7 @@ func Reasons(s Standing, g Ground) []string {
 	case g.Sync.Active() && !g.Sync.Holds(s.Name) && !provenToHaveAll(s, g):
 		out = append(out, "it is not a synchronous standby and may lack acknowledged commits")
 	}
-	if g.Handover.Present() && !has(s, g) {
+	if Lacks(s, g) {
 		out = append(out, fmt.Sprintf("%s stopped cleanly at %s and it has only %s", g.Handover.Leader, g.Handover.LSN, s.Position.LSN))
 	}
 	// After a clean stop nothing was published that lies later, so this only
@@ -88,6 +88,10 @@ func provenToHaveAll(s Standing, g Ground) bool {
 	p := g.Proof
 	return p.Present() && p.Timeline != 0 && s.Position.Timeline == p.Timeline && s.Position.LSN == p.LSN
 }
+
+// Lacks reports whether the last record of a leader that stopped cleanly is
+// demanded, and s does not have it.
+func Lacks(s Standing, g Ground) bool { return g.Handover.Present() && !has(s, g) }
 
 // has reports whether s has the last record of a leader that stopped cleanly.
 // Positions of two branches cannot be compared by LSN alone: a member of an

@@ -101,7 +101,11 @@ func (s *Server) baseBackup(ctx context.Context, src Source, to string, out outs
 	args = append(args, out.mappings()...)
 	args = append([]string{"--pgdata=" + to, "--wal-method=stream", "--progress", "--no-password", "--dbname=" + conf.Conninfo(t)}, args...)
 	s.say(progress, "base backup from "+src.Name)
-	return s.runWithProgress(ctx, progress, "pg_basebackup", args...)
+	var check func(replica.Progress) error
+	if r, ok := s.roomAt(to); ok {
+		check = r.check
+	}
+	return s.runWithProgress(ctx, progress, check, "pg_basebackup", args...)
 }
 
 func hasOption(opts []Option, name string) bool {
@@ -113,8 +117,11 @@ func hasOption(opts []Option, name string) bool {
 	return false
 }
 
-// runWithProgress runs a copying program and passes its progress on.
-func (s *Server) runWithProgress(ctx context.Context, progress Progress, name string, args ...string) error {
+// runWithProgress runs a copying program and passes its progress on. The first
+// error of check, which may be nil, ends the program and is returned.
+func (s *Server) runWithProgress(ctx context.Context, progress Progress, check func(replica.Progress) error, name string, args ...string) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	cmd, err := s.command(ctx, []string{"PGOPTIONS=-c statement_timeout=0"}, name, args...)
 	if err != nil {
 		return err
@@ -133,14 +140,24 @@ func (s *Server) runWithProgress(ctx context.Context, progress Progress, name st
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	w.Close()
+	var refused error
 	last := ""
 	said := replica.Follow(r, func(p replica.Progress) {
+		if check != nil && refused == nil {
+			if refused = check(p); refused != nil {
+				end()
+			}
+		}
 		if text := p.String(); text != last {
 			last = text
 			s.say(progress, text)
 		}
 	})
-	if err := cmd.Wait(); err != nil {
+	err = cmd.Wait()
+	if refused != nil {
+		return refused
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}

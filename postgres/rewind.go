@@ -122,7 +122,7 @@ func (s *Server) pgRewind(ctx context.Context, src Source, progress Progress) er
 			args = append(args, "--config-file="+s.mainConf())
 		}
 	}
-	return s.runWithProgress(ctx, progress, "pg_rewind", args...)
+	return s.runWithProgress(ctx, progress, nil, "pg_rewind", args...)
 }
 
 // rewindTarget describes the connection with the rewind role.

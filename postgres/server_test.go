@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/postgres/control"
 	"github.com/matriarch-ha/matriarch/postgres/probe"
@@ -458,7 +459,7 @@ func TestWeakCommitsAreSeen(t *testing.T) {
 	a.SetConfig(set(cfg, "synchronous_commit", "local"))
 	_, err := a.ApplyConfig(ctx)
 	must(t, err)
-	if f := a.Observe(ctx); f.SyncCommit != "local" {
-		t.Errorf("the server's own is %q", f.SyncCommit)
-	}
+	must(t, poll(ctx, 5*time.Millisecond, "the server's own setting to be seen", func() (bool, error) {
+		return a.Observe(ctx).SyncCommit == "local", nil
+	}))
 }

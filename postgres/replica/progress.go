@@ -12,6 +12,7 @@ import (
 // Progress is one line of pg_basebackup --progress or pg_rewind --progress.
 type Progress struct {
 	DoneKB, TotalKB int64
+	Tablespaces     int // of the source, the default one too; 0: not told
 }
 
 // String prints the progress for people.
@@ -22,7 +23,7 @@ func (p Progress) String() string {
 	return fmt.Sprintf("%d of %d MB copied (%d%%)", p.DoneKB/1024, p.TotalKB/1024, min(100, p.DoneKB*100/p.TotalKB))
 }
 
-var progressLine = regexp.MustCompile(`^\s*(\d{1,15})/(\d{1,15}) kB \(\d+%\)`)
+var progressLine = regexp.MustCompile(`^\s*(\d{1,15})/(\d{1,15}) kB \(\d+%\)(?:, \d+/(\d{1,9}) tablespace)?`)
 
 // ParseProgress reads one line; ok is false for any other line.
 func ParseProgress(line string) (Progress, bool) {
@@ -32,7 +33,8 @@ func ParseProgress(line string) (Progress, bool) {
 	}
 	done, _ := strconv.ParseInt(m[1], 10, 64)
 	total, _ := strconv.ParseInt(m[2], 10, 64)
-	return Progress{DoneKB: done, TotalKB: total}, true
+	spaces, _ := strconv.Atoi(m[3]) // "" is 0
+	return Progress{DoneKB: done, TotalKB: total, Tablespaces: spaces}, true
 }
 
 // ScanLines splits at line feeds and carriage returns alike: progress lines

@@ -11,6 +11,9 @@ func TestFollow(t *testing.T) {
 	out := "waiting for checkpoint\r    0/22757 kB (0%), 0/1 tablespace\r22757/22757 kB (100%), 1/1 tablespace\nerror: no luck\n"
 	var seen []string
 	said := Follow(strings.NewReader(out), func(p Progress) { seen = append(seen, p.String()) })
+	if p, ok := ParseProgress("    0/22757 kB (0%), 0/12 tablespaces"); !ok || p != (Progress{0, 22757, 12}) {
+		t.Errorf("the first line is read as %+v", p)
+	}
 	if len(seen) != 2 || seen[1] != "22 of 22 MB copied (100%)" || !strings.Contains(said, "no luck") || strings.Contains(said, "22757") {
 		t.Errorf("progress %q, rest %q", seen, said)
 	}

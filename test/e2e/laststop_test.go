@@ -59,3 +59,38 @@ func TestCleanStopWithoutSyncStandby(t *testing.T) {
 		})
 	}
 }
+
+// TestMissingLastRecord: the leader stopped cleanly while its only standby was away,
+// and the standby returns alone. It lacks what was acknowledged last, so it does not
+// lead, however long the former leader stays away; the
+// former leader leads as soon as it is back.
+func TestMissingLastRecord(t *testing.T) {
+	t.Parallel()
+	c := lab.NewCluster(t, lab.Options{Store: lab.ZooKeeper, Members: 2, Timing: [3]int{20, 1, 3}})
+	c.StartAll()
+	lead := c.WaitHealthy(60 * time.Second)
+	other := c.Others(lead)[0]
+	w := lab.StartWriter(t, c.DSN())
+	w.WaitProgress(t, 20*time.Second)
+	other.PowerOff()
+	w.WaitProgress(t, 20*time.Second)
+	lead.Agent.Signal(syscall.SIGTERM)
+	lead.Agent.Wait(60 * time.Second) // its walsender notices late that the standby is gone
+	other.PowerOn()
+	other.StartAgent()
+	lab.Until(t, 30*time.Second, "what the standby waits for", func() string {
+		return missing(other.Agent, "this member may not: "+lead.Name+" stopped cleanly", "matriarch failover --candidate")
+	})
+	for end := time.Now().Add(25 * time.Second); time.Now().Before(end); { // longer than ttl
+		if now := c.Leader(); now != nil {
+			t.Fatalf("%s leads without the last record\n%s", now.Name, c.Tails(10))
+		}
+		time.Sleep(time.Second) // the pace of looking
+	}
+	lead.StartAgent()
+	if now := c.WaitHealthy(60 * time.Second); now != lead {
+		t.Fatalf("%s leads, want the former leader %s", now.Name, lead.Name)
+	}
+	noneLost(t, w, lead)
+	w.Stop()
+}

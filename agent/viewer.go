@@ -206,11 +206,12 @@ func (v *viewer) noticeAnother(view cluster.View) {
 }
 
 // longest notes beside the store's identity how long a lease may be in force: an
-// agent that restarts would not know that ttl was lowered.
+// agent that restarts would not know that ttl was lowered. A turn that began before
+// the first reading of the store knows of none, and must not undo what was noted.
 func (v *viewer) longest(ttl time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.noted.StoreID == "" || ttl == v.noted.LongestTTL {
+	if v.noted.StoreID == "" || ttl == 0 || ttl == v.noted.LongestTTL {
 		return
 	}
 	k := v.noted

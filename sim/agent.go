@@ -137,7 +137,8 @@ func (a *agent) die() {
 		return
 	}
 	a.interrupted()
-	a.m.leftRunning = a.snap != nil && a.snap.settings.Paused && a.m.server.writable()
+	paused := a.snap != nil && a.snap.settings.Paused || a.m.host.hung && a.keeper.unguarded
+	a.m.leftRunning = paused && a.m.server.writable()
 	a.alive, a.paused, a.inbox = false, false, nil
 	a.epoch++
 	a.m.w.voters.changed()

@@ -29,6 +29,8 @@ type checker struct {
 	wentBack  bool // the sync key or the register of timelines did, with the store
 	handover  handover
 	forced    bool // a person named the one who took the lease last
+	pastSync  bool // and the sync key did not
+	overruled int  // the newest reign that began so
 	register  register
 	wishes    wishes
 }
@@ -37,6 +39,7 @@ type checker struct {
 func (c *checker) taken() {
 	v := &c.w.store.view
 	c.forced = v.Failover.Candidate == v.Leader.Name && v.Failover.Leader == ""
+	c.pastSync = c.forced && v.Sync.Active() && !v.Sync.Holds(v.Leader.Name)
 }
 
 // handover is the last release of a lease after a clean stop: until then
@@ -147,6 +150,9 @@ func (c *checker) reignBegins(s *server) {
 // first.
 func (c *checker) takesOver(s *server) {
 	c.current, c.overtook = s, s.reign
+	if c.pastSync {
+		c.overruled = s.reign
+	}
 	c.losses(s)
 }
 
@@ -188,7 +194,10 @@ func (c *checker) excused(x *commit) bool {
 		return !x.sync && c.w.now < x.s.m.robbed
 	}
 	told := !c.w.cfg.wide.kernelFence // where the fence stands, nobody is told anything
-	return c.exempt(x.s) && (!x.sync && (told || c.w.now < x.s.m.robbed) || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
+	// A standby that still confirms has not voted, and without such a vote nobody
+	// succeeds in synchronous mode, except by a person's word.
+	unasked := x.sync && x.reign < c.overruled
+	return c.exempt(x.s) && ((!x.sync || unasked) && told || !x.sync && c.w.now < x.s.m.robbed || c.paused(x.s.m) || c.w.now < x.s.m.pauseGrace)
 }
 
 // acked: a server tells a client that its commit is safe.

@@ -38,8 +38,9 @@
 //
 //   - Agent and guard of one host that fail together (agent-and-guard; orphan.go says
 //     exactly when): until one of them runs again and has had the time of a kill, its
-//     server may acknowledge what came past the entrypoint and waited for no standby.
-//     Nothing where the kernel's fence stands.
+//     server may acknowledge what came past the entrypoint and waited for no standby,
+//     and when a person has made a member lead that the sync key does not name, also
+//     what waited for one. Nothing where the kernel's fence stands.
 //   - A session that a person ends (session-kill): until the lease's former end its
 //     member may acknowledge what waited for no standby, and lose it.
 //   - A store that went back (store-restore): whoever held the lease is its holder

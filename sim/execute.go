@@ -18,8 +18,8 @@ func (a *agent) turn() {
 	o := a.observe()
 	d := a.m.w.decide(o, a.mem)
 	a.mem = d.Memory
-	if a.m.storeSeen.id != "" {
-		a.m.storeSeen.ttl = d.Memory.Longest.TTL
+	if ttl := d.Memory.Longest.TTL; ttl != 0 && a.m.storeSeen.id != "" {
+		a.m.storeSeen.ttl = ttl
 	}
 	a.m.w.traceTurn(a, &o, &d)
 	wake := d.WakeAfter // a closure that holds all of d costs a kilobyte a turn

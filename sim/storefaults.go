@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
+	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // What befalls the store itself, and the way to it.
@@ -141,6 +143,8 @@ type backup struct {
 	store    store
 	sessions map[string]session
 	variant  int
+	// published is the progress that the store knew of.
+	published map[*branch]wal.LSN
 }
 
 // backup takes one; nil when there is nothing yet that is worth it: a backup
@@ -151,7 +155,7 @@ func (s *store) backup(variant int) *backup {
 	}
 	s.w.tracef("store: a backup is taken at %d", s.view.Revision)
 	s.texts()
-	b := &backup{store: *s, sessions: map[string]session{}, variant: variant}
+	b := &backup{store: *s, sessions: map[string]session{}, variant: variant, published: maps.Clone(s.w.check.published)}
 	b.store.keys = slices.Clone(s.keys)
 	for id, x := range s.sessions {
 		b.sessions[id] = *x
@@ -187,7 +191,7 @@ func (s *store) restore(b *backup) {
 	}
 	s.former = f
 	w.tracef("store: the backup is restored: from revision %d back to %d, variant %d", s.view.Revision, b.store.view.Revision, b.variant)
-	w.check.restored(&s.view, &b.store.view)
+	w.check.restored(&s.view, b)
 
 	was := s.settings.Paused
 	clear(s.stale)
@@ -292,13 +296,16 @@ func (w *world) storeIsNews() bool {
 // keys that are gone binds nobody. It is as narrow as the data that went: where
 // the sync key is the same, commits stay protected; where the register of
 // timelines is the same, numbers do.
-func (c *checker) restored(was, now *cluster.View) {
+func (c *checker) restored(was *cluster.View, b *backup) {
+	now := &b.store.view
 	if was.Sync.Leader != now.Sync.Leader || !slices.Equal(was.Sync.Standbys, now.Sync.Standbys) {
 		c.syncLost, c.syncWent, c.wentBack = c.w.store.former.until, true, true
 		c.unprotect()
 	}
-	for b, lsn := range c.published {
-		c.published[b] = min(lsn, now.Status.Optime)
+	// The position in the store is of one branch. Of one that came later it says
+	// nothing: numbers of two branches cannot be compared.
+	for of, lsn := range c.published {
+		c.published[of] = min(lsn, b.published[of], now.Status.Optime)
 	}
 	c.handover = handover{}
 	if high := now.Timelines.Highest(); high < was.Timelines.Highest() {

@@ -164,6 +164,8 @@ func (a *agent) comeUp() {
 		// time of a fence.
 		a.m.grace = max(a.m.grace, a.m.w.now+a.m.w.cfg.kill+1500*time.Millisecond)
 		a.m.pauseGrace = a.m.grace
+		// Where no guard stands over the server, none does before the first turn.
+		a.keeper.unguarded = a.m.guard.deadline == 0
 	}
 	a.m.minds()
 	a.startGuard()

@@ -210,6 +210,8 @@ func (t *turn) rememberLongest() {
 	}
 	if since := t.o.Store.NewSince; since != t.m.StoreNew {
 		t.m.StoreNew, t.m.StoreNewFor = since, l.TTL
+		// What is recorded from here on is of this store's own leaders.
+		t.m.HandoverRestored = t.view.Handover.Version
 	}
 	if t.o.Settings.TTL >= l.TTL {
 		l.TTL, l.InForce, l.Held = t.o.Settings.TTL, t.o.Now, t.o.Now
@@ -353,9 +355,6 @@ func (t *turn) remember() {
 			if t.view.Handover.Present() {
 				m.HandoverSeen = o.Now
 			}
-		}
-		if t.view.Handover.Present() && !o.Store.NewSince.IsZero() {
-			m.HandoverRestored = t.view.Handover.Version
 		}
 		if init := t.view.Initialize; init.Version != m.OwnerVersion {
 			m.OwnerSeen, m.OwnerVersion = init.Owner != "", init.Version

@@ -57,6 +57,15 @@ func (c *checker) released(s *server) {
 	}
 }
 
+// recordCleared: a member that a person named lacks the last record, and takes it
+// away before it is promoted. The record is given up then, whatever becomes of that
+// promotion.
+func (c *checker) recordCleared() {
+	if c.forced {
+		c.handover = handover{}
+	}
+}
+
 // received: a member that voted confirms nothing until there is a leader.
 func (c *checker) received(s *server, from *server) {
 	if s.m.voted == c.w.store.lapses && !c.w.store.view.Leader.Held() && c.w.now-s.m.votedAt > 100*time.Millisecond {

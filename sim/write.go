@@ -106,6 +106,7 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 				return err
 			}
 			v.Handover = cluster.Handover{}
+			s.w.check.recordCleared()
 			return nil
 		}
 	case ha.ClaimTimeline, ha.PublishIdentity:

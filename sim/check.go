@@ -279,6 +279,13 @@ func (c *checker) startedRewinding(s *server) {
 	c.violate("D1", "%s starts a data directory whose rewind did not finish", s.m.name)
 }
 
+// givenUp: what lies behind the published position binds nobody any more.
+func (c *checker) givenUp(published wal.LSN) {
+	for b, lsn := range c.published {
+		c.published[b] = min(lsn, published)
+	}
+}
+
 // wrote: a member's write reached the store.
 func (c *checker) wrote(m *member, x ha.Action) {
 	switch x.Kind {
@@ -286,6 +293,9 @@ func (c *checker) wrote(m *member, x ha.Action) {
 		// What a former leader's late request writes binds nobody who has won since.
 		if b := m.server.branch; b != nil && c.holds(m.server) {
 			c.published[b] = c.w.store.view.Status.Optime
+		}
+		if c.forced && c.holds(m.server) {
+			c.givenUp(c.w.store.view.Status.Optime) // before it is promoted
 		}
 	case ha.ClearFailover:
 		c.cleared(m, x)

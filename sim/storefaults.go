@@ -297,9 +297,7 @@ func (c *checker) restored(was, now *cluster.View) {
 		c.syncLost, c.syncWent, c.wentBack = c.w.store.former.until, true, true
 		c.unprotect()
 	}
-	for b, lsn := range c.published {
-		c.published[b] = min(lsn, now.Status.Optime)
-	}
+	c.givenUp(now.Status.Optime)
 	c.handover = handover{}
 	if high := now.Timelines.Highest(); high < was.Timelines.Highest() {
 		c.wentBack = true

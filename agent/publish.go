@@ -179,10 +179,11 @@ func (a *Agent) publishStatus(ctx context.Context, o ha.Observation) error {
 	text := layout.EncodeStatus(st)
 	p := &a.published
 	// Once per loop_wait, or as soon as half of what a failover may lose was
-	// written since.
+	// written since, or given up.
 	recent := o.Now.Sub(p.statusAt) < min(o.Settings.LoopWait, 10*time.Second) && p.status != ""
-	little := st.Optime.Sub(o.Store.View.Status.Optime) <= o.Settings.MaxLagOnFailover/2
-	if text == p.status && o.Store.View.Status.Optime == st.Optime || recent && little {
+	was := o.Store.View.Status.Optime
+	little := max(st.Optime.Sub(was), was.Sub(st.Optime)) <= o.Settings.MaxLagOnFailover/2
+	if text == p.status && was == st.Optime || recent && little {
 		return nil
 	}
 	// A former leader's word that comes late, or was sent by an agent that did not

@@ -106,6 +106,11 @@ func TestStatusEarlyWhenMuchWasWritten(t *testing.T) {
 		if wrote(cluster.DefaultSettings().MaxLagOnFailover/2) != 1 || r.view().Status.Optime != f.Position.LSN {
 			t.Error("not written although much was")
 		}
+		// A person's candidate is far behind what was published.
+		f.Position.LSN -= wal.LSN(cluster.DefaultSettings().MaxLagOnFailover)
+		if wrote(0) != 1 || r.view().Status.Optime != f.Position.LSN {
+			t.Error("not written although much was given up")
+		}
 		time.Sleep(10 * time.Second)
 		if wrote(1) != 1 {
 			t.Error("not written after loop_wait")

@@ -34,7 +34,7 @@ func RunProxy(ctx context.Context, prog Program) error {
 		return err
 	}
 	peers := peerClient(transport)
-	store, err := awaitOpen(ctx, f, log, nil)
+	store, err := awaitOpen(ctx, f, log)
 	if ctx.Err() != nil {
 		return nil // told to stop before there was anything to serve
 	}

@@ -93,9 +93,7 @@ type member struct {
 	// inherited is the guard of a former agent, until this one relies on it.
 	inherited *guard.Inherited
 	mute      *guard.MuteError // or one that does not answer
-	// orphanSeen: a primary without a guard was found and dealt with.
-	orphanSeen bool
-	reload     sync.Mutex // one reload at a time
+	reload    sync.Mutex       // one reload at a time
 }
 
 // start makes and starts the parts, in order; what was started is on the stack.
@@ -156,7 +154,7 @@ func (m *member) openStore(ctx context.Context) error {
 		access := embeddedConfig(m.file, etcdembed.KeptByAgent).Access()
 		m.access = &access
 	}
-	store, err := awaitOpen(ctx, m.file, m.log, m.fenceOrphan)
+	store, err := awaitOpen(ctx, m.file, m.log)
 	if err != nil {
 		return err
 	}
@@ -167,7 +165,7 @@ func (m *member) openStore(ctx context.Context) error {
 
 // checkName refuses to run beside another live agent of this name.
 func (m *member) checkName(ctx context.Context) error {
-	snap, err := awaitStore(ctx, m.store, m.log, m.fenceOrphan)
+	snap, err := awaitStore(ctx, m.store, m.log)
 	if err != nil {
 		return err
 	}

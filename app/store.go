@@ -73,10 +73,9 @@ func hasData(dir string) bool {
 }
 
 // awaitOpen is OpenStore that waits for a store that must be asked something
-// before it may be used and does not answer yet. silent is called after each
-// attempt without an answer; nil: nothing is.
-func awaitOpen(ctx context.Context, f *config.File, log *slog.Logger, silent func(context.Context) error) (store dcs.Store, err error) {
-	err = untilStore(ctx, log, silent, func(context.Context) (more bool, err error) {
+// before it may be used and does not answer yet.
+func awaitOpen(ctx context.Context, f *config.File, log *slog.Logger) (store dcs.Store, err error) {
+	err = untilStore(ctx, log, func(context.Context) (more bool, err error) {
 		store, err = OpenStore(ctx, f, log)
 		return errors.Is(err, dcs.ErrUnavailable), err
 	})
@@ -84,8 +83,8 @@ func awaitOpen(ctx context.Context, f *config.File, log *slog.Logger, silent fun
 }
 
 // awaitStore tries until the store answers, saying that it does not and why. A refusal (password, certificate) ends it at once.
-func awaitStore(ctx context.Context, store dcs.Store, log *slog.Logger, silent func(context.Context) error) (snap dcs.Snapshot, err error) {
-	err = untilStore(ctx, log, silent, func(try context.Context) (more bool, err error) {
+func awaitStore(ctx context.Context, store dcs.Store, log *slog.Logger) (snap dcs.Snapshot, err error) {
+	err = untilStore(ctx, log, func(try context.Context) (more bool, err error) {
 		snap, err = store.Load(try)
 		if errors.Is(err, dcs.ErrRefused) {
 			return false, fmt.Errorf("the store refuses this member (check its section in the configuration): %w", err)
@@ -120,7 +119,7 @@ func storeRemedy(why string) (remedy, about string) {
 }
 
 // untilStore tries again, as long as that makes sense, until ctx ends.
-func untilStore(ctx context.Context, log *slog.Logger, silent func(context.Context) error, attempt func(context.Context) (more bool, err error)) error {
+func untilStore(ctx context.Context, log *slog.Logger, attempt func(context.Context) (more bool, err error)) error {
 	said := map[string]time.Time{}
 	for {
 		try, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -139,11 +138,6 @@ func untilStore(ctx context.Context, log *slog.Logger, silent func(context.Conte
 		if at, ok := said[about]; !ok || time.Since(at) > remindAfter {
 			said[about] = time.Now()
 			log.Warn("waiting for the store; "+remedy, "error", brief)
-		}
-		if silent != nil {
-			if err := silent(ctx); err != nil {
-				return err
-			}
 		}
 		select {
 		case <-ctx.Done():

@@ -103,6 +103,15 @@ func (t *turn) endRecorded() bool {
 	return t.o.Lease.Held && t.m.Recorded != "" && t.m.Recorded == t.o.Lease.Session
 }
 
+// releaseAgain repeats a release whose outcome is not known, with its record: the key
+// must not go before that.
+func (t *turn) releaseAgain() Action {
+	if t.o.Server.Clean && t.o.Server.Position.Known() {
+		return t.release(nil)
+	}
+	return Action{Kind: ReleaseLeader, Session: t.o.Lease.Session}
+}
+
 // release is the action that gives the lease up and records first what the next
 // leader must have.
 func (t *turn) release(have []string) Action {

@@ -40,7 +40,7 @@ func (t *turn) crashedPrimary() bool {
 	}
 	if t.endRecorded() {
 		t.wake(soon)
-		return t.answer(SituationLeading, "the end of this primary's log was recorded for its successor, so it is not started again under this lease: giving it up", release)
+		return t.answer(SituationLeading, "the end of this primary's log was recorded for its successor, so it is not started again under this lease: giving it up", t.releaseAgain())
 	}
 	if t.m.CrashedSince.IsZero() {
 		t.m.CrashedSince = t.o.Now
@@ -375,6 +375,11 @@ func (t *turn) takeOver() bool {
 		// The record is over, whatever becomes of this promotion: it would keep those
 		// from leading who follow this member.
 		acts = append(acts, t.clearHandover()...)
+	}
+	if g := t.ground(); g.Optime.Sub(t.o.Server.Position.LSN) > g.MaxLag {
+		// So is the published position. If this agent died before it had published its
+		// own, nobody would be near enough to the one that the cluster has left.
+		acts = append(acts, Action{Kind: PublishStatus, Session: t.o.Lease.Session})
 	}
 	acts = append(acts,
 		Action{Kind: ClaimTimeline, Session: t.o.Lease.Session, Version: t.view.Timelines.Version,

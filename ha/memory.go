@@ -64,8 +64,8 @@ type Memory struct {
 	// HandoverSeen is when the handover of HandoverVersion was first seen.
 	HandoverSeen    boot.Instant    `json:"handover_seen,omitempty"`
 	HandoverVersion cluster.Version `json:"handover_version,omitempty"`
-	// HandoverRestored is the version of a handover that was there soon after the
-	// store went back, so that it may be of any time.
+	// HandoverRestored is the version of the handover that was there when the store
+	// was first seen to have gone back, so that it may be of any time.
 	HandoverRestored cluster.Version `json:"handover_restored,omitempty"`
 	// Longest is the longest lease that may be in force, and StoreNew the last
 	// Store.NewSince seen, with how long a lease of the former store may last.

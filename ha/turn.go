@@ -197,8 +197,11 @@ func (t *turn) reasons() []string {
 // the one of now or a longer one of before, somebody may still hold a lease that
 // it knows nothing of.
 func (t *turn) storeIsNew() bool {
-	return !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < max(t.o.Settings.TTL, t.m.StoreNewFor)
+	return !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.newFor()
 }
+
+// newFor is how long a store counts as new.
+func (t *turn) newFor() time.Duration { return max(t.o.Settings.TTL, t.m.StoreNewFor) }
 
 // rememberLongest keeps the longest ttl until no lease can be of that length: its
 // last holder has been gone for as long. Who had not heard of the lower ttl may
@@ -210,6 +213,8 @@ func (t *turn) rememberLongest() {
 	}
 	if since := t.o.Store.NewSince; since != t.m.StoreNew {
 		t.m.StoreNew, t.m.StoreNewFor = since, l.TTL
+		// What is recorded from here on is of this store's own leaders.
+		t.m.HandoverRestored = t.view.Handover.Version
 	}
 	if t.o.Settings.TTL >= l.TTL {
 		l.TTL, l.InForce, l.Held = t.o.Settings.TTL, t.o.Now, t.o.Now
@@ -353,9 +358,6 @@ func (t *turn) remember() {
 			if t.view.Handover.Present() {
 				m.HandoverSeen = o.Now
 			}
-		}
-		if t.view.Handover.Present() && !o.Store.NewSince.IsZero() {
-			m.HandoverRestored = t.view.Handover.Version
 		}
 		if init := t.view.Initialize; init.Version != m.OwnerVersion {
 			m.OwnerSeen, m.OwnerVersion = init.Owner != "", init.Version

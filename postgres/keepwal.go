@@ -22,26 +22,32 @@ func (s *Server) holdForkWAL(ctx context.Context) {
 		return // the start will say why
 	}
 	switch ctl.State {
-	case control.InProduction, control.ShutDown, control.ShuttingDown, control.InCrashRecovery:
-		s.mu.Lock()
-		s.forkWAL = true
-		s.mu.Unlock()
+	case control.InProduction, control.ShuttingDown, control.InCrashRecovery: // killed; a clean stop has no such record
+		s.setForkWAL(true)
 	}
 }
 
 // LetWALGo ends the keeping of all log: the caller has seen the server stream, so
 // that its line is the upstream's, or be a primary. A task under way comes first.
+// What failed halfway is not done: WALHeld is told on, and it is tried again.
 func (s *Server) LetWALGo(ctx context.Context) error {
 	if !s.task.TryLock() {
 		return nil
 	}
 	defer s.task.Unlock()
-	s.mu.Lock()
-	s.forkWAL = false
-	s.mu.Unlock()
+	s.setForkWAL(false)
 	unread, err := s.writeFiles(ctx, exists(s.standbySignal()))
-	if err != nil || !unread {
-		return err
+	if err == nil && unread {
+		err = s.reload(ctx)
 	}
-	return s.reload(ctx)
+	if err != nil {
+		s.setForkWAL(true)
+	}
+	return err
+}
+
+func (s *Server) setForkWAL(keep bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forkWAL = keep
 }

@@ -68,6 +68,9 @@ func (a *agent) now() boot.Instant { return a.m.host.now() }
 func (a *agent) startAfter(d time.Duration) {
 	epoch := a.epoch
 	a.m.w.after(d, func() {
+		if !a.m.joined {
+			return // people have yet to start it for the first time
+		}
 		if a.epoch == epoch && !a.alive && a.m.host.up && !a.m.gone {
 			if a.m.host.frozen {
 				a.m.host.thawed(func() { a.startAfter(0) })

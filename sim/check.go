@@ -60,6 +60,15 @@ func (c *checker) released(s *server) {
 	}
 }
 
+// recordCleared: a member that a person named lacks the last record, and takes it
+// away before it is promoted. The record is given up then, whatever becomes of that
+// promotion.
+func (c *checker) recordCleared() {
+	if c.forced {
+		c.handover = handover{}
+	}
+}
+
 // received: a member that voted confirms nothing until there is a leader.
 func (c *checker) received(s *server, from *server) {
 	if s.m.voted == c.w.store.lapses && !c.w.store.view.Leader.Held() && c.w.now-s.m.votedAt > 100*time.Millisecond {
@@ -279,6 +288,13 @@ func (c *checker) startedRewinding(s *server) {
 	c.violate("D1", "%s starts a data directory whose rewind did not finish", s.m.name)
 }
 
+// givenUp: what lies behind the published position binds nobody any more.
+func (c *checker) givenUp(published wal.LSN) {
+	for b, lsn := range c.published {
+		c.published[b] = min(lsn, published)
+	}
+}
+
 // wrote: a member's write reached the store.
 func (c *checker) wrote(m *member, x ha.Action) {
 	switch x.Kind {
@@ -286,6 +302,9 @@ func (c *checker) wrote(m *member, x ha.Action) {
 		// What a former leader's late request writes binds nobody who has won since.
 		if b := m.server.branch; b != nil && c.holds(m.server) {
 			c.published[b] = c.w.store.view.Status.Optime
+		}
+		if c.forced && c.holds(m.server) {
+			c.givenUp(c.w.store.view.Status.Optime) // before it is promoted
 		}
 	case ha.ClearFailover:
 		c.cleared(m, x)

@@ -10,6 +10,7 @@ type network struct {
 	w     *world
 	size  int
 	links []link
+	late  time.Duration // when the last message arrives that a fault has slowed
 }
 
 // link is one direction between two endpoints.
@@ -61,7 +62,11 @@ func (n *network) send(from, to int, deliver func()) {
 	if !n.open(from, to) || n.lost(from, to) || n.w.loses() {
 		return
 	}
-	n.w.after(n.delay(from, to), func() {
+	d := n.delay(from, to)
+	if n.link(from, to).extra > 0 {
+		n.late = max(n.late, n.w.now+d)
+	}
+	n.w.after(d, func() {
 		if n.open(from, to) {
 			deliver()
 		}

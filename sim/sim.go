@@ -116,7 +116,7 @@ func (w *world) observeEvery() {
 // settle is the second phase: I6 and I7.
 func (w *world) settle() {
 	w.cease()
-	w.until(w.ceased+time.Minute, w.allUp)
+	w.until(max(w.ceased+time.Minute, w.stopsBy()), w.allUp)
 	if !w.allUp() {
 		w.check.violate("I7", "the store does not answer, or somebody who was told to stop has neither stopped nor come back, within a minute")
 	}
@@ -162,6 +162,18 @@ func (w *world) settle() {
 	}
 }
 
+// stopsBy is when whoever is told to stop is back: after a shutdown that a fault has
+// made slow, which the archiver may hold up, too.
+func (w *world) stopsBy() time.Duration {
+	var by time.Duration
+	for _, m := range w.members {
+		if m.agent.stopping {
+			by = max(by, m.stopping+w.cfg.archive+w.cfg.restart+5*time.Second)
+		}
+	}
+	return by
+}
+
 // allUp: whoever was told to stop, or died, is back, and the store answers.
 func (w *world) allUp() bool {
 	if w.store.down {
@@ -182,6 +194,8 @@ const settleWithin = 180 * time.Second
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
 	g := w.promisesLast() + w.cfg.expirySlop + 2*w.model.tick + 1500*time.Millisecond + w.cfg.start + w.cfg.recovery + w.cfg.promote
+	// A renewal that was sent while the network was slow arrives yet.
+	g += max(0, w.net.late-w.ceased)
 	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.longest {
 		g += w.cfg.longest
 	}

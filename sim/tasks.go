@@ -224,6 +224,7 @@ func (a *agent) stopServer(x ha.Action, end func(error)) {
 	if !primary {
 		serving = 0
 	}
+	a.m.stopping = w.now + serving
 	s.onDeath(life, func() { end(errf("the server died while it was stopped")) })
 	s.later(serving, life, func() { a.obeyed(s, life, primary, x, end) })
 }

@@ -106,6 +106,7 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 				return err
 			}
 			v.Handover = cluster.Handover{}
+			s.w.check.recordCleared()
 			return nil
 		}
 	case ha.ClaimTimeline, ha.PublishIdentity:
@@ -119,10 +120,10 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 	return nil
 }
 
-// statusWrite publishes the primary's position.
+// statusWrite publishes the leader's position.
 func (a *agent) statusWrite() func(*store, *cluster.View) error {
 	srv := a.m.server
-	if !srv.writable() || !a.keeper.held || !a.keeper.term.Until().Live(a.now()) {
+	if srv.proc != ha.ProcessRunning || !a.keeper.held || !a.keeper.term.Until().Live(a.now()) {
 		return nil
 	}
 	if srv.still() {

@@ -107,7 +107,7 @@ func (t *turn) endRecorded() bool {
 // must not go before that.
 func (t *turn) releaseAgain() Action {
 	if t.o.Server.Clean && t.o.Server.Position.Known() {
-		return t.release(nil)
+		return t.release(t.haveAll(names(t.heirs(Handing{})), t.m.CrashAsked))
 	}
 	return Action{Kind: ReleaseLeader, Session: t.o.Lease.Session}
 }

@@ -47,13 +47,22 @@ func (c *checker) taken() {
 type handover struct {
 	branch *branch
 	end    wal.LSN
+	at     time.Duration
 	until  time.Duration
+}
+
+// binds: m may not lead without the record. To an agent that sees only later that the
+// store went back, it may be of any time: it binds for a ttl.
+func (h handover) binds(m *member) bool {
+	w := m.w
+	ofAnyTime := m.noticed > h.at && w.now > m.noticed+w.cfg.shortest*99/100
+	return h.branch != nil && w.now < h.until && !ofAnyTime
 }
 
 // released: a lease was given up after the position was recorded.
 func (c *checker) released(s *server) {
 	if h := c.w.store.view.Handover; h.Leader == s.m.name && (s.shutDown || s.proc == ha.ProcessStopped && s.clean) && h.LSN == s.end {
-		c.handover = handover{s.branch, s.end, c.w.store.handoverAt + c.w.cfg.shortest*99/100}
+		c.handover = handover{s.branch, s.end, c.w.now, c.w.store.handoverAt + c.w.cfg.shortest*99/100}
 		if !c.w.cfg.settings.LoseLastRecord {
 			c.handover.until = 1 << 62 // for ever
 		}
@@ -169,7 +178,7 @@ func (c *checker) takesOver(s *server) {
 func (c *checker) losses(s *server) {
 	forced := c.forced
 	c.register.takeover(c.w, s, forced)
-	if h := c.handover; h.branch != nil && c.w.now < h.until && !forced && !c.pausedNow() && !s.branch.contains(s.end, h.branch, h.end) {
+	if h := c.handover; h.binds(s.m) && !forced && !c.pausedNow() && !s.branch.contains(s.end, h.branch, h.end) {
 		c.violate("V3", "%s becomes primary without the last record at %s of the former leader, which stopped cleanly", s.m.name, h.end)
 	}
 	c.handover = handover{}

@@ -39,6 +39,7 @@ type member struct {
 
 	fails    fails
 	slowStop time.Duration // what a shutdown may take more
+	noticed  time.Duration // when its agent last saw that the store was another one
 	stopping time.Duration // until when the server that is told to stop goes on serving
 	fence    boot.Instant  // the kernel's: the port is closed from then on; zero: none stands
 	struck   int           // life of the server in which a fault took its guard last

@@ -100,6 +100,7 @@ func (a *agent) noticeAnother(x *snapshot) {
 		*disk = was
 		disk.at = w.now
 		w.stats.NewStores++
+		a.m.noticed = w.now
 		w.tracef("%s: the store is another one than before: %s at %d, known was %s at %d", a.m.name, x.view.StoreID, x.view.Revision, was.id, was.rev)
 	}
 	if was.life < x.life && was.id == x.view.StoreID && x.view.Revision >= was.rev {

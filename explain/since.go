@@ -175,12 +175,10 @@ func restartAt(entries []*entry) (Restart, bool) {
 	}
 	r := Restart{Member: e.src.Name, At: e.at, Asked: turn.Before.Restart.UnderWay(), Evidence: refs(began, e)}
 	since := began.instant(turn.Observation.Server.RoleSince)
-	for p := began.prev; p != nil && began.at.Sub(p.at) < time.Minute; p = p.prev {
-		if x := p.event(journal.ServerExited); x != nil && x.Exit != nil {
-			r.Exit, since = x.Exit, p.at
-			r.Evidence = append(refs(p), r.Evidence...)
-			break
-		}
+	down, attempt := exitBefore(began)
+	if down != nil {
+		r.Exit, since = down.event(journal.ServerExited).Exit, down.at
+		r.Evidence = append(refs(down), r.Evidence...)
 	}
 	r.Took = e.at.Sub(since)
 	what := "PostgreSQL on %s went down and was started again in place"
@@ -191,6 +189,30 @@ func restartAt(entries []*entry) (Restart, bool) {
 	if r.Exit != nil && !r.Asked {
 		r.Text = fmt.Sprintf("PostgreSQL on %s %s, and was started again in place", r.Member, exitText(r.Exit))
 	}
+	if attempt > 1 && !r.Asked {
+		r.Text += fmt.Sprintf(" at attempt %d", attempt)
+	}
 	r.Text += fmt.Sprintf(": the same primary and timeline, no writes for %s.", approximately(r.Took))
 	return r, true
+}
+
+// exitBefore is the end of the server that was a primary before the start that began
+// there, and how often it was started until then: what a start that failed left behind
+// ended too.
+func exitBefore(began *entry) (down *entry, attempt int) {
+	attempt = 1
+	failed := false // the exit seen last belongs to a start that failed
+	for p := began.prev; p != nil && began.at.Sub(p.at) < time.Minute; p = p.prev {
+		if p.done(ha.StartPrimary) || p.done(ha.Promote) {
+			break // it ran
+		}
+		if _, ok := p.action(ha.StartPrimary); ok {
+			failed = true
+			attempt++
+		}
+		if x := p.event(journal.ServerExited); x != nil && x.Exit != nil && (down == nil || failed) {
+			down, failed = p, false
+		}
+	}
+	return down, attempt
 }

@@ -372,7 +372,8 @@ func (c *checker) every() {
 func (c *checker) undisturbed(m *member) bool {
 	a := m.agent
 	return a.alive && !a.paused && a.starved == 0 && !m.host.frozen && !m.server.hindered() && m.host.slowDisk == 0 &&
-		c.w.net.both(m.index, c.w.store.node) && !c.w.store.down && !c.pausedNow() && m.loseReplies == 0
+		c.w.net.both(m.index, c.w.store.node) && !c.w.store.down && !c.pausedNow() && m.loseReplies == 0 && m.loss == 0 &&
+		c.w.net.link(m.index, c.w.store.node).extra == 0 && c.w.net.link(c.w.store.node, m.index).extra == 0
 }
 
 // linear: what clients saw through the entrypoint is one register.

@@ -166,7 +166,8 @@ func (w *world) strikeNewer(f Fault, m *member, heal func(func())) {
 	case AskTags:
 		if i, v := m.index, w.store.view.Sync; i > 1 {
 			old := m.tags
-			if m.tags = wideTags(w.more, i); v.Active() && v.Holds(m.name) {
+			lead := w.member(w.store.view.Leader.Name)
+			if m.tags = wideTags(w.more, i); v.Active() && v.Holds(m.name) || lead == nil || lead == m || !lead.server.writable() {
 				// A person does not forbid the only one to lead that may.
 				m.tags.NoFailover, m.tags.FailoverPriority = old.NoFailover, old.FailoverPriority
 			}

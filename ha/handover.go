@@ -38,13 +38,15 @@ func (t *turn) boundFor() string {
 }
 
 // whatToDo is the remedy, while the record of a clean stop keeps this member from
-// leading and will not cease to.
+// leading and will not cease to. It says so by itself: what else stands in the way
+// comes first in the sentence, may pass in a moment, and is what was told.
 func (t *turn) whatToDo() string {
 	h := t.view.Handover
 	if t.o.Settings.LoseLastRecord || t.m.HandoverRestored == h.Version || !election.Lacks(t.standing(), t.ground()) {
 		return ""
 	}
-	return sentence("; waiting for %s or another member that has that: start one, or name a member with `matriarch failover --candidate`, which loses what it lacks", h.Leader)
+	return sentence("; waiting for the last record of %s, at %s: start that member or another that has it, or name one with `matriarch failover --candidate`, which loses what it lacks",
+		h.Leader, h.LSN)
 }
 
 // lost tells what is given up by leading without the last record of a clean stop,

@@ -275,7 +275,7 @@ func tags(t *testing.T, c *lab.Cluster) {
 	// It lacks the last record of n2, which only n3 may have, and waits for it.
 	n1.StartAgent()
 	lab.Until(t, 60*time.Second, "n1 waiting for the last record of n2", func() string {
-		return missing(n1.Agent, "waiting for n2 or another member that has that")
+		return missing(n1.Agent, "waiting for the last record of n2")
 	})
 	n2.StartAgent()
 	if lead := c.WaitHealthy(60 * time.Second); lead == n3 {

@@ -62,8 +62,7 @@ func TestCleanStopWithoutSyncStandby(t *testing.T) {
 
 // TestMissingLastRecord: the leader stopped cleanly while its only standby was away,
 // and the standby returns alone. It lacks what was acknowledged last, so it does not
-// lead, however long the former leader stays away; the
-// former leader leads as soon as it is back.
+// lead, however long the former leader stays away, which leads as soon as it is back.
 func TestMissingLastRecord(t *testing.T) {
 	t.Parallel()
 	c := lab.NewCluster(t, lab.Options{Store: lab.ZooKeeper, Members: 2, Timing: [3]int{20, 1, 3}})
@@ -79,7 +78,7 @@ func TestMissingLastRecord(t *testing.T) {
 	other.PowerOn()
 	other.StartAgent()
 	lab.Until(t, 30*time.Second, "what the standby waits for", func() string {
-		return missing(other.Agent, "this member may not: "+lead.Name+" stopped cleanly", "matriarch failover --candidate")
+		return missing(other.Agent, "this member may not: ", "waiting for the last record of "+lead.Name, "matriarch failover --candidate")
 	})
 	for end := time.Now().Add(25 * time.Second); time.Now().Before(end); { // longer than ttl
 		if now := c.Leader(); now != nil {

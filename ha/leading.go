@@ -53,15 +53,14 @@ func (t *turn) crashedPrimary() bool {
 	return t.replaceCrashed(release, down)
 }
 
-// backOff counts a promotion that took the server down, once. What was in its way
-// may stay (a full disk), and the member that is ahead would take the lease from
-// those who could lead for ever, or spend numbers of timelines for nothing.
+// backOff keeps this member from the next races, after a promotion that took the
+// server down: for twice as long each time. What was in its way may stay (a full
+// disk), and the member that is ahead would take the lease for ever from those who
+// could lead, or spend numbers of timelines for nothing.
 func (t *turn) backOff() {
-	if last := t.o.Task.Last; last.Kind != Promote || last.Error == "" || t.o.Now < t.m.BackoffUntil {
-		return
+	if last := t.o.Task.Last; last.Kind == Promote && last.Error != "" {
+		t.m.BackoffUntil = last.At.Add(min(backoff, firstBackoff<<max(0, min(t.m.PromoteFailures-1, 10))))
 	}
-	t.m.BackoffUntil = t.o.Now.Add(min(backoff, firstBackoff<<min(t.m.PromoteFailures, 10)))
-	t.m.PromoteFailures++
 }
 
 // whyDown is how a primary's server came to be down. One that was just made, or

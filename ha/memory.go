@@ -101,9 +101,8 @@ type Memory struct {
 	// SlotsSeen says when each member's slot was last wanted, so that it outlives
 	// a short absence.
 	SlotsSeen []SlotSeen `json:"slots_seen,omitempty"`
-	// PromoteFailures counts the promotions in a row that took the server down, under
-	// whatever leases, and BackoffUntil: do not race before, after promotions that
-	// failed.
+	// PromoteFailures counts the promotions in a row that failed, under whatever
+	// leases, and BackoffUntil: do not race before, after some that did.
 	PromoteFailures int          `json:"promote_failures,omitempty"`
 	BackoffUntil    boot.Instant `json:"backoff_until,omitempty"`
 }

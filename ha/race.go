@@ -206,7 +206,7 @@ func (t *turn) beatenBy(p Peer) bool {
 // whoever saw it later waits still. Who saw it first is not the best: for another
 // ttl the one that is ahead is given the time, or what only it has would be lost.
 func (t *turn) othersMayWait() bool {
-	return !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < max(t.o.Settings.TTL, t.m.StoreNewFor)+t.o.Settings.TTL
+	return !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.newFor()+t.o.Settings.TTL
 }
 
 // heldUpBy: a member's server seems to accept writes. One with a guard is being

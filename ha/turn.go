@@ -205,7 +205,8 @@ func (t *turn) newFor() time.Duration { return max(t.o.Settings.TTL, t.m.StoreNe
 
 // rememberLongest keeps the longest ttl until no lease can be of that length: its
 // last holder has been gone for as long. Who had not heard of the lower ttl may
-// have become leader until one such length later.
+// have become leader until one such length later. What it was when the store was
+// first seen to be new, and which record of a clean stop was there, is kept.
 func (t *turn) rememberLongest() {
 	l, lead := &t.m.Longest, t.view.Leader
 	if l.InForce.IsZero() {
@@ -213,8 +214,7 @@ func (t *turn) rememberLongest() {
 	}
 	if since := t.o.Store.NewSince; since != t.m.StoreNew {
 		t.m.StoreNew, t.m.StoreNewFor = since, l.TTL
-		// What is recorded from here on is of this store's own leaders.
-		t.m.HandoverRestored = t.view.Handover.Version
+		t.m.HandoverRestored = t.view.Handover.Version // a later one is of this store's own leaders
 	}
 	if t.o.Settings.TTL >= l.TTL {
 		l.TTL, l.InForce, l.Held = t.o.Settings.TTL, t.o.Now, t.o.Now
@@ -413,6 +413,9 @@ func (t *turn) rememberTask() {
 	case StartPrimary, Promote:
 		if failed {
 			t.m.StartFailures++
+		}
+		if failed && last.Kind == Promote {
+			t.m.PromoteFailures++
 		}
 	case Rewind:
 		if failed {

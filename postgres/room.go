@@ -30,7 +30,9 @@ func (s *Server) roomAt(dir string) (r room, ok bool) {
 	if unix.Statfs(dir, &st) != nil || int64(st.Type) == zfsMagic || int64(st.Type) == btrfsMagic || int64(st.Type) == bcachefsMagic {
 		return room{}, false
 	}
-	r = room{dir: dir, free: int64(st.Bavail) * st.Bsize} // the server's user has no share in what is reserved
+	// In units of the fragment size, which is another than the block size on some file
+	// systems; the server's user has no share in what is reserved.
+	r = room{dir: dir, free: int64(st.Bavail) * st.Frsize}
 	for _, kept := range []string{s.replacedDir(), s.dataPath(".matriarch-replaced"), s.lostDir(), s.failedDir()} {
 		if exists(kept) {
 			r.kept = append(r.kept, kept)

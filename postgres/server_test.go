@@ -439,7 +439,20 @@ func TestWeakCommitsAreSeen(t *testing.T) {
 		`ALTER ROLE ALL SET synchronous_commit = false`} {
 		a.sql(t, ctx, q)
 	}
-	f := a.Observe(ctx)
+	// A session keeps what it began with: that of ALTER ROLE ALL is not told as the
+	// server's.
+	anew := func() {
+		a.sql(t, ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
+	}
+	anew()
+	var f Facts
+	must(t, poll(ctx, 5*time.Millisecond, "the server to be asked in a new session", func() (bool, error) {
+		f = a.Observe(ctx)
+		return f.SQLError == "" && f.SyncCommit != "on", nil
+	}))
+	if f.SyncCommit != "" {
+		t.Errorf("by the server's files: %q, want that it is not known", f.SyncCommit)
+	}
 	want := []WeakCommit{{Value: "false"}, {Database: "postgres", Value: "local"}, {Role: "A b", Value: "off"}, {Role: "fine", Database: "template1", Value: "remote_write"}}
 	if !slices.Equal(f.WeakCommits, want) {
 		t.Errorf("seen: %v, want %v (%s)", f.WeakCommits, want, f.SQLError)
@@ -459,6 +472,7 @@ func TestWeakCommitsAreSeen(t *testing.T) {
 	a.SetConfig(set(cfg, "synchronous_commit", "local"))
 	_, err := a.ApplyConfig(ctx)
 	must(t, err)
+	anew()
 	must(t, poll(ctx, 5*time.Millisecond, "the server's own setting to be seen", func() (bool, error) {
 		return a.Observe(ctx).SyncCommit == "local", nil
 	}))

@@ -154,7 +154,7 @@ SELECT pg_catalog.json_build_object(
  'slot', pg_catalog.current_setting('primary_slot_name'),
  'sync_names', pg_catalog.current_setting('synchronous_standby_names'),
  'sync_commit', (SELECT reset_val FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'synchronous_commit'
-    AND source OPERATOR(pg_catalog.<>) ALL ('{database,user,"database user",client,session}'::pg_catalog.text[])),
+    AND source OPERATOR(pg_catalog.<>) ALL ('{database,user,"database user",global,client,session}'::pg_catalog.text[])),
  'weak_commits', CASE WHEN r.rec THEN NULL ELSE (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', w.role, 'db', w.db, 'value', w.value) ORDER BY w.role, w.db)
     FROM (SELECT COALESCE(u.rolname, '')::pg_catalog.text AS role, COALESCE(d.datname, '')::pg_catalog.text AS db, pg_catalog.lower(pg_catalog.substr(c.entry, 20)) AS value
       FROM pg_catalog.pg_db_role_setting s CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c(entry)

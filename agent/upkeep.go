@@ -11,19 +11,15 @@ import (
 // upkeepTimeout bounds what is done for the data directory in one turn.
 const upkeepTimeout = 5 * time.Second
 
-// upkeep keeps the data directory safe and small. It follows from what the server
+// upkeep keeps the data directory small. It follows from what the server
 // is, as it was seen in this turn, and is no part of any decision; a long action
 // under way comes first.
 func (a *Agent) upkeep(ctx context.Context, o ha.Observation) {
-	f := a.facts.last
-	if o.Task.Kind != "" {
+	if f := a.facts.last; o.Task.Kind != "" || !f.WALHeld || !proven(f) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, upkeepTimeout)
 	defer cancel()
-	if !f.WALHeld || !proven(f) {
-		return
-	}
 	const trouble = "the server still keeps all its WAL"
 	if err := a.opt.Postgres.LetWALGo(ctx); err != nil {
 		a.broken("wal-held", trouble, err)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"os"
 	"testing"
 
@@ -37,12 +38,34 @@ func TestFencedPrimaryKeepsItsLog(t *testing.T) {
 	if !s.Observe(ctx).WALHeld {
 		t.Fatal("nothing says that the log is kept")
 	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := s.LetWALGo(gone); err == nil {
+		t.Error("nothing can be done with a cancelled context, and it says that it was")
+	}
+	if !s.Observe(ctx).WALHeld {
+		t.Fatal("an attempt that failed counts as done")
+	}
 	must(t, s.LetWALGo(ctx))
 	if f := s.Observe(ctx); f.WALHeld {
 		t.Fatal("the log is kept for ever")
 	}
 	if got := s.sql(t, ctx, "SHOW wal_keep_size"); got != "0" {
 		t.Errorf("wal_keep_size is %s afterwards", got)
+	}
+}
+
+// TestStoppedPrimaryKeepsNoMore: after a clean stop there is no checkpoint that the
+// control file does not know, and a server that has to catch up from an archive must
+// not fill its disk.
+func TestStoppedPrimaryKeepsNoMore(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	s := l.primary(ctx, "a")
+	_, err := s.Stop(ctx, StopFast, StopOptions{})
+	must(t, err)
+	must(t, s.StartStandby(ctx, nil, true))
+	if s.Observe(ctx).WALHeld {
+		t.Error("a server that was stopped cleanly keeps all its log")
 	}
 }
 

@@ -183,9 +183,7 @@ func (k *Keeper) release(ctx context.Context) error {
 		k.o.Logger.Warn("guard was not disarmed", "error", err)
 	}
 	k.Stopped()
-	if err := k.endLost(ctx, lastRetry); err != nil {
-		k.o.Logger.Info("session of the lost lease is ended when the store answers", "error", dcs.Brief(err))
-	}
+	_ = k.endLost(ctx, lastRetry) // it has told, and is tried again
 	if s == nil {
 		return nil
 	}

@@ -146,6 +146,7 @@ type Keeper struct {
 	replaced  dcs.Session   // a former session that still has to be ended
 	abandoned dcs.Session   // of a lost lease, whose server may write still: see Stopped
 	lost      []dcs.Session // of lost leases whose servers do not: to be ended
+	unended   string        // id of the one whose failed end was told
 	granted   time.Duration
 	term      fence.Term // of the session, and of the lease that is held
 	confirmed boot.Instant

@@ -41,12 +41,26 @@ func (k *Keeper) endLost(ctx context.Context, limit time.Duration) error {
 	defer cancel()
 	for _, s := range lost {
 		if err := s.End(ctx); err != nil && !errors.Is(err, dcs.ErrSessionGone) {
+			k.tellUnended(s, err)
 			return err
 		}
 		k.mu.Lock()
+		k.unended = ""
 		k.lost = slices.DeleteFunc(k.lost, func(x dcs.Session) bool { return x == s })
 		k.mu.Unlock()
 		k.o.Logger.Info("session of the lost lease is ended", "lease", s.ID())
 	}
 	return nil
+}
+
+// tellUnended says once of each session that it stands yet: it is tried again every
+// second.
+func (k *Keeper) tellUnended(s dcs.Session, err error) {
+	k.mu.Lock()
+	told := k.unended == s.ID()
+	k.unended = s.ID()
+	k.mu.Unlock()
+	if !told {
+		k.o.Logger.Info("session of the lost lease could not be ended yet: trying again until it has run out", "lease", s.ID(), "error", dcs.Brief(err))
+	}
 }

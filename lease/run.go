@@ -176,9 +176,7 @@ func (k *Keeper) turn(ctx context.Context, t *turns) time.Duration {
 	// There is time before the next renewal: never instead of it.
 	if left := t.next.Sub(k.o.Clock.Now()); lost && left > 0 && !k.State().Doubted {
 		if err := k.endLost(ctx, min(left, lastRetry)); err != nil {
-			// No trouble of the lease's: that session runs out by itself.
-			k.o.Logger.Warn("the session of a lost lease could not be ended yet", "error", err)
-			soon = lastRetry
+			soon = lastRetry // no trouble of the lease's: that session runs out by itself
 		}
 	}
 	if now := k.o.Clock.Now(); now < t.next && !k.State().Doubted {

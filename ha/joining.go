@@ -149,10 +149,17 @@ func (t *turn) clone() bool {
 	return t.answer(SituationJoining, "copying the data of "+src.Name, Action{Kind: Clone, Upstream: src})
 }
 
+// cloneSource is whose data to copy: a member's that is marked for it, or the
+// leader's. Whom the sync key lists has confirmed commits and may lead by that, so it
+// copies nobody's data but the leader's: another may not have them yet, and no leader
+// may be left that has.
 func (t *turn) cloneSource() Upstream {
 	lead, ok := t.view.LeaderMember()
 	if !ok || !lead.Running() || lead.Role != cluster.RolePrimary {
 		return Upstream{}
+	}
+	if t.view.Sync.Active() && t.view.Sync.HasStandby(t.o.Self.Name) {
+		return t.leaderUpstream()
 	}
 	for _, m := range t.view.Members {
 		if m.Tags.ReplicateFrom == t.o.Self.Name {

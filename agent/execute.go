@@ -55,7 +55,7 @@ func (a *Agent) execute(ctx context.Context, o ha.Observation, d ha.Decision) (w
 func writesStore(k ha.ActionKind) bool {
 	switch k {
 	case ha.TakeLeader, ha.ReleaseLeader, ha.RemoveLeader, ha.ClaimInitialize, ha.ReleaseInitialize, ha.WriteInitialize, ha.WriteConfig,
-		ha.WriteHistory, ha.WriteSync, ha.WriteFailsafe, ha.ClearFailover, ha.ClearHandover, ha.ClaimTimeline, ha.PublishIdentity:
+		ha.WriteHistory, ha.WriteSync, ha.RestoreSync, ha.WriteFailsafe, ha.ClearFailover, ha.ClearHandover, ha.ClaimTimeline, ha.PublishIdentity:
 		return true
 	}
 	return false
@@ -241,7 +241,7 @@ func (a *Agent) onStore(ctx context.Context, s step) error {
 		return a.writeConfig(ctx, s.o.Store.View.Config)
 	case ha.WriteHistory:
 		return a.put(ctx, layout.KeyHistory, layout.EncodeHistory(cluster.History{Present: true, Lines: s.Lines}), dcs.Unchanged(s.o.Store.View.History.Version))
-	case ha.WriteSync:
+	case ha.WriteSync, ha.RestoreSync:
 		if s.Sync.Leader == "" {
 			return a.opt.Store.Delete(ctx, layout.KeySync, dcs.Unchanged(s.Version))
 		}

@@ -141,6 +141,19 @@ type SyncState struct {
 	Quorum   int      `json:"quorum,omitempty"`
 	Standbys []string `json:"standbys,omitempty"` // sorted
 	Version  Version  `json:"version,omitempty"`
+	// Before is set from when Leader wrote itself into the key, in order to be
+	// promoted, until it was.
+	Before *SyncBefore `json:"before,omitempty"`
+}
+
+// SyncBefore is what the sync key said before a member was to be promoted. If it
+// never was, that still holds, and the member puts it back: by its own name alone
+// nobody else could ever lead.
+type SyncBefore struct {
+	SyncState
+	// Timeline is the one on which the member was a standby then. One that is on it
+	// still was not promoted.
+	Timeline wal.Timeline `json:"timeline"`
 }
 
 // Active reports whether synchronous mode restricts who may lead.
@@ -153,6 +166,12 @@ func (s SyncState) Holds(name string) bool {
 		return true
 	}
 	return s.HasStandby(name)
+}
+
+// Relies reports whether name may come to lead by this key: it holds name, or may
+// be put back to one that does.
+func (s SyncState) Relies(name string) bool {
+	return s.Holds(name) || s.Before != nil && s.Before.Relies(name)
 }
 
 // HasStandby reports whether name is listed as a synchronous standby.

@@ -48,6 +48,9 @@ const (
 	// WriteSync replaces the sync key by Sync if it still has Version; a Sync
 	// without leader deletes it.
 	WriteSync ActionKind = "write-sync"
+	// RestoreSync does the same for a member that is not a leader: it wrote itself into
+	// the key and was not promoted.
+	RestoreSync ActionKind = "restore-sync"
 	// ClearFailover writes {} to failover if it still has Version.
 	ClearFailover ActionKind = "clear-failover"
 	// ClearHandover deletes the handover key if it still has Version.

@@ -151,7 +151,7 @@ func (t *turn) crashedReplica() bool {
 		t.wake(left)
 		return t.answer(SituationLeaderless, "gave the lease up; waiting for the successor")
 	}
-	return t.answer(SituationLeaderless, "starting the server read-only, without an upstream, to take part in the race", Action{Kind: StartReplica})
+	return t.answer(SituationLeaderless, "starting the server read-only, without an upstream, to take part in the race", append(t.putBack(), Action{Kind: StartReplica})...)
 }
 
 // follow: the standby runs and its upstream is not the right one.

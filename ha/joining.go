@@ -150,7 +150,7 @@ func (t *turn) clone() bool {
 }
 
 // cloneSource is whose data to copy: a member's that is marked for it, or the
-// leader's. Whom the sync key lists has confirmed commits and may lead by that, so it
+// leader's. Whom the sync key names has confirmed commits and may lead by that, so it
 // copies nobody's data but the leader's: another may not have them yet, and no leader
 // may be left that has.
 func (t *turn) cloneSource() Upstream {
@@ -158,7 +158,7 @@ func (t *turn) cloneSource() Upstream {
 	if !ok || !lead.Running() || lead.Role != cluster.RolePrimary {
 		return Upstream{}
 	}
-	if t.view.Sync.Active() && t.view.Sync.HasStandby(t.o.Self.Name) {
+	if t.view.Sync.Relies(t.o.Self.Name) {
 		return t.leaderUpstream()
 	}
 	for _, m := range t.view.Members {

@@ -36,7 +36,7 @@ func (t *turn) crashedPrimary() bool {
 		// timeline, where another may have written.
 		t.backOff()
 		t.wake(soon)
-		return t.answer(SituationLeading, "holds the lease but its server went down before it was promoted"+lastError(s)+": giving it up", release)
+		return t.answer(SituationLeading, "holds the lease but its server went down before it was promoted"+lastError(s)+": giving it up", append(t.putBack(), release)...)
 	}
 	if t.endRecorded() {
 		t.wake(soon)
@@ -367,7 +367,7 @@ func (t *turn) takeOver() bool {
 	}
 	if t.view.Sync.Active() || t.o.Settings.SyncMode == cluster.SyncOn {
 		acts = append(acts, Action{Kind: WriteSync, Session: t.o.Lease.Session, Version: t.view.Sync.Version,
-			Sync: cluster.SyncState{Leader: t.o.Self.Name}})
+			Sync: cluster.SyncState{Leader: t.o.Self.Name, Before: t.syncBefore()}})
 	}
 	lost := t.lost()
 	if lost != "" {

@@ -150,6 +150,12 @@ var properties = []property{
 		}
 		return ""
 	}},
+	{"the sync key is put back only by who wrote it to be promoted, and is a standby on the same timeline still (I2)", forbid(
+		func(o ha.Observation, a ha.Action) bool {
+			k, s := o.Store.View.Sync, o.Server
+			return k.Before == nil || k.Leader != o.Self.Name || a.Version != k.Version || s.Role != ha.ServerStandby ||
+				s.Position.Timeline != k.Before.Timeline || o.Task.Kind == ha.Promote || !o.Lease.Held && o.Store.View.Leader.Held()
+		}, ha.RestoreSync)},
 	{"a leader whose key is gone writes nothing that leaders write", forbid(
 		func(o ha.Observation, a ha.Action) bool { return o.Lease.Held && o.Lease.Adrift && o.Store.Reachable },
 		ha.WriteSync, ha.PublishStatus, ha.WriteHistory, ha.ClaimTimeline, ha.PublishIdentity, ha.WriteFailsafe)},

@@ -28,6 +28,10 @@ func (t *turn) race() bool {
 		t.wake(soon)
 		return t.answer(SituationLeaderless, "nobody leads; no session in the store yet to race with")
 	}
+	if back := t.putBack(); len(back) > 0 {
+		t.wake(soon)
+		return t.answer(SituationLeaderless, "nobody leads; the sync key names this member for a promotion that never came about: putting back what it said before, so that others may lead", back...)
+	}
 	if f := t.failover(); f.Candidate == t.o.Self.Name {
 		if why := t.whyNotByHand(f); why == "" {
 			return t.take("a person named this member as the next leader")

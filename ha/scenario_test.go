@@ -116,8 +116,11 @@ func printFields(a ha.Action) string {
 		}
 		add(true, "slots=%s", list(slots))
 	}
-	if a.Kind == ha.WriteSync {
+	if a.Kind == ha.WriteSync || a.Kind == ha.RestoreSync {
 		add(true, "sync=%s%s", orNone(a.Sync.Leader), list(a.Sync.Standbys))
+		for b := a.Sync.Before; b != nil; b = b.Before {
+			add(true, "before=%s%s@%d", orNone(b.Leader), list(b.Standbys), b.Timeline)
+		}
 	}
 	if a.Kind == ha.WriteHistory {
 		var lines []string

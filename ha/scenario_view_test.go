@@ -163,8 +163,17 @@ func editSync(w *world, a args) error {
 		*s = cluster.SyncState{}
 		return nil
 	}
-	s.Version = w.version()
-	return a.each(fields{"leader": text(&s.Leader), "standbys": words(&s.Standbys)})
+	*s = cluster.SyncState{Version: w.version()}
+	before := func() *cluster.SyncBefore {
+		if s.Before == nil {
+			s.Before = &cluster.SyncBefore{}
+		}
+		return s.Before
+	}
+	return a.each(fields{"leader": text(&s.Leader), "standbys": words(&s.Standbys),
+		"before":          func(v string) error { return text(&before().Leader)(v) },
+		"before_standbys": func(v string) error { return words(&before().Standbys)(v) },
+		"before_tl":       func(v string) error { return number(&before().Timeline)(v) }})
 }
 
 func editHandover(w *world, a args) error {

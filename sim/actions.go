@@ -11,7 +11,7 @@ import (
 // compares them with package ha.
 var actionKinds = [...]ha.ActionKind{
 	ha.Fence, ha.CancelTask, ha.TakeLeader, ha.ReleaseLeader, ha.RemoveLeader,
-	ha.ClaimInitialize, ha.ReleaseInitialize, ha.WriteInitialize, ha.WriteConfig, ha.WriteHistory, ha.WriteSync,
+	ha.ClaimInitialize, ha.ReleaseInitialize, ha.WriteInitialize, ha.WriteConfig, ha.WriteHistory, ha.WriteSync, ha.RestoreSync,
 	ha.ClearFailover, ha.ClearHandover, ha.ClaimTimeline, ha.PublishIdentity, ha.PublishStatus,
 	ha.AskPeers, ha.AskFailsafe, ha.WriteFailsafe, ha.StopReceiver, ha.Follow, ha.SetSyncNames, ha.KeepSlots,
 	ha.AcceptBootstrap, ha.DiscardBootstrap, ha.AcceptRewind, ha.DropScheduled, ha.Reply, ha.Exit,

@@ -85,12 +85,16 @@ func (r *register) read(o *op, s *server) (seen func()) {
 		return func() {}
 	}
 	o.value = r.as(s, v.value)
-	lsn, protected := v.lsn, v.protected
-	return func() {
-		b.seen = max(b.seen, lsn)
-		if protected {
-			b.seenSafe = max(b.seenSafe, lsn)
-		}
+	lsn := v.lsn
+	return func() { b.saw(lsn) }
+}
+
+// saw: a client knows of the value at lsn. Whether it is protected is asked now: the
+// sync key may have gone back with the store while the answer was on its way.
+func (b *branch) saw(lsn wal.LSN) {
+	b.seen = max(b.seen, lsn)
+	if v := b.find(lsn); v != nil && v.protected {
+		b.seenSafe = max(b.seenSafe, lsn)
 	}
 }
 
@@ -106,12 +110,7 @@ func (r *register) as(s *server, value int) int {
 }
 
 // told: the client of a write was answered.
-func (r *register) told(x *commit) {
-	x.branch.seen = max(x.branch.seen, x.lsn)
-	if x.protects {
-		x.branch.seenSafe = max(x.branch.seenSafe, x.lsn)
-	}
-}
+func (r *register) told(x *commit) { x.branch.saw(x.lsn) }
 
 // takeover accounts for what a new primary lacks of what clients have seen. What
 // no failover may lose is not excused, unless a person forced it.

@@ -82,7 +82,7 @@ func traceAction(x ha.Action) string {
 		s += "(" + x.Upstream.Name + ")"
 	case len(x.Names) > 0:
 		s += fmt.Sprint(x.Names)
-	case x.Kind == ha.WriteSync:
+	case x.Kind == ha.WriteSync || x.Kind == ha.RestoreSync:
 		s += fmt.Sprintf("(%s %v)", x.Sync.Leader, x.Sync.Standbys)
 	case x.Kind == ha.Promote:
 		s += fmt.Sprintf("(%d)", x.Timeline)

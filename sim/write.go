@@ -88,7 +88,7 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 			v.History = cluster.History{Present: true, Lines: x.Lines, Version: s.next()}
 			return nil
 		}
-	case ha.WriteSync:
+	case ha.WriteSync, ha.RestoreSync:
 		return func(s *store, v *cluster.View) error { return s.writeSync(x) }
 	case ha.WriteFailsafe:
 		return func(s *store, v *cluster.View) error { return s.writeFailsafe(v, x) }

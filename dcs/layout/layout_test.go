@@ -155,6 +155,7 @@ func TestEncodedTexts(t *testing.T) {
 		{"switchover", EncodeFailover(cluster.Failover{Leader: "a", Candidate: "b", ScheduledAt: "2030-01-01T00:00:00+00:00"}), `{"leader":"a","member":"b","scheduled_at":"2030-01-01T00:00:00+00:00"}`},
 		{"sync", EncodeSync(cluster.SyncState{Leader: "a", Standbys: []string{"c", "b"}}), `{"leader":"a","quorum":0,"sync_standby":"b,c"}`},
 		{"sync alone", EncodeSync(cluster.SyncState{Leader: "a"}), `{"leader":"a","quorum":0,"sync_standby":null}`},
+		{"sync before a promotion", EncodeSync(cluster.SyncState{Leader: "a", Before: &cluster.SyncBefore{SyncState: cluster.SyncState{Leader: "b", Standbys: []string{"a"}}, Timeline: 4}}), `{"leader":"a","quorum":0,"sync_standby":null,"before":{"leader":"b","quorum":0,"sync_standby":"a","timeline":4}}`},
 		{"sync off", EncodeSync(cluster.SyncState{}), `{"leader":null,"quorum":0,"sync_standby":null}`},
 		{"failsafe", EncodeFailsafe([]cluster.FailsafeMember{{Name: "a", APIURL: "http://a"}}), `{"a":"http://a"}`},
 		{"timelines", EncodeTimelines(cluster.Timelines{Claims: []cluster.TimelineClaim{{Timeline: 2, Winner: "a", Identity: cluster.TimelineIdentity{Switch: 9, CRC: 8}}, {Timeline: 3, Winner: "b"}}}), `{"claims":[{"timeline":2,"winner":"a","switch":9,"crc":8},{"timeline":3,"winner":"b"}]}`},
@@ -316,6 +317,7 @@ func FuzzDecode(f *testing.F) {
 	keys := []string{KeyInitialize, KeyInitializeOwner, KeyConfig, KeyLeader, KeyStatus, KeyOptime, KeyHistory,
 		KeyFailover, KeySync, KeyFailsafe, KeyTimelines, KeyHandover, "members/n1"}
 	seeds := []string{"", "{}", "[]", "null", "12", "a:b", `[[1,2,"r","t","n"]]`, `{"leader":"a","sync_standby":"b,c","quorum":"1"}`,
+		`{"leader":"a","before":{"leader":null,"timeline":2,"before":{"leader":"b","timeline":1}}}`,
 		`{"optime":1,"slots":{"a":2},"retain_slots":["b"]}`, `{"claims":[{"timeline":2,"winner":"a","crc":4294967295}]}`,
 		`{"leader":"a","lsn":5,"members":["b"]}`, "postgres://u@h/d?application_name=x", `{"api_url":"http://a@b/"}`,
 		`{"conn_url":"postgres://u:p@h/","tags":{"nofailover":0,"x":"é","sync_priority":-1},"pending_restart_reason":{"a":{}}}`, "\xff"}
@@ -347,5 +349,34 @@ func TestLargestValuesFit(t *testing.T) {
 	}
 	if v := one(KeyStatus, `{"optime":-1}`); v.Status.Optime != 0 {
 		t.Errorf("negative optime %d", v.Status.Optime)
+	}
+}
+
+// TestSyncBefore: what a sync key says of the time before a promotion is put back when
+// that does not come about. Rubbish there must not free everybody to lead.
+func TestSyncBefore(t *testing.T) {
+	for value, want := range map[string]*cluster.SyncBefore{
+		`{"leader":"a","before":{"leader":"b","sync_standby":"c,a","timeline":3}}`: {SyncState: cluster.SyncState{Leader: "b", Standbys: []string{"a", "c"}}, Timeline: 3},
+		`{"leader":"a","before":{"leader":null,"sync_standby":null,"timeline":3}}`: {Timeline: 3},
+		`{"leader":"a","before":{"leader":"b"}}`:                                   nil,
+		`{"leader":"a","before":{"timeline":3}}`:                                   nil,
+		`{"leader":"a","before":{"leader":7,"timeline":3}}`:                        nil,
+		`{"leader":"a","before":[]}`:                                               nil,
+		`{"leader":"a"}`:                                                           nil,
+	} {
+		if diff := cmp.Diff(want, one(KeySync, value).Sync.Before); diff != "" {
+			t.Errorf("%s:\n%s", value, diff)
+		}
+	}
+	deep := cluster.SyncState{Leader: "a"}
+	for range 100 {
+		deep = cluster.SyncState{Leader: "a", Before: &cluster.SyncBefore{SyncState: deep, Timeline: 1}}
+	}
+	depth := 0
+	for b := one(KeySync, EncodeSync(deep)).Sync.Before; b != nil; b = b.Before {
+		depth++
+	}
+	if depth != maxSyncBefore {
+		t.Errorf("%d levels are kept, not %d", depth, maxSyncBefore)
 	}
 }

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"slices"
@@ -148,19 +149,34 @@ func decodeFailover(value string) (cluster.Failover, bool) {
 	return cluster.Failover{Leader: strings.TrimSpace(leader), Candidate: strings.TrimSpace(candidate)}, true
 }
 
-// EncodeSync writes the sync key: always three fields. Without a leader it says
-// that synchronous mode is not active.
+// maxSyncBefore is how many promotions that never came about, each of another
+// member and on top of the one before, the sync key remembers.
+const maxSyncBefore = 8
+
+// EncodeSync writes the sync key: three fields, always, and while its leader is
+// still to be promoted the added field before. Without a leader it says that
+// synchronous mode is not active.
 func EncodeSync(s cluster.SyncState) string {
 	var w writer
+	writeSync(&w, s, 0, maxSyncBefore)
+	return w.text()
+}
+
+// writeSync writes one level of the key; the timeline is that of a level before.
+func writeSync(w *writer, s cluster.SyncState, tl wal.Timeline, left int) {
 	w.open('{')
 	w.name("leader")
-	stringOrNull(&w, s.Leader)
+	stringOrNull(w, s.Leader)
 	w.name("quorum")
 	w.raw(strconv.Itoa(s.Quorum))
 	w.name("sync_standby")
-	stringOrNull(&w, strings.Join(sortedSet(slices.Clone(s.Standbys)), ","))
+	stringOrNull(w, strings.Join(sortedSet(slices.Clone(s.Standbys)), ","))
+	w.optUint("timeline", uint64(tl))
+	if b := s.Before; b != nil && left > 0 {
+		w.name("before")
+		writeSync(w, b.SyncState, b.Timeline, left-1)
+	}
 	w.close('}')
-	return w.text()
 }
 
 func stringOrNull(w *writer, s string) {
@@ -176,12 +192,26 @@ func decodeSync(value string) (cluster.SyncState, bool) {
 	if !ok {
 		return cluster.SyncState{}, false
 	}
+	return syncOf(o, maxSyncBefore), true
+}
+
+// syncOf reads one level of the key, and at most so many before it.
+func syncOf(o object, left int) cluster.SyncState {
 	names := parseStrings(o["sync_standby"])
 	if joined, ok := asString(o["sync_standby"]); ok {
 		names = strings.Split(joined, ",")
 	}
 	quorum, _ := asInt(o["quorum"])
-	return cluster.SyncState{Leader: o.str("leader"), Quorum: max(0, quorum), Standbys: sortedSet(names)}, true
+	s := cluster.SyncState{Leader: o.str("leader"), Quorum: max(0, quorum), Standbys: sortedSet(names)}
+	if b, ok := parseObject(string(o["before"])); ok && left > 0 {
+		inner := syncOf(b, left-1)
+		tl := wal.Timeline(b.uint("timeline", 32))
+		// An empty leader frees everybody to lead: it must have been said.
+		if said := string(bytes.TrimSpace(b["leader"])); tl != 0 && (inner.Leader != "" || said == "null") {
+			s.Before = &cluster.SyncBefore{SyncState: inner, Timeline: tl}
+		}
+	}
+	return s
 }
 
 // EncodeFailsafe writes the failsafe key.

@@ -71,6 +71,9 @@ func Next(s State) Step {
 	if !strings.EqualFold(s.Sync.Leader, s.Me) {
 		return key(s, nil, "the sync key names another leader")
 	}
+	if s.Sync.Before != nil {
+		return key(s, s.Sync.Standbys, "the promotion came about")
+	}
 	picked := pick(s)
 	if keep := intersect(s.Sync.Standbys, picked, s.InForce); len(keep) < len(s.Sync.Standbys) {
 		return key(s, keep, fmt.Sprintf("%s leaves the synchronous set", strings.Join(s.Sync.Standbys, ",")))

@@ -11,11 +11,24 @@ import (
 // compares them with package ha.
 var actionKinds = [...]ha.ActionKind{
 	ha.Fence, ha.CancelTask, ha.TakeLeader, ha.ReleaseLeader, ha.RemoveLeader,
-	ha.ClaimInitialize, ha.ReleaseInitialize, ha.WriteInitialize, ha.WriteConfig, ha.WriteHistory, ha.WriteSync, ha.RestoreSync,
+	ha.ClaimInitialize, ha.ReleaseInitialize, ha.WriteInitialize, ha.WriteConfig, ha.WriteHistory, ha.WriteSync,
 	ha.ClearFailover, ha.ClearHandover, ha.ClaimTimeline, ha.PublishIdentity, ha.PublishStatus,
 	ha.AskPeers, ha.AskFailsafe, ha.WriteFailsafe, ha.StopReceiver, ha.Follow, ha.SetSyncNames, ha.KeepSlots,
 	ha.AcceptBootstrap, ha.DiscardBootstrap, ha.AcceptRewind, ha.DropScheduled, ha.Reply, ha.Exit,
 	ha.Bootstrap, ha.Clone, ha.StartReplica, ha.StartPrimary, ha.Promote, ha.Stop, ha.Rewind, ha.Checkpoint,
+	ha.RestoreSync,
+}
+
+// drawnKinds are what a struck agent is drawn from: a number that does not change, or all
+// seeds would be other worlds.
+const drawnKinds = 37
+
+// drawKind picks one of them; a later kind stands in for one that it is akin to.
+func drawKind(i, variant int) ha.ActionKind {
+	if k := actionKinds[i]; k != ha.WriteSync || variant < 5 {
+		return k
+	}
+	return ha.RestoreSync
 }
 
 const maxActions = 48

@@ -81,7 +81,7 @@ func newer(seed uint64, cfg worldConfig, opt Options) []Fault {
 			f.Lasts = 100*time.Millisecond + time.Duration(r.Int64N(int64(k.lasts)))
 		}
 		if k.kind == AgentStruck {
-			f.Action = actionKinds[r.IntN(len(actionKinds))]
+			f.Action = drawKind(r.IntN(drawnKinds), f.N)
 			if f.A == -1 {
 				f.A = r.IntN(cfg.members)
 			}

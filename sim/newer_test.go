@@ -50,7 +50,7 @@ func TestNewerFaultsMatter(t *testing.T) {
 // TestStruckAtEveryAction: the fault that aims at one kind of action finds it,
 // wherever in the life of a cluster it is.
 func TestStruckAtEveryAction(t *testing.T) {
-	focus := []FaultKind{AgentStruck, AgentStop, HostOff, ServerCrash, Isolate, CutStore, AskSwitchover, AskRestart, AskReinit, AskSync, WriteLeader, ForeignDisk, StoreOutage}
+	focus := []FaultKind{AgentStruck, AgentStop, HostOff, ServerCrash, Isolate, CutStore, AskSwitchover, AskRestart, AskReinit, AskSync, FailPromote, WriteLeader, ForeignDisk, StoreOutage}
 	s := Many(1, 4000, Options{Focus: focus}, nil)
 	for _, r := range s.Failures {
 		t.Errorf("seed %d\n%s", r.Seed, r.Report())

@@ -120,7 +120,7 @@ func viewOf(t *rapid.T) cluster.View {
 		Failover: mostly(t, cluster.Failover{}, cluster.Failover{Candidate: "a", Version: "1"}, cluster.Failover{Leader: "a", Version: "1"},
 			cluster.Failover{Leader: "a", Candidate: "b"}, cluster.Failover{Leader: "b", Candidate: "a", ScheduledAt: "soon"},
 			cluster.Failover{Leader: "a", ScheduledAt: wallTime(t).Format(time.RFC3339), Version: "2"}),
-		Sync:   cluster.SyncState{Leader: mostly(t, "", "a", "b"), Standbys: many(t, name), Version: version(t), Quorum: some(t, 0, 0, 1, -1)},
+		Sync:   cluster.SyncState{Leader: mostly(t, "", "a", "b"), Standbys: many(t, name), Version: version(t), Quorum: some(t, 0, 0, 1, -1), Before: before(t)},
 		Config: cluster.Config{Present: yesNo(t)},
 		Timelines: cluster.Timelines{Version: version(t), Claims: many(t, func(t *rapid.T) cluster.TimelineClaim {
 			return cluster.TimelineClaim{Timeline: timeline(t), Winner: name(t), Identity: identityOf(t)}
@@ -218,3 +218,10 @@ var memories = rapid.Custom(func(t *rapid.T) ha.Memory {
 	}
 	return m
 })
+
+func before(t *rapid.T) *cluster.SyncBefore {
+	if !yesNo(t) {
+		return nil
+	}
+	return &cluster.SyncBefore{SyncState: cluster.SyncState{Leader: mostly(t, "", "a", "b"), Standbys: many(t, name)}, Timeline: timeline(t)}
+}

@@ -21,18 +21,21 @@ func (t *turn) syncBefore() *cluster.SyncBefore {
 	return &cluster.SyncBefore{SyncState: t.view.Sync, Timeline: t.o.Server.Position.Timeline}
 }
 
-// unpromoted: the sync key names this member for a promotion, and its server is on
-// the timeline still on which it was before. PostgreSQL notes the new timeline in its
-// files before it accepts the first write.
+// unpromoted: the sync key names this member for a promotion, and its server's log
+// ends on the timeline still on which it was before. PostgreSQL notes the new timeline
+// in its files before it accepts the first write; but one that was promoted, died, and
+// was started as a standby is on the former timeline again until it has replayed its log
+// past the point where that ends.
 func (t *turn) unpromoted() bool {
 	k, s := t.view.Sync, t.o.Server
-	return k.Before != nil && strings.EqualFold(k.Leader, t.o.Self.Name) &&
+	end := t.stopped() || t.running(ServerStandby) && s.ReplayDone
+	return k.Before != nil && strings.EqualFold(k.Leader, t.o.Self.Name) && end &&
 		s.Role == ServerStandby && s.Position.Known() && s.Position.Timeline == k.Before.Timeline
 }
 
 // putBack makes the sync key say what it said before a promotion that never came
-// about; no action where there is nothing to put back. The lease is not needed: whoever leads
-// later writes the key first, and this compares the version.
+// about; no action where there is nothing to put back. The lease is not needed: whoever
+// leads later writes the key first, and this compares the version.
 func (t *turn) putBack() []Action {
 	if !t.unpromoted() || !t.leaderless() && !t.live() || t.tasked() {
 		return nil

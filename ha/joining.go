@@ -165,11 +165,22 @@ func (t *turn) cloneSource() Upstream {
 		if m.Tags.ReplicateFrom == t.o.Self.Name {
 			continue // it can have nothing newer than what this member gave it
 		}
-		if m.Tags.CloneFrom && m.Running() && m.Name != t.o.Self.Name && m.Name != lead.Name && m.ReplicationState == "streaming" {
+		if m.Tags.CloneFrom && m.Running() && m.Name != t.o.Self.Name && m.Name != lead.Name && m.ReplicationState == "streaming" && t.coveredBy(m) {
 			return upstreamOf(m)
 		}
 	}
 	return t.leaderUpstream()
+}
+
+// coveredBy: a copy of the member's data has all that is to be replaced by it. Where
+// commits may wait for this member, the view of the sync key does not suffice: it may
+// have been listed a moment ago, while its server still ran.
+func (t *turn) coveredBy(m cluster.Member) bool {
+	if t.o.Server.Dir == DirEmpty || t.o.Settings.SyncMode == cluster.SyncOff && !t.view.Sync.Active() {
+		return true
+	}
+	own := t.o.Server.Position
+	return own.Known() && m.Timeline == own.Timeline && m.Replayed >= own.LSN
 }
 
 func (t *turn) noData() bool {

@@ -91,7 +91,7 @@ func editMember(w *world, a args) error {
 	*ms = slices.Clone(*ms)
 	m := w.member(a.word(0))
 	return a.rest(1).each(join(tagFields(&m.Tags), fields{
-		"state": text(&m.State), "role": text(&m.Role), "tl": number(&m.Timeline), "lsn": lsn(&m.XLog), "url": text(&m.ConnURL),
+		"state": text(&m.State), "role": text(&m.Role), "tl": number(&m.Timeline), "lsn": lsn(&m.XLog), "replayed": lsn(&m.Replayed), "url": text(&m.ConnURL),
 		"api": text(&m.APIURL), "matriarch": text(&m.Matriarch), "guarded": yes(&m.Guarded),
 		"checkpoint_pending": yes(&m.CheckpointPending), "replication": text(&m.ReplicationState),
 	}))

@@ -130,9 +130,9 @@ func (s *store) encodeMembers(old *snapshot, at []string) {
 			continue
 		}
 		if key := layout.KeyMember(now[i].Name); j >= 0 && onlyMoved(&was[j], &now[i]) {
-			x := now[i].XLog
+			x, replayed := now[i].XLog, now[i].Replayed
 			now[i] = was[j]
-			now[i].XLog = x
+			now[i].XLog, now[i].Replayed = x, replayed
 			s.late(key, "1", at[i])
 			continue
 		}
@@ -148,7 +148,7 @@ func onlyMoved(was, now *cluster.Member) bool {
 		return false
 	}
 	moved := *was
-	moved.XLog = now.XLog
+	moved.XLog, moved.Replayed = now.XLog, now.Replayed
 	return reflect.DeepEqual(&moved, now)
 }
 

@@ -116,6 +116,7 @@ func (a *agent) publishable() cluster.Member {
 		p.Role = cluster.RolePrimary
 		p.CheckpointPending = s.ckptTL != s.branch.timeline
 	case s.rx != nil:
+		p.Replayed = s.replayed
 		p.ReplicationState = "streaming"
 	}
 	return p

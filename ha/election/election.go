@@ -75,8 +75,9 @@ func Reasons(s Standing, g Ground) []string {
 		out = append(out, fmt.Sprintf("%s stopped cleanly at %s and it has only %s", g.Handover.Leader, g.Handover.LSN, s.Position.LSN))
 	}
 	// After a clean stop nothing was published that lies later, so this only
-	// speaks where another has led since and the handover is an old one.
-	if lag := g.Optime.Sub(s.Position.LSN); lag > g.MaxLag {
+	// speaks where another has led since and the handover is an old one. Whom the sync
+	// key names has all that was acknowledged, however much a former leader wrote beyond.
+	if lag := g.Optime.Sub(s.Position.LSN); lag > g.MaxLag && !(g.Sync.Active() && g.Sync.Holds(s.Name)) {
 		out = append(out, fmt.Sprintf("it is %d bytes behind the last known position of the leader, more than the %d allowed", lag, g.MaxLag))
 	}
 	return out

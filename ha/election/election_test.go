@@ -218,7 +218,7 @@ func elect(t *testing.T, ms []Standing, g Ground) {
 		}
 	}
 	switch m := best[0]; {
-	case !m.Tags.MayLead(), g.Optime.Sub(m.Position.LSN) > g.MaxLag, g.Sync.Active() && !g.Sync.Holds(m.Name):
+	case !m.Tags.MayLead(), !g.Sync.Active() && g.Optime.Sub(m.Position.LSN) > g.MaxLag, g.Sync.Active() && !g.Sync.Holds(m.Name):
 		t.Fatalf("%+v is elected", m)
 	}
 }
@@ -269,7 +269,10 @@ func TestWhyNot(t *testing.T) {
 		"handover":     {func(s *Standing, g *Ground) { g.Handover = cluster.Handover{Leader: "x", LSN: 7} }, "stopped cleanly"},
 		"has handover": {func(s *Standing, g *Ground) { g.Handover = cluster.Handover{Leader: "x", LSN: 6} }, ""},
 		"lag":          {func(s *Standing, g *Ground) { g.Optime, g.MaxLag = 9, 2 }, "3 bytes behind"},
-		"lag allowed":  {func(s *Standing, g *Ground) { g.Optime, g.MaxLag = 9, 3 }, ""},
+		"lag of who has all that was acknowledged": {func(s *Standing, g *Ground) {
+			g.Optime, g.MaxLag, g.Sync = 9, 2, cluster.SyncState{Leader: "z", Standbys: []string{s.Name}}
+		}, ""},
+		"lag allowed": {func(s *Standing, g *Ground) { g.Optime, g.MaxLag = 9, 3 }, ""},
 		"old handover": {func(s *Standing, g *Ground) {
 			g.Optime, g.MaxLag, g.Handover = 9, 2, cluster.Handover{Leader: "x", LSN: 6}
 		}, "3 bytes behind"},

@@ -26,6 +26,7 @@ type checker struct {
 	unpaused  time.Duration
 	syncLost  time.Duration // until when the sync key that went back may mislead
 	syncWent  bool
+	epoch     int  // counts how often nothing was safe by the sync key any more
 	wentBack  bool // the sync key or the register of timelines did, with the store
 	handover  handover
 	forced    bool // a person named the one who took the lease last
@@ -244,7 +245,7 @@ func (c *checker) told(x *commit) {
 		c.register.told(x)
 	}
 	x.branch.acked, x.branch.ever = max(x.branch.acked, x.lsn), max(x.branch.ever, x.lsn)
-	if x.protects {
+	if x.protects && x.epoch == c.epoch {
 		x.branch.protected = max(x.branch.protected, x.lsn)
 		if c.current != nil && c.current.reign > x.reign && !c.current.branch.contains(c.current.end, x.branch, x.lsn) {
 			c.violate("I2", "%s acknowledges a protected commit at %s that the later primary %s does not have", x.s.m.name, x.lsn, c.current.m.name)

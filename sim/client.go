@@ -22,6 +22,7 @@ type commit struct {
 	op     *op  // what it writes into the register, nil for nothing
 
 	protects bool // when its wait ended, no failover could lose it any more
+	epoch    int  // of the checker then: a sync key that goes back ends that
 }
 
 // clients write all the time: one through the entrypoint, which also reads what
@@ -212,6 +213,7 @@ func (c *clients) release(x *commit) {
 	// thawed host's server has not been stopped from asking yet.
 	misled := w.now < w.check.syncLost || w.check.syncWent && w.check.exempt(x.s)
 	x.protects = !x.warned && w.store.settings.SyncMode == cluster.SyncOn && w.store.view.Sync.Active() && !w.check.paused(x.s.m) && !misled
+	x.epoch = w.check.epoch
 	if x.op != nil {
 		w.check.register.released(x)
 	}

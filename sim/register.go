@@ -127,6 +127,10 @@ func (r *register) takeover(w *world, s *server, forced bool) {
 			excused, b.seenSafe = forced, 0
 		}
 	}
+	for _, x := range r.resets {
+		// What a former loss brought back may have been read; here it never was lost.
+		lost = lost || x.branch.sysID == s.sysID && !s.branch.contains(s.end, x.branch, x.lsn)
+	}
 	if !lost || !excused {
 		return
 	}

@@ -323,6 +323,7 @@ func (c *checker) restored(was *cluster.View, b *backup) {
 
 // unprotect: no commit is safe by the sync key any more.
 func (c *checker) unprotect() {
+	c.epoch++
 	for _, b := range c.w.branches {
 		b.protected, b.seenSafe = 0, 0
 		for i := range b.values {

@@ -162,16 +162,6 @@ func TestCountBeginsWithEachReplacement(t *testing.T) {
 	if c, ok := s.readSpare(); ok {
 		t.Errorf("one that must stay may go: %+v", c)
 	}
-	// A crash in between: the directory cannot be put aside.
-	must(t, s.writeSpare(old))
-	mkfile(t, s.dataPath("PG_VERSION"))
-	must(t, os.RemoveAll(s.replacedDir()))
-	mkfile(t, s.replacedDir()+".x")
-	must(t, os.Symlink(s.replacedDir()+".x", s.replacedDir()))
-	_ = s.setAside(spareCopy{SystemID: "2"})
-	if served, ok := spareOf(s); ok && served != 0 {
-		t.Errorf("an old count survived: %s", served)
-	}
 	for _, rubbish := range []string{"", "{", "[]", `{"path":"/etc","system_id":"1"}`, `{"path":"` + s.replacedDir() + `","system_id":"1","served_ns":-1}`} {
 		must(t, os.WriteFile(s.sparePath(), []byte(rubbish), 0o600))
 		if c, ok := s.readSpare(); ok {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/ha/election"
 	"github.com/matriarch-ha/matriarch/journal"
 	"github.com/matriarch-ha/matriarch/postgres"
 )
@@ -82,7 +83,9 @@ func (a *Agent) longAction(s step) func(context.Context, func(string)) error {
 		}
 	case ha.Clone:
 		return func(ctx context.Context, p func(string)) error {
-			if err := pg.Clone(ctx, source(s.Upstream), p); err != nil {
+			src := source(s.Upstream)
+			src.Diverged = diverged(s.o)
+			if err := pg.Clone(ctx, src, p); err != nil {
 				return err
 			}
 			a.recordLoss()
@@ -119,6 +122,13 @@ func (a *Agent) longAction(s step) func(context.Context, func(string)) error {
 		return func(ctx context.Context, _ func(string)) error { return pg.Checkpoint(ctx) }
 	}
 	return nil
+}
+
+// diverged: the data here are not on the line of descent that the store knows.
+func diverged(o ha.Observation) bool {
+	s, v := o.Server, o.Store.View
+	return election.DivergedFrom(election.Standing{Name: o.Self.Name, Position: s.Position, Identity: s.Identity, History: s.History},
+		election.Ground{History: v.History, Timelines: v.Timelines}) != ""
 }
 
 // inheritIdentity records that the copied data are on the leader's branch, which

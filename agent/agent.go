@@ -46,6 +46,9 @@ type Postgres interface {
 	MarkStandby() error
 	// LetWALGo ends what Facts.WALHeld tells of.
 	LetWALGo(ctx context.Context) error
+	// TendReplaced counts for how long what replaced a data directory has served, and
+	// removes that directory when it is enough. It may take minutes.
+	TendReplaced(ctx context.Context, served postgres.Service, enough time.Duration) (postgres.Removed, error)
 	// Loss is what a finished rewind or clone took out of the data, until LossNoted.
 	Loss() (l postgres.Loss, ok bool)
 	LossNoted() error
@@ -106,6 +109,9 @@ type Reloadable struct {
 	// PeerUser and PeerPassword are for what peers let nobody ask without; no user:
 	// nothing is sent.
 	PeerUser, PeerPassword string
+	// KeepReplaced is for how long a copy must have served before what it replaced is
+	// removed: ReplacedProof, or 0.
+	KeepReplaced time.Duration
 	// MaxIdle caps the time between turns instead of loop_wait; 0: loop_wait.
 	MaxIdle time.Duration
 }
@@ -187,6 +193,7 @@ type Agent struct {
 	readUnder string // the session under which the store was read before a take
 	tookOver  string // what was taken over from a former agent
 	sibling   sibling
+	tending   tending
 
 	mu   sync.Mutex
 	snap Snapshot
@@ -210,6 +217,7 @@ func New(o Options) *Agent {
 	a := &Agent{opt: o, log: o.Logger, wake: make(chan struct{}, 1), leadBusy: make(chan struct{}, 1), warned: map[string]bool{}}
 	a.stop, a.stopNow = context.WithCancelCause(context.Background())
 	a.ends = newEnds()
+	a.tending.ended = make(chan error, 1)
 	a.viewer = newViewer(o, a.Wake)
 	a.peers = newPeers(o, a.Wake)
 	a.prover = &prover{opt: o}
@@ -343,6 +351,7 @@ func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
 	}
 	a.onLead(ctx, o)
 	a.upkeep(ctx, o)
+	a.tendReplaced(ctx, o)
 	if !ok {
 		return nil, min(d.WakeAfter, retryWait)
 	}

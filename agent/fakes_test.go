@@ -41,6 +41,9 @@ type fakeServer struct {
 	events chan postgres.Event
 	conf   postgres.Config
 	loss   *postgres.Loss
+
+	served, enough time.Duration    // what TendReplaced was told
+	removed        postgres.Removed // what it answers when it is enough
 }
 
 func newFakeServer() *fakeServer {
@@ -197,6 +200,18 @@ func (f *fakeServer) MarkStandby() error {
 
 func (f *fakeServer) LetWALGo(ctx context.Context) error {
 	return f.do(ctx, "let-wal-go", func(f *postgres.Facts) { f.WALHeld = false })
+}
+
+func (f *fakeServer) TendReplaced(ctx context.Context, served postgres.Service, enough time.Duration) (postgres.Removed, error) {
+	err := f.do(ctx, "tend", nil)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.served, f.enough = f.served+served.For, enough
+	if f.served >= enough && f.removed.Path != "" {
+		f.removed.Served = f.served
+		return f.removed, err
+	}
+	return postgres.Removed{}, err
 }
 
 func (f *fakeServer) Loss() (postgres.Loss, bool) {

@@ -15,6 +15,17 @@ type ClusterDoc struct {
 	Pause     bool          `json:"pause,omitempty"`
 	Scheduled *ScheduledDoc `json:"scheduled_switchover,omitempty"`
 	Scope     string        `json:"scope"`
+	// LastRecord is what keeps the members from leading while nobody leads; absent
+	// otherwise.
+	LastRecord *LastRecordDoc `json:"last_record,omitempty"`
+}
+
+// LastRecordDoc is where a leader that stopped cleanly ended: nobody without that
+// may lead unless a person names it.
+type LastRecordDoc struct {
+	Leader   string `json:"leader"`
+	Timeline int64  `json:"timeline,omitempty"` // 0: not recorded
+	LSN      string `json:"lsn"`
 }
 
 // MemberDoc is one member in GET /cluster.
@@ -114,6 +125,9 @@ func Cluster(scope string, v cluster.View, s cluster.Settings) ClusterDoc {
 	if f := v.Failover; f.Requested() && f.ScheduledAt != "" {
 		d.Scheduled = &ScheduledDoc{At: f.ScheduledAt, From: f.Leader, To: f.Candidate}
 	}
+	if h := v.Handover; h.Present() && !v.Leader.Held() && !s.LoseLastRecord {
+		d.LastRecord = &LastRecordDoc{Leader: h.Leader, Timeline: int64(h.Timeline), LSN: h.LSN.String()}
+	}
 	return d
 }
 
@@ -123,9 +137,6 @@ func memberDoc(m cluster.Member, v cluster.View, s cluster.Settings) MemberDoc {
 		Timeline: int64(m.Timeline), PendingRestart: m.PendingRestart,
 		Guarded: m.Guarded, Namesake: m.Namesake, PendingReason: reasonObject(m.PendingRestartReason), Tags: tagsObject(m.Tags),
 		Scheduled: restartObject(m.ScheduledRestart),
-	}
-	if d.Scheduled = restartObject(m.ScheduledRestart); d.Scheduled != nil {
-		d.Scheduled.PostmasterStart = timestamp(m.ScheduledRestart.PostmasterStart.UTC())
 	}
 	if d.Scheduled = restartObject(m.ScheduledRestart); d.Scheduled != nil {
 		d.Scheduled.PostmasterStart = timestamp(m.ScheduledRestart.PostmasterStart.UTC())

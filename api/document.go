@@ -71,6 +71,17 @@ type MatriarchDoc struct {
 	Watchdog         bool   `json:"watchdog,omitempty"`
 	Task             string `json:"task,omitempty"`
 	Progress         string `json:"progress,omitempty"`
+
+	// Kept is what lies beside the data directory and takes room.
+	Kept []KeptDoc `json:"kept,omitempty"`
+}
+
+// KeptDoc is a replaced data directory, saved log, or the like.
+type KeptDoc struct {
+	Path string `json:"path"`
+	// RemovedAfter is how many seconds more the present data must serve well before
+	// it is removed; absent: a person must do that.
+	RemovedAfter *int64 `json:"removed_after_seconds,omitempty"`
 }
 
 // timestampLayout is how PostgreSQL times are written in the status.
@@ -99,7 +110,7 @@ func statusDoc(s Status, now boot.Instant) StatusDoc {
 		Matriarch: &MatriarchDoc{
 			Version: s.Matriarch, LeaseRemainingMs: s.Lease.Remaining(now).Milliseconds(),
 			Voting: s.Voting, Eligible: s.Eligible, WhyNot: s.WhyNot, Guarded: s.Guarded, KernelFence: s.KernelFence, Watchdog: s.Watchdog,
-			Task: s.Task, Progress: s.Progress,
+			Task: s.Task, Progress: s.Progress, Kept: s.Kept,
 		},
 	}
 	if d.LogLost = s.LogLost; s.LogQueue > usualLogQueue {

@@ -130,6 +130,8 @@ func SettingsOf(v cluster.View, known cluster.Settings) cluster.Settings {
 	default:
 		known.SyncMode = cluster.SyncOff
 	}
+	missing, _ := o.Get("missing_last_record")
+	known.LoseLastRecord = fmt.Sprint(missing) == "lose"
 	return known
 }
 

@@ -67,6 +67,8 @@ type Status struct {
 	// NextTurn is when the loop looks again at the latest; a loop that is much
 	// later than this is stuck.
 	NextTurn boot.Instant
+	// Kept is what lies beside the data directory.
+	Kept []KeptDoc
 	// Task is the long action under way with its progress, for people; empty: none.
 	Task, Progress string
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/agent"
 	"github.com/matriarch-ha/matriarch/config"
@@ -98,13 +99,21 @@ func (m *member) reloadable(f *config.File) agent.Reloadable {
 	r := agent.Reloadable{
 		Tags: f.Tags, ConnURL: connURL(f), APIURL: apiURL(f),
 		CanBootstrap: m.canBootstrap(f), InitialConfig: m.initialConfig(f),
-		Configure: configurer(f, m.major), MaxIdle: f.Matriarch.TurnInterval,
+		Configure: configurer(f, m.major), MaxIdle: f.Matriarch.TurnInterval, KeepReplaced: keepReplaced(f),
 		PeerUser: f.Ctl.Username, PeerPassword: f.Ctl.Password.Reveal(),
 	}
 	if b := f.Bootstrap; b != nil {
 		r.Bootstrap = postgres.BootstrapOptions{InitDB: options(b.InitDB), HBA: b.PgHBA, PostInit: b.PostInit}
 	}
 	return r
+}
+
+// keepReplaced is for how long a copy must serve before what it replaced goes.
+func keepReplaced(f *config.File) time.Duration {
+	if f.Matriarch.KeepReplaced {
+		return agent.ReplacedProof
+	}
+	return 0
 }
 
 // initialConfig is the dynamic configuration to begin with when the store has

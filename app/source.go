@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/agent"
 	"github.com/matriarch-ha/matriarch/api"
@@ -67,8 +68,22 @@ func (s *source) status(n agent.Snapshot) api.Status {
 	}
 	logs := s.logs.Stats()
 	st.LogQueue, st.LogLost = logs.Queued, logs.Lost
-	st.Server = serverFacts(f)
+	st.Server, st.Kept = serverFacts(f), kept(f, keepReplaced(file))
 	return st
+}
+
+// kept lists what lies beside the data directory.
+func kept(f postgres.Facts, enough time.Duration) []api.KeptDoc {
+	var out []api.KeptDoc
+	for _, k := range f.Kept {
+		d := api.KeptDoc{Path: k.Path}
+		if k.Spare {
+			left := int64(max(0, enough-k.Served) / time.Second)
+			d.RemovedAfter = &left
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 func serverFacts(f postgres.Facts) api.ServerFacts {

@@ -161,7 +161,7 @@ func (a *app) showOne(ctx context.Context, out io.Writer, c *cobra.Command, name
 // render is renderMembers for the screen in use.
 func (a *app) render(c *cobra.Command, s state, o listOptions) (string, error) {
 	o.screen = a.screen(c)
-	o.narrow = !a.opts.Patronictl
+	o.narrow, o.waits = !a.opts.Patronictl, !a.opts.Patronictl
 	return renderMembers(s, o)
 }
 

@@ -97,6 +97,41 @@ func TestScheduledFooter(t *testing.T) {
 	}
 }
 
+// After a clean stop that nobody has the last record of, list says who is waited
+// for and what not waiting costs; the reference's own list says nothing.
+func TestWaitForTheLastRecord(t *testing.T) {
+	w := newWorld(t, three())
+	handover := cluster.Handover{Leader: "n1", Timeline: 2, LSN: 0x5300200, Version: "9"}
+	w.c.Change(func(v *cluster.View) {
+		v.Handover, v.Leader, v.Members = handover, cluster.Leader{}, v.Members[1:]
+	})
+	const line = " Nobody leads: n1 stopped cleanly at 0/5300200 on timeline 2, and all wait for its last record: start it or another member that has that, " +
+		"or name one with `matriarch failover --candidate`, which loses what that one lacks (n2 184 bytes, n3 an unknown part)\n"
+	for _, command := range []string{"list", "topology"} {
+		if r := w.run("", command); !strings.HasSuffix(r.out, "+\n"+line) {
+			t.Errorf("%s: %s", command, r.out)
+		}
+	}
+	w.opts.Patronictl = true
+	if r := w.run("", "list"); !strings.HasSuffix(r.out, "+\n") {
+		t.Errorf("patronictl says more than the reference: %s", r.out)
+	}
+	w.opts.Patronictl = false
+	for what, change := range map[string]func(*cluster.View){
+		"somebody leads":           func(v *cluster.View) { v.Leader = cluster.Leader{Name: "n2", Session: "s2"} },
+		"no record":                func(v *cluster.View) { v.Handover = cluster.Handover{} },
+		"the record binds a while": func(v *cluster.View) { v.Config.JSON = `{"missing_last_record":"lose"}` },
+	} {
+		w.c.Change(func(v *cluster.View) {
+			v.Handover, v.Leader, v.Config.JSON = handover, cluster.Leader{}, "{}"
+			change(v)
+		})
+		if r := w.run("", "list"); strings.Contains(r.out, "Nobody leads") {
+			t.Errorf("%s: %s", what, r.out)
+		}
+	}
+}
+
 func TestWatchEndsWithItsContext(t *testing.T) {
 	w := newWorld(t, demo())
 	w.opts.Screen = &Screen{Columns: 200, Lines: 40}

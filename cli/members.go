@@ -10,6 +10,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/api"
 	"github.com/matriarch-ha/matriarch/internal/pyjson"
+	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // listOptions say how members are shown.
@@ -19,6 +20,7 @@ type listOptions struct {
 	guards   bool    // also who is guarded
 	screen   *Screen // whom the table shall fit; nil: nobody looks
 	narrow   bool    // make do with less where the screen is too narrow
+	waits    bool    // also for whose last record all wait
 }
 
 func (o listOptions) colours() bool { return o.screen != nil && o.screen.Colour }
@@ -63,7 +65,7 @@ func renderMembers(s state, o listOptions) (string, error) {
 // membersTable is the table for people.
 func membersTable(s state, titles []string, rows []memberRow, o listOptions) string {
 	columns, cells := grid(titles, rows, true)
-	text := table(title(s), columns, cells, o.colours()) + footer(s.doc)
+	text := table(title(s), columns, cells, o.colours()) + footer(s.doc, o)
 	if o.narrow && !o.extended && o.screen != nil && tableWidth(text) > o.screen.Columns {
 		return narrowTable(s, titles, rows, o)
 	}
@@ -106,7 +108,7 @@ func narrowTable(s state, titles []string, rows []memberRow, o listOptions) stri
 			}
 		}
 	}
-	return b.String() + footer(s.doc) + " " + lags + "; -e shows all\n"
+	return b.String() + footer(s.doc, o) + " " + lags + "; -e shows all\n"
 }
 
 // someHave are the columns that are shown only when a member has a value.
@@ -362,7 +364,7 @@ func tree(members []api.MemberDoc) ([]api.MemberDoc, map[string]string) {
 }
 
 // footer says what holds for the whole cluster.
-func footer(d api.ClusterDoc) string {
+func footer(d api.ClusterDoc, o listOptions) string {
 	var b strings.Builder
 	if d.Pause {
 		b.WriteString(" Maintenance mode: on\n")
@@ -371,6 +373,9 @@ func footer(d api.ClusterDoc) string {
 		if m.Namesake != "" {
 			fmt.Fprintf(&b, " %s: the name is taken: another agent of this name runs at %s; give that one another name\n", m.Name, harmless(m.Namesake))
 		}
+	}
+	if o.waits && d.LastRecord != nil {
+		b.WriteString(" " + waitsFor(d) + "\n")
 	}
 	if s := d.Scheduled; s != nil {
 		b.WriteString(" Switchover scheduled at: " + s.At + "\n")
@@ -383,4 +388,30 @@ func footer(d api.ClusterDoc) string {
 		}
 	}
 	return b.String()
+}
+
+// waitsFor says why nobody leads after a clean stop, what ends that, and what it
+// would cost, as far as the members have published where they are.
+func waitsFor(d api.ClusterDoc) string {
+	r := d.LastRecord
+	end, _ := wal.ParseLSN(r.LSN)
+	var lack []string
+	for _, m := range d.Members {
+		at, err := wal.ParseLSN(text(m.LSN))
+		switch {
+		case m.Name == r.Leader:
+		case err != nil || at == 0 || m.Timeline != r.Timeline:
+			lack = append(lack, m.Name+" an unknown part")
+		case at >= end:
+			lack = append(lack, m.Name+" nothing")
+		default:
+			lack = append(lack, fmt.Sprintf("%s %d bytes", m.Name, end.Sub(at)))
+		}
+	}
+	of := ""
+	if len(lack) > 0 {
+		of = " (" + strings.Join(lack, ", ") + ")"
+	}
+	return harmless(fmt.Sprintf("Nobody leads: %s stopped cleanly at %s on timeline %d, and all wait for its last record: start it or another member that has that, or name one with `matriarch failover --candidate`, which loses what that one lacks%s",
+		r.Leader, r.LSN, r.Timeline, of))
 }

@@ -273,6 +273,7 @@ func decodeMatriarch(d reader, dataDir string) Matriarch {
 	m := Matriarch{
 		StateDir:     d.text("state_dir", ""),
 		TurnInterval: d.duration("turn_interval", 0),
+		KeepReplaced: d.int("keep_replaced", "", 1) != 0,
 		Guard: Guard{
 			FenceBudget: d.duration("guard.fence_budget", time.Second),
 			CleanStop:   d.duration("guard.clean_stop", 2*time.Second),

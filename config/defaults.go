@@ -29,6 +29,7 @@ func literalDefaults() map[string]string {
 		"matriarch.guard.fence_budget":   "1s",
 		"matriarch.guard.clean_stop":     "2s",
 		"matriarch.guard.takeover_grace": "3s",
+		"matriarch.keep_replaced":        "1",
 		"matriarch.kernel_fence":         "automatic",
 		"matriarch.journal.file_size":    "16MB",
 		"matriarch.journal.file_num":     "8",

@@ -210,6 +210,9 @@ type Matriarch struct {
 	// TurnInterval is the longest time between two turns of the agent; 0 means
 	// loop_wait. Renewals of the lease do not depend on it.
 	TurnInterval time.Duration
+	// KeepReplaced: a data directory that a copy has replaced is kept for a day; else
+	// until the copy streams.
+	KeepReplaced bool
 	Guard        Guard
 	// KernelFence: the guard also lets the kernel close the server's port at the
 	// end of the lease: off, automatic (where the kernel and the rights allow it;

@@ -147,7 +147,7 @@ func localFields() []field {
 			host("listen"), hostOrOff("listen_replicas"), hostOrOff("stats"),
 			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"))),
 		section("matriarch",
-			lasting(str("state_dir")), duration("turn_interval"), yesno("log_heartbeat"),
+			lasting(str("state_dir")), duration("turn_interval"), yesno("log_heartbeat"), within("keep_replaced", 0, 1),
 			lasting(section("guard", duration("fence_budget"), duration("clean_stop"), duration("takeover_grace"))),
 			lasting(oneOf("kernel_fence", "automatic", "off", "required")),
 			lasting(section("journal", str("dir"), unit("file_size", "B", 4096), num("file_num", 1), num("memory", 1)))),

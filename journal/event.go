@@ -40,6 +40,9 @@ const (
 	// RecordsLost: records that no other member had were taken out of this
 	// member's data, by a rewind or a new copy. Loss says which.
 	RecordsLost = "records-lost"
+	// ReplacedRemoved: a data directory that a copy had replaced was removed, since the
+	// copy had served for long enough. Removed says which.
+	ReplacedRemoved = "replaced-removed"
 
 	// Requested: a person, or a program for one, asked this member for something
 	// that changes the cluster, and the request was let in. Request says for what
@@ -79,6 +82,7 @@ type Event struct {
 	Exit    *Exit    `json:"exit,omitempty"`
 	Fence   *Fence   `json:"fence,omitempty"`
 	Loss    *Loss    `json:"loss,omitempty"`
+	Removed *Removed `json:"removed,omitempty"`
 	Request *Request `json:"request,omitempty"`
 	Traffic *Traffic `json:"traffic,omitempty"`
 }
@@ -134,6 +138,12 @@ type Loss struct {
 	Transactions      int  `json:"transactions,omitempty"`
 	// Kept is the directory, on the member's host, that holds the records.
 	Kept string `json:"kept,omitempty"`
+}
+
+// Removed is a directory that is gone.
+type Removed struct {
+	Path  string `json:"path"`
+	Bytes uint64 `json:"bytes"` // what its files held
 }
 
 // Traffic is what clients of an entrypoint felt at a change of its primary.

@@ -71,34 +71,38 @@ func classify(err error, src Source, t conf.Target) error {
 	return fmt.Errorf("%w: %s: %s; %s", class, where, probe.Message(err), remedy)
 }
 
-// lineage asks a source for its timeline and its ancestors.
-func (s *Server) lineage(ctx context.Context, src Source) (wal.Timeline, wal.History, error) {
+// lineage asks a source where it is, and for the ancestors of its timeline.
+func (s *Server) lineage(ctx context.Context, src Source) (wal.Position, wal.History, error) {
 	c, err := s.replicationSession(ctx, src)
 	if err != nil {
-		return 0, nil, err
+		return wal.Position{}, nil, err
 	}
 	defer c.Close(ctx)
-	tl, err := identifyTimeline(ctx, c)
-	if err != nil || tl == 1 {
-		return tl, nil, err
+	at, err := identify(ctx, c)
+	if err != nil || at.Timeline == 1 {
+		return at, nil, err
 	}
-	rows, err := c.Exec(ctx, fmt.Sprintf("TIMELINE_HISTORY %d", tl)).ReadAll()
+	rows, err := c.Exec(ctx, fmt.Sprintf("TIMELINE_HISTORY %d", at.Timeline)).ReadAll()
 	if err != nil || len(rows) == 0 || len(rows[0].Rows) == 0 || len(rows[0].Rows[0]) < 2 {
-		return 0, nil, fmt.Errorf("history of timeline %d from %s: %v", tl, src.Name, err)
+		return wal.Position{}, nil, fmt.Errorf("history of timeline %d from %s: %v", at.Timeline, src.Name, err)
 	}
 	h, err := wal.ParseHistory(string(rows[0].Rows[0][1]))
-	return tl, h, err
+	return at, h, err
 }
 
-func identifyTimeline(ctx context.Context, c *pgconn.PgConn) (wal.Timeline, error) {
+// identify asks for the timeline and how far it is flushed.
+func identify(ctx context.Context, c *pgconn.PgConn) (wal.Position, error) {
 	rows, err := c.Exec(ctx, "IDENTIFY_SYSTEM").ReadAll()
 	if err != nil {
-		return 0, errors.New("IDENTIFY_SYSTEM: " + probe.Message(err))
+		return wal.Position{}, errors.New("IDENTIFY_SYSTEM: " + probe.Message(err))
 	}
-	if len(rows) == 0 || len(rows[0].Rows) == 0 || len(rows[0].Rows[0]) < 2 {
-		return 0, errors.New("IDENTIFY_SYSTEM: no answer")
+	if len(rows) == 0 || len(rows[0].Rows) == 0 || len(rows[0].Rows[0]) < 3 {
+		return wal.Position{}, errors.New("IDENTIFY_SYSTEM: no answer")
 	}
 	var tl uint32
-	_, err = fmt.Sscan(string(rows[0].Rows[0][1]), &tl)
-	return wal.Timeline(tl), err
+	if _, err := fmt.Sscan(string(rows[0].Rows[0][1]), &tl); err != nil {
+		return wal.Position{}, err
+	}
+	lsn, err := wal.ParseLSN(string(rows[0].Rows[0][2]))
+	return wal.Position{Timeline: wal.Timeline(tl), LSN: lsn}, err
 }

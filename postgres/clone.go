@@ -29,7 +29,7 @@ func (s *Server) Clone(ctx context.Context, src Source, progress Progress) error
 	if state, err := s.dirState(); state == DirInaccessible {
 		return fmt.Errorf("clone: %s: %w", s.opt.DataDir, err)
 	}
-	s.noteLost(ctx, src)
+	spare := s.noteLost(ctx, src)
 	to, out := s.cloneDir(), s.outsideDirs()
 	if err := errors.Join(out.clear(), os.RemoveAll(to)); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (s *Server) Clone(ctx context.Context, src Source, progress Progress) error
 		return errors.Join(fmt.Errorf("clone from %s: %w", src.Name, err), os.RemoveAll(to), out.clear())
 	}
 	s.say(progress, "putting the copy in place")
-	if err := s.install(to); err != nil {
+	if err := s.install(to, spare); err != nil {
 		return err
 	}
 	return s.settleOutside(out)
@@ -179,12 +179,13 @@ func (s *Server) verifyCopy(ctx context.Context, dir string) error {
 	return err
 }
 
-// install puts a complete copy in the data directory's place.
-func (s *Server) install(from string) error {
+// install puts a complete copy in the data directory's place; spare is what is known
+// of what it replaces.
+func (s *Server) install(from string, spare spareCopy) error {
 	if err := s.markCopy(from); err != nil {
 		return err
 	}
-	if err := s.setAside(); err != nil {
+	if err := s.setAside(spare); err != nil {
 		return fmt.Errorf("put the old data directory aside: %w", err)
 	}
 	var err error

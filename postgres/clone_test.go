@@ -53,7 +53,7 @@ func TestFailedCloneChangesNothing(t *testing.T) {
 		t.Fatal("a clone from nobody succeeded")
 	}
 	after := a.Observe(ctx)
-	if after.Position != before.Position || after.Dir != DirPresent || after.Replaced || exists(a.newDir()) {
+	if after.Position != before.Position || after.Dir != DirPresent || exists(a.replacedDir()) || exists(a.newDir()) {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
 	must(t, a.StartPrimary(ctx, 0))

@@ -9,7 +9,8 @@
 // What it never does:
 //
 //   - remove a data directory that may hold the only copy: removals are renames
-//     (.replaced, .failed), and lost log is saved first (.lost-wal);
+//     (.replaced, .failed), and lost log is saved first (.lost-wal); only what is
+//     known to be elsewhere too goes, when it has not been missed (.removing);
 //   - start a server for writing because of a file's absence: standby.signal
 //     stays in place while the server is down, and only StartPrimary takes it away;
 //   - start a directory whose rewind was interrupted;

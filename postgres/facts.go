@@ -58,9 +58,8 @@ type Facts struct {
 	// "copying" (Dir is DirRewinding) and "replaying" (may be started as a
 	// standby until consistent).
 	Rewinding RewindMarker `json:"rewinding"`
-	// Replaced, LostWAL: kept copies beside the data directory exist.
-	Replaced bool `json:"replaced,omitempty"`
-	LostWAL  bool `json:"lost_wal,omitempty"`
+	// Kept lists what is kept beside the data directory.
+	Kept []KeptCopy `json:"kept,omitempty"`
 	// WALHeld: all log is kept, since a former primary's may be needed by a rewind;
 	// LetWALGo ends that.
 	WALHeld bool `json:"wal_held,omitempty"`

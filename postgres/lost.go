@@ -24,39 +24,42 @@ const LostReport = "lost-transactions.txt"
 
 // saveLost copies the log from the fork to the end beside the data directory,
 // with the list of the transactions committed in it. One copy is kept. When the
-// disk has no room the list is written without the segments and says so.
-func (s *Server) saveLost(ctx context.Context, ctl control.Data, fork, end wal.Position, h wal.History) error {
+// disk has no room the list is written without the segments and says so. whole: all
+// records from the fork to the end are in it.
+func (s *Server) saveLost(ctx context.Context, ctl control.Data, fork, end wal.Position, h wal.History) (whole bool, err error) {
 	dir := s.lostPath()
 	if err := s.user.MkdirAll(dir, 0o700); err != nil {
-		return err
+		return false, err
 	}
+	whole = true
 	parts := spans(fork, end, h)
 	files, size := s.lostSegments(ctl.SegmentSize, parts)
 	head := fmt.Sprintf("The log of %s from %s to %s was abandoned on %s.\n", s.opt.Name, fork, end, s.opt.Clock.Wall().UTC().Format("2006-01-02 15:04:05 UTC"))
 	if free(dir) < size+spareSpace {
 		head += fmt.Sprintf("There was no room for its %d bytes of segments; only this list was kept.\n", size)
-		files = nil
+		files, whole = nil, false
 	}
 	for _, f := range files {
 		if err := s.copyFile(ctx, filepath.Join(s.walDir(), f), filepath.Join(dir, f)); err != nil {
-			return fmt.Errorf("save the log: %w", err)
+			return false, fmt.Errorf("save the log: %w", err)
 		}
 	}
 	txs, err := s.lostCommits(ctx, parts)
 	if err != nil {
 		head += "The list is not complete: " + err.Error() + "\n"
+		whole = false // not every record was there
 	}
 	if err := s.user.WriteFile(filepath.Join(dir, LostReport), []byte(replica.RenderLost(head, txs)), 0o600); err != nil {
-		return err
+		return false, err
 	}
 	loss := Loss{From: fork, To: end, Bytes: uint64(end.LSN - fork.LSN), Readable: err == nil, Commits: len(txs), Kept: dir}
 	if err := s.writeLoss(loss); err != nil {
-		return err
+		return false, err
 	}
 	if len(txs) > 0 {
 		s.log.Warn("committed transactions are being given up", "count", len(txs), "from", fork.String(), "to", end.String(), "saved", dir)
 	}
-	return s.keepOnly(dir)
+	return whole, s.keepOnly(dir)
 }
 
 // lostSegments lists the segment and history files that hold the parts.
@@ -129,33 +132,52 @@ func free(dir string) int64 {
 }
 
 // noteLost saves, before a clone replaces a diverged directory, what is lost
-// with it. The directory itself is kept too, so a failure here stops nothing.
-func (s *Server) noteLost(ctx context.Context, src Source) {
+// with it. The directory itself is kept too, so a failure here stops nothing; but
+// only if all that is in it is elsewhere, in the source or in what was saved, the
+// answer says whose it is, and it is removed one day.
+func (s *Server) noteLost(ctx context.Context, src Source) spareCopy {
 	state, _ := s.dirState()
 	if state == DirRewinding {
-		return // the rewind that did not come to its end has noted it
+		return spareCopy{} // the rewind that did not come to its end has noted it
 	}
 	s.forgetLoss()
 	if state != DirPresent {
-		return
+		return spareCopy{}
 	}
 	ctl, err := s.control(ctx)
 	if err != nil {
-		return
+		return spareCopy{}
 	}
 	mine, hist, err := s.stoppedPosition(ctx, ctl)
 	if err != nil {
-		return
+		return spareCopy{}
 	}
-	tl, theirs, err := s.lineage(ctx, src)
+	theirs, ancestors, err := s.lineage(ctx, src)
 	if err != nil {
-		return
+		return spareCopy{}
 	}
-	fork, ok := replica.Fork(mine.Timeline, hist, tl, theirs)
-	if !ok || fork.LSN == 0 || fork.Timeline == mine.Timeline && mine.LSN <= fork.LSN {
-		return
+	spare := spareCopy{SystemID: ctl.SystemID}
+	fork, ok := replica.Fork(mine.Timeline, hist, theirs.Timeline, ancestors)
+	switch {
+	case !ok:
+		return spareCopy{}
+	case fork.LSN == 0: // both are on one timeline, which nobody has left
+		if src.Diverged || mine.LSN > theirs.LSN {
+			return spareCopy{}
+		}
+		return spare
+	case fork.Timeline == mine.Timeline && mine.LSN <= fork.LSN:
+		if src.Diverged {
+			return spareCopy{}
+		}
+		return spare
 	}
-	if err := s.saveLost(ctx, ctl, fork, mine, hist); err != nil {
+	whole, err := s.saveLost(ctx, ctl, fork, mine, hist)
+	if err != nil {
 		s.log.Warn("the log past the fork was not saved", "error", err)
 	}
+	if err != nil || !whole {
+		return spareCopy{}
+	}
+	return spare
 }

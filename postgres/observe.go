@@ -69,7 +69,7 @@ func (s *Server) seeDir(f *Facts) {
 	}
 	f.Rewinding, _ = s.readRewindMark()
 	f.SignalFile = exists(s.standbySignal()) || exists(s.recoverySignal())
-	f.Replaced, f.LostWAL = exists(s.replacedDir()) || exists(s.dataPath(".matriarch-replaced")), exists(s.lostDir())
+	f.Kept = s.keptCopies()
 	s.mu.Lock()
 	f.WALHeld = s.forkWAL
 	s.mu.Unlock()

@@ -101,6 +101,9 @@ type Source struct {
 	Host   string
 	Port   string
 	DBName string
+	// Diverged: by what the store knows, the data here are on another branch than the
+	// source's, which their files alone may not show.
+	Diverged bool
 }
 
 // BootstrapOptions say how a new cluster is founded.

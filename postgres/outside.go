@@ -18,7 +18,7 @@ type outsideDir struct {
 // fresh is where the copy's contents are made, kept where the old ones go; both
 // are on the directory's own file system.
 func (o outsideDir) fresh() string { return filepath.Join(o.path, ".matriarch-new") }
-func (o outsideDir) kept() string  { return filepath.Join(o.path, ".matriarch-replaced") }
+func (o outsideDir) kept() string  { return filepath.Join(o.path, keptInside) }
 
 type outside []outsideDir
 
@@ -102,7 +102,7 @@ func (s *Server) settleOutside(out outside) error {
 		if err := os.Remove(o.fresh()); err != nil {
 			return err
 		}
-		if err := errors.Join(relink(s.opt.DataDir, o.fresh(), o.path), relink(s.replacedDir(), o.path, o.kept())); err != nil {
+		if err := errors.Join(relink(s.opt.DataDir, o.fresh(), o.path), relink(s.keptDir(), o.path, o.kept())); err != nil {
 			return err
 		}
 	}

@@ -11,56 +11,81 @@ import (
 )
 
 // setAside makes room for a copy: the old data directory becomes
-// <data_dir>.replaced. One such is kept. An older one gives way only to a
-// complete directory: an unfinished one may not push out what could be the only
-// copy of something, and is itself nothing but a part of another server.
-func (s *Server) setAside() error {
+// <data_dir>.replaced. spare is what is known of it: where it has no system
+// identifier, the kept directory stays until a person removes it.
+//
+// What was counted for the copy kept so far is forgotten before anything moves: who
+// finds the state of a crash in between must not take an old count for the new copy's.
+func (s *Server) setAside(spare spareCopy) error {
+	for _, dir := range s.condemned() {
+		if err := condemnOutside(dir); err != nil {
+			return err
+		}
+	}
+	kept := s.keptDir()
+	older, _ := s.readSpare()
+	if err := s.forgetSpare(); err != nil {
+		return err
+	}
+	moved, err := s.moveAside(kept)
+	if err != nil {
+		return err
+	}
+	if spare.Path = kept; !moved {
+		spare = older
+	}
+	spare.Served = 0
+	s.noteSpare(spare)
+	return nil
+}
+
+// noteSpare notes that a kept copy may go by itself one day. Without the note it
+// stays, which is no reason to break off.
+func (s *Server) noteSpare(c spareCopy) {
+	if c.SystemID == "" || !exists(c.Path) {
+		return
+	}
+	if err := s.writeSpare(c); err != nil {
+		s.log.Warn("a replaced data directory will stay until a person removes it", "dir", c.Path, "error", err)
+	}
+}
+
+// moveAside moves the data directory to where it is kept, and reports whether it is
+// there now. One such is kept. An older one gives way only to a complete directory: an
+// unfinished one may not push out what could be the only copy of something, and is
+// itself nothing but a part of another server.
+func (s *Server) moveAside(kept string) (moved bool, err error) {
 	state, _ := s.dirState()
 	if state == DirMissing {
-		return nil
-	}
-	kept := s.replacedDir()
-	if !s.movable() {
-		kept = s.dataPath(".matriarch-replaced")
+		return false, nil
 	}
 	unfinished := state == DirRewinding || state == DirBootstrapping || state == DirEmpty
 	if exists(kept) && !unfinished {
 		if err := os.RemoveAll(kept); err != nil {
-			return err
+			return false, err
 		}
 	}
 	switch {
 	case state == DirEmpty && s.movable():
-		return os.RemoveAll(s.opt.DataDir) // dot files and lost+found at most
+		return false, os.RemoveAll(s.opt.DataDir) // dot files and lost+found at most
 	case !s.movable() && exists(kept):
-		kept = s.dataPath(".matriarch-unfinished")
-		if err := os.RemoveAll(kept); err != nil {
-			return err
+		unused := s.dataPath(".matriarch-unfinished")
+		if err := os.RemoveAll(unused); err != nil {
+			return false, err
 		}
-		if err := s.moveContents(s.opt.DataDir, kept); err != nil {
-			return err
+		if err := s.moveContents(s.opt.DataDir, unused); err != nil {
+			return false, err
 		}
-		return os.RemoveAll(kept)
+		return false, os.RemoveAll(unused)
 	case !s.movable():
-		return s.moveContents(s.opt.DataDir, kept)
+		return true, s.moveContents(s.opt.DataDir, kept)
 	case exists(kept):
-		return os.RemoveAll(s.opt.DataDir) // unfinished, and a better copy is kept
+		return false, os.RemoveAll(s.opt.DataDir) // unfinished, and a better copy is kept
 	}
 	if err := os.Rename(s.opt.DataDir, kept); err != nil {
-		return err
+		return false, err
 	}
-	return runas.SyncDir(filepath.Dir(kept))
-}
-
-// DropReplaced removes <data_dir>.replaced and the saved log; the caller knows
-// that the replacement has proved itself.
-func (s *Server) DropReplaced() error {
-	for _, dir := range []string{s.replacedDir(), s.dataPath(".matriarch-replaced"), s.lostDir()} {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-	}
-	return nil
+	return true, runas.SyncDir(filepath.Dir(kept))
 }
 
 // moveContents renames every entry of one directory into another on the same

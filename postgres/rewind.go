@@ -62,16 +62,17 @@ func (s *Server) prepareRewind(ctx context.Context, src Source, state DirState, 
 	if err != nil {
 		return err
 	}
-	tl, theirs, err := s.lineage(ctx, src)
+	at, theirs, err := s.lineage(ctx, src)
 	if err != nil {
 		return err
 	}
+	tl := at.Timeline
 	fork, ok := replica.Fork(mine.Timeline, hist, tl, theirs)
 	if !ok || fork.LSN == 0 {
 		return fmt.Errorf("nothing to rewind: we are at %s, %s is on timeline %d, which does not part from ours", mine, src.Name, tl)
 	}
 	s.say(progress, fmt.Sprintf("saving the log from %s to %s", fork, mine))
-	if err := s.saveLost(ctx, ctl, fork, mine, hist); err != nil {
+	if _, err := s.saveLost(ctx, ctl, fork, mine, hist); err != nil {
 		return err
 	}
 	if _, err := s.writeFiles(ctx, true); err != nil {

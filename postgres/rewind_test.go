@@ -50,7 +50,7 @@ func TestRewindOfKilledPrimary(t *testing.T) {
 	wantLoss(t, a, wal.Position{Timeline: 1, LSN: fork}, end, 2)
 
 	f = a.Observe(ctx)
-	if f.Dir != DirPresent || f.Rewinding.Stage != stageReplaying || f.Rewinding.Fork.LSN != fork || !f.LostWAL || !f.SignalFile {
+	if f.Dir != DirPresent || f.Rewinding.Stage != stageReplaying || f.Rewinding.Fork.LSN != fork || !exists(a.lostDir()) || !f.SignalFile {
 		t.Fatalf("after the rewind: %+v", f)
 	}
 	if err := a.StartPrimary(ctx, 0); err == nil {
@@ -139,7 +139,7 @@ func TestRewindKilledMidwayLeavesMarker(t *testing.T) {
 	_, err := a.Stop(ctx, StopFast, StopOptions{})
 	must(t, err)
 	must(t, a.Clone(ctx, b.source(), nil))
-	if !a.Observe(ctx).Replaced {
+	if !exists(a.replacedDir()) {
 		t.Error("the replaced directory was not kept")
 	}
 	if l, ok := a.Loss(); ok {

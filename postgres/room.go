@@ -33,10 +33,8 @@ func (s *Server) roomAt(dir string) (r room, ok bool) {
 	// In units of the fragment size, which is another than the block size on some file
 	// systems; the server's user has no share in what is reserved.
 	r = room{dir: dir, free: int64(st.Bavail) * st.Frsize}
-	for _, kept := range []string{s.replacedDir(), s.dataPath(".matriarch-replaced"), s.lostDir(), s.failedDir()} {
-		if exists(kept) {
-			r.kept = append(r.kept, kept)
-		}
+	for _, k := range s.keptCopies() {
+		r.kept = append(r.kept, k.Path)
 	}
 	return r, true
 }

@@ -1,0 +1,212 @@
+package postgres
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// serve tells that the server that runs has served for so much longer.
+func serve(t *testing.T, ctx context.Context, s *Server, d time.Duration) Removed {
+	t.Helper()
+	r, err := s.TendReplaced(ctx, Service{PID: s.Observe(ctx).PID, For: d}, day)
+	must(t, err)
+	return r
+}
+
+// spareOf reads what is counted, none where the kept copy stays for a person.
+func spareOf(s *Server) (served time.Duration, ok bool) {
+	c, ok := s.readSpare()
+	return c.Served, ok
+}
+
+func mkfile(t *testing.T, path string) string {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	must(t, os.WriteFile(path, []byte("x"), 0o600))
+	return path
+}
+
+// A replaced directory goes when its replacement has served for a day in all, with
+// what it had outside, and with nothing else.
+func TestReplacedDirectoryIsRemoved(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	space, mapped, logDir := filepath.Join(l.dir, "space-a"), filepath.Join(l.dir, "space-b"), filepath.Join(l.dir, "wal-b")
+	must(t, a.user.MkdirAll(space, 0o700))
+	a.sql(t, ctx, "CREATE TABLESPACE ts LOCATION '"+space+"'")
+	a.sql(t, ctx, "CREATE TABLE t (i int) TABLESPACE ts; INSERT INTO t VALUES (7)")
+	b := l.server("b")
+	cfg := testConfig(l.dir)
+	cfg.BaseBackup = []Option{{Name: "no-sync"}, {Name: "tablespace-mapping", Value: space + "=" + mapped}, {Name: "waldir", Value: logDir}}
+	b.SetConfig(cfg)
+	must(t, b.Clone(ctx, a.source(), nil))
+	must(t, b.Clone(ctx, a.source(), nil))
+	must(t, b.StartStandby(ctx, a.upstream(), true))
+	l.caughtUp(ctx, b, a)
+	lost := mkfile(t, filepath.Join(b.lostDir(), "only-copy"))
+	kept := []string{b.replacedDir(), filepath.Join(mapped, keptInside), filepath.Join(logDir, keptInside)}
+
+	serve(t, ctx, b, 23*time.Hour)
+	if r, err := b.TendReplaced(ctx, Service{PID: 1, For: day}, day); err != nil || r.Path != "" {
+		t.Fatalf("another postmaster's time counts: %+v %v", r, err)
+	}
+	restarted, err := New(b.opt) // the agent is another one
+	must(t, err)
+	defer restarted.Close()
+	if r := serve(t, ctx, restarted, 59*time.Minute); r.Path != "" {
+		t.Fatalf("removed before its time: %+v", r)
+	}
+	if k := b.Observe(ctx).Kept; len(k) != 2 || k[0] != (KeptCopy{Path: b.replacedDir(), Spare: true, Served: 23*time.Hour + 59*time.Minute}) || k[1] != (KeptCopy{Path: b.lostDir()}) {
+		t.Errorf("kept: %+v", k)
+	}
+	for _, dir := range kept {
+		if !exists(dir) {
+			t.Fatalf("%s is gone", dir)
+		}
+	}
+	r := serve(t, ctx, b, time.Minute)
+	if r.Path != b.replacedDir() || r.Bytes < 20<<20 || r.Served != day || r.Rest {
+		t.Errorf("removed %+v", r)
+	}
+	for _, dir := range append(kept, b.condemned()...) {
+		if exists(dir) {
+			t.Errorf("%s is still there", dir)
+		}
+	}
+	if _, ok := spareOf(b); ok || !exists(lost) {
+		t.Error("a count is left, or the lost log is gone")
+	}
+	if got := b.sql(t, ctx, "SELECT i FROM t"); got != "7" {
+		t.Errorf("row %q", got)
+	}
+	if r := serve(t, ctx, b, 2*day); r.Path != "" {
+		t.Errorf("removed again: %+v", r)
+	}
+}
+
+// A directory that may hold the only copy of something stays for a person.
+func TestWhichReplacedDirectoryMayGo(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a, b, _ := diverged(t, l, ctx)
+	must(t, a.MarkStandby())
+	clone := func(src Source) (spare bool) {
+		t.Helper()
+		must(t, a.Clone(ctx, src, nil))
+		_, spare = spareOf(a)
+		return spare
+	}
+	unreadable := a.opt.BinName
+	a.opt.BinName = map[string]string{"pg_waldump": "../../../../../bin/false"}
+	if clone(b.source()) {
+		t.Error("the lost records are not all saved, and the directory may go")
+	}
+	a.opt.BinName = unreadable
+	if !clone(b.source()) {
+		t.Error("a copy of the source itself must stay")
+	}
+	branch := b.source()
+	branch.Diverged = true
+	if clone(branch) {
+		t.Error("a directory of another branch of the same number may go")
+	}
+	must(t, a.StartStandby(ctx, b.upstream(), true))
+	l.caughtUp(ctx, a, b)
+	if r := serve(t, ctx, a, 2*day); r.Path != "" || !exists(a.replacedDir()) {
+		t.Errorf("removed all the same: %+v", r)
+	}
+}
+
+// What diverged and was saved whole may go.
+func TestDivergedAndSavedMayGo(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a, b, _ := diverged(t, l, ctx)
+	must(t, a.MarkStandby())
+	must(t, a.Clone(ctx, b.source(), nil))
+	if _, ok := spareOf(a); !ok {
+		t.Error("it must stay although all of it is elsewhere")
+	}
+}
+
+// idle is a server's handle with a directory that no server ever ran in.
+func idle(t *testing.T) *Server {
+	t.Helper()
+	s := newLab(t).server("b")
+	mkfile(t, s.dataPath("PG_VERSION"))
+	return s
+}
+
+// The count is of the copy that is kept, never of one before it.
+func TestCountBeginsWithEachReplacement(t *testing.T) {
+	s := idle(t)
+	must(t, s.setAside(spareCopy{SystemID: "1"}))
+	old := spareCopy{Path: s.replacedDir(), SystemID: "1", Served: 23 * time.Hour}
+	must(t, s.writeSpare(old))
+	must(t, s.setAside(spareCopy{SystemID: "1"})) // there is nothing to replace
+	if c, ok := s.readSpare(); !ok || c.Served != 0 || c.Path != old.Path {
+		t.Errorf("the copy of before: %+v %v", c, ok)
+	}
+	must(t, s.writeSpare(old))
+	mkfile(t, s.dataPath("PG_VERSION"))
+	must(t, s.setAside(spareCopy{SystemID: "2"}))
+	if c, ok := s.readSpare(); !ok || c.Served != 0 || c.SystemID != "2" {
+		t.Errorf("the next one: %+v %v", c, ok)
+	}
+	must(t, s.writeSpare(old))
+	mkfile(t, s.dataPath("PG_VERSION"))
+	must(t, s.setAside(spareCopy{}))
+	if c, ok := s.readSpare(); ok {
+		t.Errorf("one that must stay may go: %+v", c)
+	}
+	for _, rubbish := range []string{"", "{", "[]", `{"path":"/etc","system_id":"1"}`, `{"path":"` + s.replacedDir() + `","system_id":"1","served_ns":-1}`} {
+		must(t, os.WriteFile(s.sparePath(), []byte(rubbish), 0o600))
+		if c, ok := s.readSpare(); ok {
+			t.Errorf("%q is read as %+v", rubbish, c)
+		}
+	}
+}
+
+// A removal that was interrupted, at any step, is gone on with, and never takes what
+// was kept since in the same places.
+func TestInterruptedRemoval(t *testing.T) {
+	for step, name := range []string{"renamed", "a part outside renamed", "a link renamed", "removing"} {
+		t.Run(name, func(t *testing.T) {
+			s := idle(t)
+			space := filepath.Join(filepath.Dir(s.opt.DataDir), "space")
+			kept, removing := filepath.Join(space, keptInside), filepath.Join(space, removingInside)
+			mkfile(t, filepath.Join(kept, "old"))
+			mkfile(t, filepath.Join(s.replacedDir(), "base", "1"))
+			must(t, os.Mkdir(filepath.Join(s.replacedDir(), "pg_tblspc"), 0o700))
+			must(t, os.Symlink(kept, filepath.Join(s.replacedDir(), "pg_tblspc", "16384")))
+			condemned := s.opt.DataDir + ".removing"
+			must(t, os.Rename(s.replacedDir(), condemned))
+			if step >= 1 {
+				must(t, os.Rename(kept, removing))
+			}
+			if step >= 2 {
+				must(t, relink(condemned, kept, removing))
+			}
+			if step >= 3 {
+				must(t, os.RemoveAll(filepath.Join(condemned, "base")))
+			}
+			// Another replacement comes first.
+			must(t, s.setAside(spareCopy{SystemID: "1"}))
+			mkfile(t, filepath.Join(kept, "new"))
+			r, err := s.TendReplaced(t.Context(), Service{}, day)
+			must(t, err)
+			if r.Path != condemned || !r.Rest || r.Bytes == 0 {
+				t.Errorf("%+v", r)
+			}
+			if exists(condemned) || exists(removing) {
+				t.Error("something is left")
+			}
+			if !exists(filepath.Join(kept, "new")) || !exists(filepath.Join(s.replacedDir(), "PG_VERSION")) {
+				t.Error("what is kept now is gone")
+			}
+		})
+	}
+}

@@ -56,14 +56,14 @@ func TestJudge(t *testing.T) {
 		met   bool
 		says  string
 	}{
-		{"well", gap(time.Second), Check{}, true, "the outage of 1.000 s is within 10.000 s"},
+		{"well", gap(time.Second), Check{}, true, "the outage of 1 s is within 10 s"},
 		{"exactly", gap(10 * time.Second), Check{Lost: 1}, true, "1 acknowledged row was lost, 1 allowed"},
-		{"a little too long", gap(10*time.Second + ms), Check{}, false, "the outage of 10.001 s is longer than 10.000 s"},
+		{"a little too long", gap(10*time.Second + ms), Check{}, false, "the outage of 10.001 s is longer than 10 s"},
 		{"too many lost", gap(ms), Check{Lost: 2}, false, "2 acknowledged rows were lost, 1 allowed"},
-		{"not back", Gap{To: time.Second, Open: true}, Check{}, false, "no write was acknowledged any more for 1.000 s, until the writing ended"},
+		{"not back", Gap{To: time.Second, Open: true}, Check{}, false, "no write was acknowledged any more for 1 s, until the writing ended"},
 		{"there although refused", gap(ms), Check{Refused: 1}, false, "1 row is there although the client was told that nothing was written"},
 		{"rows of nobody", gap(ms), Check{Strange: 3}, false, "3 rows are there that this drill never wrote"},
-		{"unknown ones are right either way", gap(ms), Check{Kept: 7}, true, "the outage of 1 ms is within 10.000 s"},
+		{"unknown ones are right either way", gap(ms), Check{Kept: 7}, true, "the outage of 1 ms is within 10 s"},
 	} {
 		if v := Judge(o, k.gap, k.check); v.Met != k.met || !slices.Contains(v.Why, k.says) {
 			t.Errorf("%s: %+v, want %v and %q", k.name, v, k.met, k.says)

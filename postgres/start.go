@@ -152,6 +152,9 @@ func (s *Server) launch(ctx context.Context, standby bool, extra ...string) (*po
 	if err != nil {
 		return nil, err
 	}
+	if err := s.awaitFormer(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.portFree(); err != nil {
 		return nil, s.startFailed(err.Error())
 	}
@@ -190,6 +193,30 @@ func (s *Server) launch(ctx context.Context, standby bool, extra ...string) (*po
 		return err == nil && f.PID == p.PID, nil
 	})
 	return p, err
+}
+
+// formerWait is how long a start waits for the processes of a server that was killed.
+// They end within milliseconds, unless one is busy or frozen.
+const formerWait = 2 * time.Second
+
+// awaitFormer waits until no process is left of a server whose postmaster was killed:
+// none can start beside one. Where it takes too long the attempt is made all the
+// same, since the server's own words say best what is in the way.
+func (s *Server) awaitFormer(ctx context.Context) error {
+	former, err := postmaster.ReadPIDFile(s.opt.DataDir)
+	if err != nil || former.Memory.Attached() == 0 {
+		return nil
+	}
+	s.log.Info("waiting for the processes of the former server to end", "postmaster", former.PID, "left", former.Memory.Attached())
+	limit, cancel := context.WithTimeout(ctx, s.formerWait)
+	defer cancel()
+	err = poll(limit, readyPoll, "the processes of the former server to end", func() (bool, error) {
+		return former.Memory.Attached() == 0, nil
+	})
+	if ctx.Err() != nil {
+		return err
+	}
+	return nil
 }
 
 // clearSocketLocks removes the lock files of Unix sockets that lie in the data

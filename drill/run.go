@@ -320,7 +320,7 @@ func (r *Run) verify(hurry context.Context, end time.Time) error {
 		v.Met, v.Why = false, append(r.unmet, v.Why...)
 	}
 	r.report.Measured, r.report.Verdict = m, &v
-	r.say("checked %s: %s lost", counted(m.Check.Rows, "row", "rows"), counted(m.Check.Lost, "acknowledged one", "acknowledged ones"))
+	r.say("checked %s: %s lost", counted(m.Check.Rows, "row", "rows"), counted(m.Check.Lost, "acknowledged row", "acknowledged rows"))
 	return nil
 }
 

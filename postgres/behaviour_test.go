@@ -238,6 +238,16 @@ func TestNoStartBesideAProcessThatIsLeft(t *testing.T) {
 	if err := a.StartPrimary(ctx, 0); err == nil || !strings.Contains(err.Error(), "shared memory") {
 		t.Fatalf("started beside a process of the former server: %v", err)
 	}
+	killed := 0
+	a.opt.Kill = func(_ context.Context, dir string) error {
+		if killed++; dir != a.opt.DataDir {
+			t.Errorf("the server of %s is killed", dir)
+		}
+		return errors.New("refused")
+	}
+	if err := a.StartPrimary(ctx, 0); err == nil || !strings.Contains(err.Error(), "shared memory") || killed != 1 {
+		t.Fatalf("killed %d times, started beside a process of the former server: %v", killed, err)
+	}
 	a.formerWait = time.Minute
 	waits := make(chan struct{})
 	a.log = slog.New(slog.NewTextHandler(writerFunc(func(line []byte) {
@@ -254,6 +264,21 @@ func TestNoStartBesideAProcessThatIsLeft(t *testing.T) {
 	}
 	must(t, syscall.Kill(c.BackendPID(), syscall.SIGKILL))
 	must(t, <-started)
+
+	// One that does not end by itself is killed.
+	again, err := a.session(ctx)
+	must(t, err)
+	defer again.Close()
+	must(t, freeze(again.BackendPID()))
+	a.log, a.formerWait = a.opt.Logger, 100*time.Millisecond
+	a.opt.Kill = func(context.Context, string) error {
+		a.formerWait = time.Minute // the kernel may be busy
+		return syscall.Kill(again.BackendPID(), syscall.SIGKILL)
+	}
+	p = a.process()
+	must(t, p.Signal(syscall.SIGKILL))
+	must(t, p.Wait(ctx))
+	must(t, a.StartPrimary(ctx, 0))
 }
 
 // writerFunc is told each line of a log.

@@ -178,3 +178,19 @@ func TestUnfit(t *testing.T) {
 		t.Errorf("%v", d)
 	}
 }
+
+func TestSeconds(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		999 * time.Millisecond: "999 ms", time.Second: "1 s", 10 * time.Second: "10 s", 1500 * time.Millisecond: "1.5 s",
+		1648*time.Millisecond + 123*time.Nanosecond: "1.648 s", 100*time.Second + 7*time.Millisecond: "100.007 s",
+	} {
+		if got := seconds(d); got != want {
+			t.Errorf("%d ns: %q, want %q", d, got, want)
+		}
+	}
+	for ms := range 100_000 { // never more than what was measured
+		if s := seconds(time.Duration(ms) * time.Millisecond); len(s) > len("99.999 s") {
+			t.Fatalf("%d ms: %s", ms, s)
+		}
+	}
+}

@@ -29,13 +29,14 @@ type step struct {
 }
 
 // execute carries out the decision's actions in order. The first failure drops
-// the rest, since each relies on those before it; fencing is never dropped. It
-// reports whether something was written to the store that the next turn must
+// the rest, since each relies on those before it; fencing is never dropped, and a
+// slot that cannot be kept drops no status: where the leader is must be known, or
+// those who could take over are judged by where it was. It reports whether something was written to the store that the next turn must
 // see, and whether all went well.
 func (a *Agent) execute(ctx context.Context, o ha.Observation, d ha.Decision) (wrote, ok bool, exit *ErrExit) {
-	failed := false
+	failed, slotsAlone := false, true
 	for _, act := range d.Actions {
-		if failed && act.Kind != ha.Fence {
+		if failed && act.Kind != ha.Fence && !(act.Kind == ha.PublishStatus && slotsAlone) {
 			continue
 		}
 		if act.Kind == ha.Exit {
@@ -46,6 +47,7 @@ func (a *Agent) execute(ctx context.Context, o ha.Observation, d ha.Decision) (w
 		took := a.opt.Clock.Now().Sub(began)
 		wrote = wrote || writesStore(act.Kind)
 		failed = failed || err != nil
+		slotsAlone = slotsAlone && (err == nil || act.Kind == ha.KeepSlots)
 		a.report(act, took, err)
 	}
 	return wrote, !failed, nil

@@ -33,6 +33,32 @@ func TestActionsInOrderAndNoneAfterAFailureButAFence(t *testing.T) {
 	})
 }
 
+// Slots that cannot be kept, for want of room for one, say, leave the position known;
+// what a promotion relies on does not.
+func TestStatusIsPublishedWithoutSlots(t *testing.T) {
+	for what, published := range map[ha.ActionKind]bool{ha.KeepSlots: true, ha.StopReceiver: false} {
+		inBubble(t, nil, func(t *testing.T, r *rig) {
+			r.startKeeper()
+			r.pg.set(standby())
+			if ok, _ := r.act(ha.Action{Kind: ha.TakeLeader}); !ok {
+				t.Fatal("no lease")
+			}
+			r.pg.set(primary())
+			broken := map[ha.ActionKind]string{ha.KeepSlots: "slots", ha.StopReceiver: "stop-receiver"}[what]
+			r.pg.hook(broken, func(context.Context) error { return errBroken })
+			if ok, _ := r.act(ha.Action{Kind: what}, ha.Action{Kind: ha.PublishStatus}, ha.Action{Kind: ha.Checkpoint}); ok {
+				t.Errorf("%s failed and all went well", what)
+			}
+			if got := r.view().Status.Optime > 0; got != published {
+				t.Errorf("%s failed: the status is published: %t, want %t", what, got, published)
+			}
+			if synctest.Wait(); r.pg.called("checkpoint") > 0 {
+				t.Errorf("%s failed, and what comes after it was done", what)
+			}
+		})
+	}
+}
+
 func TestActionOfAnotherSessionIsRefused(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		r.startKeeper()

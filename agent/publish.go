@@ -139,6 +139,12 @@ func stateOf(o ha.Observation, m ha.Memory) cluster.State {
 		return cluster.StateInitFailed
 	case last.Error != "" && last.Kind == ha.Stop:
 		return cluster.StateStopFailed
+	// Data that were just copied or rewound look like those of a server that crashed;
+	// none has run on them yet.
+	case last.Kind == ha.Clone && last.Error == "":
+		return cluster.StateCreatingReplica
+	case last.Kind == ha.Rewind && last.Error == "":
+		return cluster.StateStopped
 	case o.Server.Dir == ha.DirPresent && !o.Server.Clean:
 		return cluster.StateCrashed
 	}

@@ -191,4 +191,19 @@ func TestStateAndRoleAsPublished(t *testing.T) {
 	if state := stateOf(obs(standby(), ha.Stop), ha.Memory{Reinit: ha.Reiniting{Begun: 1}}); state != cluster.StateCreatingReplica {
 		t.Errorf("a replica that is reinitialized: published as %s", state)
 	}
+	// Between the end of a copy and the start on it, nothing has crashed.
+	for last, want := range map[ha.TaskResult]cluster.State{
+		{Kind: ha.Clone}:                     cluster.StateCreatingReplica,
+		{Kind: ha.Rewind}:                    cluster.StateStopped,
+		{Kind: ha.Clone, Error: "no room"}:   cluster.StateCrashed,
+		{Kind: ha.Rewind, Error: "no WAL"}:   cluster.StateCrashed,
+		{Kind: ha.StartReplica}:              cluster.StateCrashed,
+		{Kind: ha.StartReplica, Error: "no"}: cluster.StateStartFailed,
+	} {
+		o := obs(stopped(control.InProduction), "")
+		o.Task.Last = last
+		if state := stateOf(o, ha.Memory{}); state != want {
+			t.Errorf("after %+v: published as %s, want %s", last, state, want)
+		}
+	}
 }

@@ -62,6 +62,7 @@ type PatroniDoc struct {
 // MatriarchDoc is what only our members say.
 type MatriarchDoc struct {
 	Version          string `json:"version"`
+	AgentStart       string `json:"agent_start_time,omitempty"`
 	LeaseRemainingMs int64  `json:"lease_remaining_ms"`
 	Voting           bool   `json:"voting"`
 	Eligible         bool   `json:"eligible"`
@@ -108,7 +109,7 @@ func statusDoc(s Status, now boot.Instant) StatusDoc {
 		Scheduled: restartObject(s.ScheduledRestart), WatchdogFailed: s.WatchdogFailed,
 		Patroni: PatroniDoc{Version: s.Version, Scope: s.Scope, Name: s.Name},
 		Matriarch: &MatriarchDoc{
-			Version: s.Matriarch, LeaseRemainingMs: s.Lease.Remaining(now).Milliseconds(),
+			Version: s.Matriarch, AgentStart: timestamp(s.AgentStarted), LeaseRemainingMs: s.Lease.Remaining(now).Milliseconds(),
 			Voting: s.Voting, Eligible: s.Eligible, WhyNot: s.WhyNot, Guarded: s.Guarded, KernelFence: s.KernelFence, Watchdog: s.Watchdog,
 			Task: s.Task, Progress: s.Progress, Kept: s.Kept,
 		},

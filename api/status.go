@@ -18,6 +18,8 @@ type Status struct {
 	// our own version.
 	Version   string
 	Matriarch string
+	// AgentStarted is when the agent began to run.
+	AgentStarted time.Time
 
 	// State and Role are as published; State is StateUnknown when the server
 	// runs but did not answer. Role is what the server is (or last was), never

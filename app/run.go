@@ -297,7 +297,7 @@ func (m *member) moveStoreLeader(ctx context.Context) {
 }
 
 func (m *member) serveREST(context.Context) error {
-	m.source = &source{logs: m.logs, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock, reload: m.Reload}
+	m.source = &source{logs: m.logs, agent: m.agent, store: m.store, peers: m.peers, clock: m.clock, reload: m.Reload, started: m.clock.Wall()}
 	m.source.file.Store(m.file)
 	policy := accessPolicy(m.file)
 	srv, err := api.New(api.Options{Source: m.source, Journal: m.journal, Clock: m.clock, Log: m.log, Metrics: m.stats.Write,

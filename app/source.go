@@ -29,6 +29,8 @@ type source struct {
 	peers  *http.Client
 	clock  clock.Clock
 	reload func() error
+
+	started time.Time
 }
 
 var _ api.Source = (*source)(nil)
@@ -44,7 +46,7 @@ func (s *source) status(n agent.Snapshot) api.Status {
 	view, seen := s.agent.Seen()
 	lease := s.agent.Lease()
 	st := api.Status{
-		Scope: file.Scope, Name: file.Name, Version: CompatVersion, Matriarch: Version,
+		Scope: file.Scope, Name: file.Name, Version: CompatVersion, Matriarch: Version, AgentStarted: s.started,
 		State: n.State, Role: n.Role, Postmaster: f.Process != postgres.ProcStopped && f.Process != "",
 		SystemID: f.SystemID, Facts: f.Process == postgres.ProcRunning && f.SQLError == "",
 		Lease:    api.Lease{Held: lease.Held, Session: lease.Session, Deadlines: lease.Until()},

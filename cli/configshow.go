@@ -102,7 +102,7 @@ func (a *app) configShow(c *cobra.Command, withOrigin bool, format, role string)
 		fmt.Fprint(c.OutOrStdout(), tsv(columns[:n], rows))
 		return nil
 	}
-	fmt.Fprint(c.OutOrStdout(), settingTable(settings, withOrigin))
+	fmt.Fprint(c.OutOrStdout(), settingTable(settings, withOrigin, a.screen(c) != nil))
 	return nil
 }
 
@@ -136,16 +136,17 @@ const (
 	originWidth  = 18
 )
 
-// settingTable writes settings in columns; what is too long goes on below.
-func settingTable(settings []config.Setting, withOrigin bool) string {
+// settingTable writes settings in columns. What is too long goes on below for a
+// terminal; programs that read lines get each setting in one.
+func settingTable(settings []config.Setting, withOrigin, wrapped bool) string {
 	widths := []int{settingWidth, valueWidth, originWidth}
 	if !withOrigin {
 		widths = []int{settingWidth, valueWidth + originWidth + 1}
 	}
 	var b strings.Builder
-	writeColumns(&b, []string{"SETTING", "VALUE", "FROM"}[:len(widths)], widths)
+	writeColumns(&b, []string{"SETTING", "VALUE", "FROM"}[:len(widths)], widths, wrapped)
 	for _, s := range settings {
-		writeColumns(&b, []string{s.Path, s.Value, shortOrigin(s.Origin)}[:len(widths)], widths)
+		writeColumns(&b, []string{s.Path, s.Value, shortOrigin(s.Origin)}[:len(widths)], widths, wrapped)
 	}
 	return b.String()
 }
@@ -159,11 +160,13 @@ func shortOrigin(origin string) string {
 	return origin
 }
 
-func writeColumns(b *strings.Builder, cells []string, widths []int) {
+func writeColumns(b *strings.Builder, cells []string, widths []int, wrapped bool) {
 	lines := make([][]string, len(cells))
 	height := 1
 	for i, cell := range cells {
-		lines[i] = wrap(cell, widths[i])
+		if lines[i] = []string{oneLine(cell)}; wrapped {
+			lines[i] = wrap(cell, widths[i])
+		}
 		for n := 1; i == 0 && n < len(lines[i]); n++ {
 			lines[i][n] = "  " + lines[i][n] // not the next setting
 		}
@@ -176,16 +179,21 @@ func writeColumns(b *strings.Builder, cells []string, widths []int) {
 			if n < len(lines[i]) {
 				text = lines[i][n]
 			}
-			line += text + strings.Repeat(" ", widths[i]+1-utf8.RuneCountInString(text))
+			line += text + strings.Repeat(" ", max(1, widths[i]+1-utf8.RuneCountInString(text)))
 		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 }
 
+// oneLine keeps what several lines hold in one.
+func oneLine(text string) string {
+	return strings.NewReplacer("\n", "\\n", "\t", " ").Replace(text)
+}
+
 // wrap cuts a text into pieces of at most width, after a dot, a comma, a slash,
 // an underscore or a space where there is one in the second half.
 func wrap(text string, width int) []string {
-	r := []rune(strings.NewReplacer("\n", "\\n", "\t", " ").Replace(text))
+	r := []rune(oneLine(text))
 	var out []string
 	for len(r) > width {
 		if len(out) == 1 {

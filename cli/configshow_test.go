@@ -33,6 +33,14 @@ func TestConfigShow(t *testing.T) {
 	w := newWorld(t, demo())
 	path := memberFile(t, memberText)
 	w.opts.Env = append(w.opts.Env, "PATRONI_POSTGRESQL_CONNECT_ADDRESS=10.0.0.9:5432")
+	const long = "/var/lib/postgresql/15/main/with/a/name/that/is/longer/than/any/column"
+	for name, args := range map[string][]string{"with origin": {"--origin", path}, "without": {path}} {
+		piped := w.run("", append([]string{"config", "show"}, args...)...)
+		if !strings.Contains(piped.out, "\npostgresql.data_dir                      "+long) || strings.Contains(piped.out, "\n ") {
+			t.Errorf("in a pipe, %s: a setting is not one line:\n%s", name, piped.out)
+		}
+	}
+	w.opts.Screen = &Screen{Columns: 80, Lines: 24}
 	r := w.run("", "config", "show", "--origin", path)
 	if r.code != 0 || r.err != "" {
 		t.Fatalf("exit %d: %s", r.code, r.err)

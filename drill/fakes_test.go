@@ -31,6 +31,7 @@ type world struct {
 	silent  bool // also after the fault
 	lose    int  // rows that vanish
 	idle    bool // nobody takes over, and writes go on
+	agent   string
 	stuck   bool // one client is never served again after the fault
 
 	log []string
@@ -76,7 +77,7 @@ func (w *world) asBefore() error {
 func (w *world) picture() Picture {
 	p := Picture{Scope: "demo", TTL: 30 * time.Second, MaxLag: 1 << 20}
 	for _, name := range []string{"n1", "n2", "n3"} {
-		m := Member{Name: name, Answers: true, State: "running", Timeline: 1, Started: "t0", LagKnown: true, Eligible: true}
+		m := Member{Name: name, Answers: true, State: "running", Timeline: 1, Started: "t0", Agent: "a0" + w.agent, LagKnown: true, Eligible: true}
 		if w.leader != "n1" {
 			m.Timeline = 2
 		}

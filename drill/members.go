@@ -100,7 +100,7 @@ func (m *Members) word(ctx context.Context, x *Member) string {
 		x.Timeline = *s.Timeline
 	}
 	if s.Matriarch != nil {
-		x.Eligible, x.WhyNot = s.Matriarch.Eligible, s.Matriarch.WhyNot
+		x.Eligible, x.WhyNot, x.Agent = s.Matriarch.Eligible, s.Matriarch.WhyNot, s.Matriarch.AgentStart
 	} else if no, _ := s.Tags.Get("nofailover"); no != true { // a member that does not say
 		x.Eligible = true
 	}

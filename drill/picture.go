@@ -43,6 +43,7 @@ type Member struct {
 	Streaming bool
 	Timeline  int64
 	Started   string // when its server was started; changes with every start
+	Agent     string // when its agent was started; empty where it does not say
 	// Eligible is false when it says that it would not take over, for WhyNot.
 	Eligible bool
 	WhyNot   string
@@ -179,4 +180,22 @@ func (p Picture) Disturbed(before Picture) bool {
 		return false
 	}
 	return now.Name != was.Name || now.Timeline > was.Timeline || now.Started != "" && now.Started != was.Started
+}
+
+// AgentReplaced reports whether the leader is the one of before, under an agent that
+// was started since.
+func (p Picture) AgentReplaced(before Picture) bool {
+	was, _ := before.Leader()
+	now, ok := p.Leader()
+	return ok && now.Answers && now.Primary && now.Name == was.Name && now.Agent != "" && now.Agent != was.Agent
+}
+
+// effect says who leads after the fault.
+func (p Picture) effect(before Picture) string {
+	l, _ := p.Leader()
+	text := fmt.Sprintf("%s leads on timeline %d", l.Name, l.Timeline)
+	if !p.Disturbed(before) {
+		text += " as before; its agent was started again and took the running server over"
+	}
+	return text
 }

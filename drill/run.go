@@ -265,8 +265,7 @@ func (r *Run) awaitEffect(ctx context.Context) error {
 		}
 		if since.IsZero() && r.shown(now) {
 			since = time.Now()
-			leader, _ := now.Leader()
-			r.say("%s leads on timeline %d", leader.Name, leader.Timeline)
+			r.say("%s", now.effect(r.Before))
 		}
 		if since.IsZero() {
 			continue
@@ -279,9 +278,13 @@ func (r *Run) awaitEffect(ctx context.Context) error {
 	return nil
 }
 
-// shown: the fault has had the effect that it must have.
+// shown: the fault has had the effect that it must have. An agent that is killed and
+// started again in time takes its server over, and nothing else changes.
 func (r *Run) shown(now Picture) bool {
 	l, _ := now.Leader()
+	if r.Scenario == KillAgent && now.AgentReplaced(r.Before) {
+		return true
+	}
 	return now.Disturbed(r.Before) && (!r.Scenario.Moves() || l.Name != r.report.LeaderBefore)
 }
 
@@ -317,7 +320,7 @@ func (r *Run) verify(hurry context.Context, end time.Time) error {
 		v.Met, v.Why = false, append(r.unmet, v.Why...)
 	}
 	r.report.Measured, r.report.Verdict = m, &v
-	r.say("checked %s: %s lost", counted(m.Check.Rows, "row", "rows"), counted(m.Check.Lost, "acknowledged one", "acknowledged ones"))
+	r.say("checked %s: %s lost", counted(m.Check.Rows, "row", "rows"), counted(m.Check.Lost, "acknowledged row", "acknowledged rows"))
 	return nil
 }
 

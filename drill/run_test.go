@@ -267,3 +267,41 @@ func TestReturn(t *testing.T) {
 		}
 	})
 }
+
+// TestKilledAgentComesBack: an agent that is started again in time takes its server
+// over. That is the effect; nothing else will happen, and nothing is waited for.
+func TestKilledAgentComesBack(t *testing.T) {
+	for _, name := range []string{"started again", "says nothing of its start"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.idle = true
+			w.before = func(_ int, what string) error {
+				if what == "kill" && name == "started again" {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					w.agent = "a1"
+				}
+				return nil
+			}
+			r := practise(w, KillAgent, t.Context(), t.Context())
+			if r.Verdict == nil || !r.Verdict.Met || r.LeaderAfter != "n1" || !strings.Contains(r.Text(), "n1 on timeline 1, as before") {
+				t.Errorf("%s: %+v\n%s", name, r.Verdict, r.Text())
+			}
+			again := name == "started again"
+			told := slices.ContainsFunc(r.Events, func(e Event) bool {
+				return e.Text == "n1 leads on timeline 1 as before; its agent was started again and took the running server over"
+			})
+			if waited := r.took() > time.Minute; waited == again || told != again {
+				t.Errorf("%s: it took %s, told %t: %+v", name, r.took(), told, r.Events)
+			}
+		})
+	}
+}
+
+// TestLeaderLine: who leads, and who led.
+func TestLeaderLine(t *testing.T) {
+	r := Report{LeaderBefore: "n1", LeaderAfter: "n2", TimelineAfter: 7}
+	if text := r.Text(); !strings.Contains(text, "Leader        n2 on timeline 7; before the drill it was n1\n") {
+		t.Error(text)
+	}
+}

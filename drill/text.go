@@ -18,7 +18,7 @@ func (r Report) Text() string {
 	fmt.Fprintf(&b, "\nDrill: %s on %s, %s\n\n", r.Scenario, r.Cluster, r.Began.Format("2006-01-02 15:04:05 -07:00"))
 	line("What", "%s", r.What)
 	if r.LeaderAfter != "" {
-		line("Leader", "%s, on timeline %d", change(r.LeaderBefore, r.LeaderAfter), r.TimelineAfter)
+		line("Leader", "%s on timeline %d%s", r.LeaderAfter, r.TimelineAfter, change(r.LeaderBefore, r.LeaderAfter))
 	} else {
 		line("Leader", "%s before the drill", r.LeaderBefore)
 	}
@@ -38,9 +38,9 @@ func (r Report) Text() string {
 
 func change(from, to string) string {
 	if from == to {
-		return to + ", as before"
+		return ", as before"
 	}
-	return to + ", before " + from
+	return "; before the drill it was " + from
 }
 
 func (m *Measured) lines(line func(label, format string, values ...any), synchronous bool) {

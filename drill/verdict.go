@@ -2,6 +2,7 @@ package drill
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -73,7 +74,7 @@ func seconds(d time.Duration) string {
 	if d < time.Second {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
-	return fmt.Sprintf("%.3f s", d.Seconds())
+	return strconv.FormatFloat(float64(d.Round(time.Millisecond).Milliseconds())/1000, 'f', -1, 64) + " s"
 }
 
 func counted(n int, one, many string) string {

@@ -56,14 +56,14 @@ func TestJudge(t *testing.T) {
 		met   bool
 		says  string
 	}{
-		{"well", gap(time.Second), Check{}, true, "the outage of 1.000 s is within 10.000 s"},
+		{"well", gap(time.Second), Check{}, true, "the outage of 1 s is within 10 s"},
 		{"exactly", gap(10 * time.Second), Check{Lost: 1}, true, "1 acknowledged row was lost, 1 allowed"},
-		{"a little too long", gap(10*time.Second + ms), Check{}, false, "the outage of 10.001 s is longer than 10.000 s"},
+		{"a little too long", gap(10*time.Second + ms), Check{}, false, "the outage of 10.001 s is longer than 10 s"},
 		{"too many lost", gap(ms), Check{Lost: 2}, false, "2 acknowledged rows were lost, 1 allowed"},
-		{"not back", Gap{To: time.Second, Open: true}, Check{}, false, "no write was acknowledged any more for 1.000 s, until the writing ended"},
+		{"not back", Gap{To: time.Second, Open: true}, Check{}, false, "no write was acknowledged any more for 1 s, until the writing ended"},
 		{"there although refused", gap(ms), Check{Refused: 1}, false, "1 row is there although the client was told that nothing was written"},
 		{"rows of nobody", gap(ms), Check{Strange: 3}, false, "3 rows are there that this drill never wrote"},
-		{"unknown ones are right either way", gap(ms), Check{Kept: 7}, true, "the outage of 1 ms is within 10.000 s"},
+		{"unknown ones are right either way", gap(ms), Check{Kept: 7}, true, "the outage of 1 ms is within 10 s"},
 	} {
 		if v := Judge(o, k.gap, k.check); v.Met != k.met || !slices.Contains(v.Why, k.says) {
 			t.Errorf("%s: %+v, want %v and %q", k.name, v, k.met, k.says)
@@ -176,5 +176,21 @@ func TestUnfit(t *testing.T) {
 	now.Members = now.Members[:2]
 	if d := now.Differences(before); len(d) != 1 || d[0] != "n3 is gone from the cluster" {
 		t.Errorf("%v", d)
+	}
+}
+
+func TestSeconds(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		999 * time.Millisecond: "999 ms", time.Second: "1 s", 10 * time.Second: "10 s", 1500 * time.Millisecond: "1.5 s",
+		1648*time.Millisecond + 123*time.Nanosecond: "1.648 s", 100*time.Second + 7*time.Millisecond: "100.007 s",
+	} {
+		if got := seconds(d); got != want {
+			t.Errorf("%d ns: %q, want %q", d, got, want)
+		}
+	}
+	for ms := range 100_000 { // never more than what was measured
+		if s := seconds(time.Duration(ms) * time.Millisecond); len(s) > len("99.999 s") {
+			t.Fatalf("%d ms: %s", ms, s)
+		}
 	}
 }

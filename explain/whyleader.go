@@ -130,7 +130,8 @@ func (a *asker) clusterStatements(leader string) []Statement {
 		say("%s stopped cleanly at %s on timeline %d: %s.", h.Leader, h.LSN, h.Timeline, bound)
 	}
 	if at := v.Status.Optime; at > 0 {
-		say("The last position that a leader published is %s; a member may lack at most %s of it (maximum_lag_on_failover).", at, bytesText(o.Settings.MaxLagOnFailover))
+		say("A member may lack at most %s of what a leader published last (maximum_lag_on_failover); by the newest record of that, %s, it was %s.",
+			bytesText(o.Settings.MaxLagOnFailover), a.age(a.viewOf), at)
 	}
 	for _, s := range a.members() {
 		e := a.last(s)

@@ -54,6 +54,8 @@ type Standing struct {
 	Now string `json:"now,omitempty"`
 
 	tags cluster.Tags
+	// recorded is the record that the position is from; nil: it said so just now.
+	recorded *entry
 }
 
 // asker answers one question of this kind.
@@ -138,7 +140,10 @@ func (a *asker) standing(s *source, leader string) Standing {
 		o, m = a.today(s, e)
 	}
 	out.Known, out.AsOf, out.Evidence = true, e.at, refs(e)
-	out.Position, out.tags = o.Server.Position, o.Self.Tags
+	out.Position, out.tags, out.recorded = o.Server.Position, o.Self.Tags, e
+	if a.saysWhere(s) {
+		out.recorded = nil
+	}
 	out.Rule, out.Says = string(e.rec.Rule), sentenceOf(e.rec.Why)
 	out.Why = ha.Obstacles(o, m)
 	if a.present && s.Now != nil {
@@ -198,7 +203,7 @@ func (a *asker) today(s *source, e *entry) (ha.Observation, ha.Memory) {
 		}
 	}
 	if n := s.Now; n != nil {
-		if at, err := wal.ParseLSN(n.LSN); err == nil && n.Timeline > 0 && n.Timeline < 1<<32 {
+		if at, err := wal.ParseLSN(n.LSN); err == nil && a.saysWhere(s) {
 			o.Server.Position = wal.Position{Timeline: wal.Timeline(n.Timeline), LSN: at}
 		}
 		if n.State == "running" {
@@ -206,6 +211,32 @@ func (a *asker) today(s *source, e *entry) (ha.Observation, ha.Memory) {
 		}
 	}
 	return o, m
+}
+
+// saysWhere: the member tells its position now.
+func (a *asker) saysWhere(s *source) bool {
+	if !a.present || s.Now == nil || s.Now.Timeline <= 0 || s.Now.Timeline >= 1<<32 {
+		return false
+	}
+	_, err := wal.ParseLSN(s.Now.LSN)
+	return err == nil
+}
+
+// age says how much older a record is than the moment that is spoken of.
+func (a *asker) age(e *entry) string {
+	return approximately(max(0, a.at.Sub(e.at).Round(time.Millisecond))) + a.tense(" ago", " before")
+}
+
+// oldest is the oldest record of the positions that candidates are compared by; nil:
+// they all said just now where they are.
+func oldest(all []Standing) *entry {
+	var old *entry
+	for _, m := range all {
+		if e := m.recorded; e != nil && m.MayLead && !m.Leads && (old == nil || e.at.Before(old.at)) {
+			old = e
+		}
+	}
+	return old
 }
 
 // best is the member that would win a race, by the same comparison; empty if
@@ -264,7 +295,11 @@ func (a *asker) summaryOf(out Answer) []Statement {
 	if out.Successor == "" {
 		say(Inferred, "%s, nobody could %s over; each member's reasons are below.", what, a.tense("take", "have taken"))
 	} else {
-		say(Inferred, "%s, %s would %s the best candidate.", what, out.Successor, a.tense("be", "have been"))
+		by := ""
+		if e := oldest(out.Members); e != nil {
+			by = ", by positions recorded up to " + a.age(e)
+		}
+		say(Inferred, "%s, %s would %s the best candidate%s.", what, out.Successor, a.tense("be", "have been"), by)
 	}
 	return all
 }
@@ -284,6 +319,9 @@ func (a *asker) memberStatements(all []Standing) []Statement {
 		at := ""
 		if m.Position.Known() {
 			at = ", at " + position(m.Position) + ","
+			if m.recorded != nil { // a member records its position when it decides something else
+				at = ", last recorded " + a.age(m.recorded) + " at " + position(m.Position) + ","
+			}
 		}
 		switch {
 		case m.Leads:

@@ -152,3 +152,35 @@ func TestDoubtIsNeverNone(t *testing.T) {
 		}
 	}
 }
+
+// What is told of a moment is as old as the records before it, which says how old.
+func TestOldPositionsAreToldAsOld(t *testing.T) {
+	lab := evidence(t, "lab")
+	text := strings.Join(strings.Fields(whyNotText(t, lab, time.Date(2026, 11, 26, 4, 30, 0, 0, time.UTC))), " ")
+	for _, want := range []string{"n3, last recorded 11.2 min before at 0/40008E0 on timeline 6,", "by the newest record of that, 11.2 min before, it was"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not told:\n%s", want, text)
+		}
+	}
+	// Now, members that answer say where they are, and the others are as they were.
+	now := strings.Join(strings.Fields(whyNotText(t, lab, time.Time{})), " ")
+	if strings.Contains(now, "last recorded") || strings.Contains(now, "positions recorded") {
+		t.Errorf("every member answers, and old positions are told:\n%s", now)
+	}
+	for i := range lab.Sources {
+		if s := &lab.Sources[i]; s.Name == "n3" {
+			s.Now, s.Missing = nil, "no answer"
+		}
+	}
+	silent := strings.Join(strings.Fields(whyNotText(t, lab, time.Time{})), " ")
+	if !strings.Contains(silent, "n3, last recorded ") || strings.Contains(silent, "n1, last recorded") {
+		t.Errorf("n3 does not answer and its position is told as if of now, or that of n1 as old:\n%s", silent)
+	}
+	for i := range lab.Sources {
+		lab.Sources[i].Now, lab.Sources[i].Missing = nil, ""
+	}
+	records := strings.Join(strings.Fields(whyNotText(t, lab, time.Time{})), " ")
+	if !strings.Contains(records, "the best candidate, by positions recorded up to ") {
+		t.Errorf("candidates are compared by old positions as if of now:\n%s", records)
+	}
+}

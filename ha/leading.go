@@ -250,9 +250,9 @@ func (t *turn) switchoverAway() bool {
 		// Right after a restart of the primary its standbys are still on their way
 		// back; one that is not connected would not get the last record.
 		t.wake(soon)
-		return t.answer(SituationHandingOver, sentence("a switchover was asked for; waiting until one of %v streams", good))
+		return t.answer(SituationHandingOver, sentence("a switchover was asked for; waiting until one of the candidates (%v) streams", good))
 	case len(good) > 0 && len(streaming) == 0:
-		return t.refuse(sentence("none of %v streams from this primary", good))
+		return t.refuse(sentence("none of the candidates (%v) streams from this primary", good))
 	case len(streaming) > 0:
 		h.Asked = t.m.Handing.Asked
 		return t.beginHanding(h, sentence("a switchover was asked for and %v can take over: stopping the primary cleanly", streaming))
@@ -260,7 +260,7 @@ func (t *turn) switchoverAway() bool {
 		t.wake(soon)
 		return t.answer(SituationHandingOver, sentence("waiting for the word of %v", names(cands)))
 	default:
-		return t.refuse(sentence("none of %v answered that it can take over with at most %d bytes of lag", names(cands), t.o.Settings.MaxLagOnFailover))
+		return t.refuse(sentence("none of the candidates (%v) answered that it can take over with at most %d bytes of lag", names(cands), t.o.Settings.MaxLagOnFailover))
 	}
 }
 

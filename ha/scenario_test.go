@@ -43,6 +43,9 @@ func TestScenarios(t *testing.T) {
 			}
 			decision := w.decide()
 			hit[decision.Rule] = true
+			if strings.Contains(decision.Why, "[") {
+				t.Errorf("%s: a list as programs print it, in what people read: %s", d.Pos, decision.Why)
+			}
 			return printDecision(decision)
 		})
 	})

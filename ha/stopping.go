@@ -112,7 +112,7 @@ func (t *turn) handOver() bool {
 // releaseWith gives the lease up and records what the next leader must have.
 func (t *turn) releaseWith(have []string) bool {
 	s := t.o.Server
-	why := sentence("the server stopped cleanly at %s; %v has all of it: giving the lease up", s.Position.LSN, have)
+	why := sentence("the server stopped cleanly at %s; all of it is on %v: giving the lease up", s.Position.LSN, have)
 	if len(have) == 0 {
 		why = sentence("the server stopped cleanly at %s and nobody else is known to have all of it; giving the lease up, and %s",
 			s.Position.LSN, t.boundFor())

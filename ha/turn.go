@@ -3,6 +3,7 @@ package ha
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
@@ -430,20 +431,31 @@ func (t *turn) rememberTask() {
 	}
 }
 
-// sentence is fmt.Sprintf under a name that says what it makes.
-// sentence is fmt.Sprintf with durations as people say them; the observation has
-// them exactly.
+// sentence is fmt.Sprintf with durations and lists of names as people say them; the
+// observation has them exactly.
 func sentence(format string, args ...any) string {
 	for i, a := range args {
-		if d, ok := a.(time.Duration); ok {
+		switch a := a.(type) {
+		case time.Duration:
 			unit := time.Millisecond
-			if d >= time.Second || d <= -time.Second {
+			if a >= time.Second || a <= -time.Second {
 				unit = 100 * time.Millisecond
 			}
-			args[i] = d.Round(unit)
+			args[i] = a.Round(unit)
+		case []string:
+			args[i] = enumerated(a)
 		}
 	}
 	return fmt.Sprintf(format, args...)
+}
+
+// enumerated is a list in a sentence: "n1, n2 and n3".
+func enumerated(list []string) string {
+	last := len(list) - 1
+	if last < 1 {
+		return strings.Join(list, "")
+	}
+	return strings.Join(list[:last], ", ") + " and " + list[last]
 }
 
 // endOf prints a position for people.

@@ -2,6 +2,9 @@ package lease_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,11 +53,33 @@ func TestFormerSessionAfterAnOutage(t *testing.T) {
 }
 
 // outage takes the store away for longer than the lease. stopped: the server is
-// known to be down after that.
+// known to be down after that. What counts is who ended the former session, not how
+// long that took: the member, while the leader key was there, or the store at its time.
 func outage(t *testing.T, st dcs.Store, down, up func(), stopped bool) {
 	t.Helper()
 	const ttl = 8 * time.Second
-	k := lease.New(lease.Options{Store: st, Clock: clock.Real{}, Budget: fence.DefaultBudget(), Member: "n1",
+	// A machine that stands still for a whole ttl lets the session run out first.
+	for attempt := 1; ; attempt++ {
+		calls := lostUnder(t, st, down, up, ttl, stopped)
+		switch {
+		case !stopped && len(calls) > 0:
+			t.Fatalf("a session whose server may write was told to end: %v", calls)
+		case !stopped, slices.Contains(calls, endedIt):
+			t.Logf("stopped %t, attempt %d: %v", stopped, attempt, calls)
+			return
+		case attempt == 3:
+			t.Fatalf("the former session ran out, and was ended by nobody: %v", calls)
+		}
+		t.Logf("attempt %d: the former session ran out first: %v", attempt, calls)
+	}
+}
+
+// lostUnder has a lease lost in an outage and waits until its key is gone. It returns
+// what came of each call to end its session.
+func lostUnder(t *testing.T, st dcs.Store, down, up func(), ttl time.Duration, stopped bool) []string {
+	t.Helper()
+	w := &witnessed{Store: st, t: t, calls: map[string][]string{}}
+	k := lease.New(lease.Options{Store: w, Clock: clock.Real{}, Budget: fence.DefaultBudget(), Member: "n1",
 		Interval: func() time.Duration { return time.Second }, TTL: func() time.Duration { return ttl }})
 	ran := make(chan struct{})
 	go func() { defer close(ran); _ = k.Run(t.Context()) }()
@@ -68,6 +93,7 @@ func outage(t *testing.T, st dcs.Store, down, up func(), stopped bool) {
 		}
 		await(t, k)
 	}
+	session := k.State().Session
 	down()
 	for k.State().Held {
 		await(t, k)
@@ -76,15 +102,57 @@ func outage(t *testing.T, st dcs.Store, down, up func(), stopped bool) {
 		k.Stopped()
 	}
 	up()
-	began := time.Now()
-	for held(t, st) && time.Since(began) < 2*ttl {
-		time.Sleep(50 * time.Millisecond)
+	for leader(t, st) != absent {
+		await(t, k)
 	}
-	took := time.Since(began)
-	t.Logf("stopped %t: the leader key of the former session was gone %s after the store was back (ttl %s)", stopped, took.Round(10*time.Millisecond), ttl)
-	if stopped && took > ttl/3 || !stopped && took < ttl/3 {
-		t.Errorf("stopped %t: the leader key stood for %s", stopped, took)
+	return w.of(session)
+}
+
+// witnessed is a store in which the end of each session is looked at.
+type witnessed struct {
+	dcs.Store
+	t *testing.T
+
+	mu    sync.Mutex
+	calls map[string][]string // by session
+}
+
+func (w *witnessed) Open(ctx context.Context, ttl time.Duration) (dcs.Session, error) {
+	s, err := w.Store.Open(ctx, ttl)
+	if err != nil {
+		return nil, err
 	}
+	return &witnessedSession{s, w}, nil
+}
+
+func (w *witnessed) of(session string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.calls[session])
+}
+
+type witnessedSession struct {
+	dcs.Session
+	w *witnessed
+}
+
+// endedIt: the leader key was there, the session was told to end, and the key was gone.
+const endedIt = "ended it"
+
+func (s *witnessedSession) End(ctx context.Context) error {
+	before := leader(s.w.t, s.w.Store)
+	for before == unknown && ctx.Err() == nil {
+		before = leader(s.w.t, s.w.Store)
+	}
+	err := s.Session.End(ctx)
+	what := fmt.Sprintf("leader key %s, end: %v", before, err)
+	if after := leader(s.w.t, s.w.Store); err == nil && before == present && after == absent {
+		what = endedIt
+	}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.calls[s.ID()] = append(s.w.calls[s.ID()], what)
+	return err
 }
 
 func await(t *testing.T, k *lease.Keeper) {
@@ -95,19 +163,24 @@ func await(t *testing.T, k *lease.Keeper) {
 	}
 }
 
-// held reports whether the leader key is there; a store that does not answer has it.
-func held(t *testing.T, st dcs.Store) bool {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+// What is known of the leader key.
+const (
+	present = "present"
+	absent  = "absent"
+	unknown = "unknown" // the store does not answer
+)
+
+func leader(t *testing.T, st dcs.Store) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Second)
 	defer cancel()
 	snap, err := st.Load(ctx)
 	if err != nil {
-		return true
+		return unknown
 	}
 	for _, kv := range snap.Keys {
 		if kv.Key == "leader" {
-			return true
+			return present
 		}
 	}
-	return false
+	return absent
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -231,11 +232,61 @@ func TestNoStartBesideAProcessThatIsLeft(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "shared memory") {
 		t.Fatalf("%v: %s", err, out)
 	}
+
+	// A start waits for its end, but not for ever.
+	a.formerWait = 50 * time.Millisecond
+	if err := a.StartPrimary(ctx, 0); err == nil || !strings.Contains(err.Error(), "shared memory") {
+		t.Fatalf("started beside a process of the former server: %v", err)
+	}
+	killed := 0
+	a.opt.Kill = func(_ context.Context, dir string) error {
+		if killed++; dir != a.opt.DataDir {
+			t.Errorf("the server of %s is killed", dir)
+		}
+		return errors.New("refused")
+	}
+	if err := a.StartPrimary(ctx, 0); err == nil || !strings.Contains(err.Error(), "shared memory") || killed != 1 {
+		t.Fatalf("killed %d times, started beside a process of the former server: %v", killed, err)
+	}
+	a.formerWait = time.Minute
+	waits := make(chan struct{})
+	a.log = slog.New(slog.NewTextHandler(writerFunc(func(line []byte) {
+		if strings.Contains(string(line), "waiting for the processes of the former server") {
+			close(waits)
+		}
+	}), nil))
+	started := make(chan error, 1)
+	go func() { started <- a.StartPrimary(ctx, 0) }()
+	select {
+	case <-waits:
+	case err := <-started:
+		t.Fatalf("it did not wait: %v", err)
+	}
 	must(t, syscall.Kill(c.BackendPID(), syscall.SIGKILL))
-	must(t, poll(ctx, 20*time.Millisecond, "the backend to be gone", func() (bool, error) {
-		return syscall.Kill(c.BackendPID(), 0) != nil, nil
-	}))
+	must(t, <-started)
+
+	// One that does not end by itself is killed.
+	again, err := a.session(ctx)
+	must(t, err)
+	defer again.Close()
+	must(t, freeze(again.BackendPID()))
+	a.log, a.formerWait = a.opt.Logger, 100*time.Millisecond
+	a.opt.Kill = func(context.Context, string) error {
+		a.formerWait = time.Minute // the kernel may be busy
+		return syscall.Kill(again.BackendPID(), syscall.SIGKILL)
+	}
+	p = a.process()
+	must(t, p.Signal(syscall.SIGKILL))
+	must(t, p.Wait(ctx))
 	must(t, a.StartPrimary(ctx, 0))
+}
+
+// writerFunc is told each line of a log.
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(line []byte) (int, error) {
+	f(line)
+	return len(line), nil
 }
 
 // A server that finds no room for its WAL panics: what it acknowledged is there

@@ -29,6 +29,8 @@ type Server struct {
 
 	// task is held by actions that change files or the process.
 	task sync.Mutex
+	// formerWait bounds how long a start waits for what is left of a killed server.
+	formerWait time.Duration
 
 	mu       sync.Mutex // guards what follows, and opt.Roles
 	cfg      Config
@@ -110,7 +112,7 @@ func New(opt Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		opt: opt, log: opt.Logger, user: user,
+		opt: opt, log: opt.Logger, user: user, formerWait: formerWait,
 		identity: map[wal.Timeline]cluster.TimelineIdentity{},
 		bad:      map[string]string{},
 		rules:    map[string]ruleFile{},

@@ -152,6 +152,9 @@ func (s *Server) launch(ctx context.Context, standby bool, extra ...string) (*po
 	if err != nil {
 		return nil, err
 	}
+	if err := s.awaitFormer(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.portFree(); err != nil {
 		return nil, s.startFailed(err.Error())
 	}
@@ -190,6 +193,46 @@ func (s *Server) launch(ctx context.Context, standby bool, extra ...string) (*po
 		return err == nil && f.PID == p.PID, nil
 	})
 	return p, err
+}
+
+// formerWait is how long a start waits for the processes of a server that was killed.
+// They end within milliseconds, unless one computes or is frozen.
+const formerWait = time.Second
+
+// awaitFormer waits until no process is left of a server whose postmaster was killed:
+// none can start beside one. What has not ended by itself in time is killed: it can
+// serve its client no more, and would not hear of the end of its postmaster before it
+// waits for something. Where that does not help the attempt is made all the same,
+// since the server's own words say best what is in the way.
+func (s *Server) awaitFormer(ctx context.Context) error {
+	former, err := postmaster.ReadPIDFile(s.opt.DataDir)
+	if err != nil || former.Memory.Attached() == 0 {
+		return nil
+	}
+	s.log.Info("waiting for the processes of the former server to end", "postmaster", former.PID, "left", former.Memory.Attached())
+	if s.gone(ctx, former) || ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	// A number that lives may be a server's that is not known as ours.
+	if _, _, foreign, err := postmaster.Find(s.opt.DataDir, s.serverName()); s.opt.Kill != nil && foreign == 0 && err == nil {
+		s.log.Info("killing the processes of the former server: they do not end by themselves", "postmaster", former.PID, "left", former.Memory.Attached())
+		limit, cancel := context.WithTimeout(ctx, s.formerWait)
+		defer cancel()
+		if err := s.opt.Kill(limit, s.opt.DataDir); err != nil {
+			s.log.Warn("the processes of the former server could not be killed", "error", err)
+		}
+		s.gone(ctx, former)
+	}
+	return context.Cause(ctx)
+}
+
+// gone waits a while for the last process of a former server to end.
+func (s *Server) gone(ctx context.Context, former postmaster.PIDFile) bool {
+	limit, cancel := context.WithTimeout(ctx, s.formerWait)
+	defer cancel()
+	return poll(limit, readyPoll, "the processes of the former server to end", func() (bool, error) {
+		return former.Memory.Attached() == 0, nil
+	}) == nil
 }
 
 // clearSocketLocks removes the lock files of Unix sockets that lie in the data

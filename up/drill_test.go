@@ -46,6 +46,7 @@ type report struct {
 	LeaderAfter  string   `json:"leader_after"`
 	Left         []string `json:"not_as_before"`
 	Interrupted  bool     `json:"interrupted"`
+	Notes        []string `json:"notes"`
 	Failed       string   `json:"failed"`
 	Measured     *struct {
 		Outage float64 `json:"outage_seconds"`
@@ -104,6 +105,9 @@ func (r *running) measured(t *testing.T, scenario string, moves bool) {
 	code, rep := r.drill(scenario, "--rto", "2m").wait(t)
 	if code != 0 || rep.Verdict == nil || !rep.Verdict.Met || len(rep.Left) > 0 {
 		t.Fatalf("exit %d, %+v", code, rep)
+	}
+	if len(rep.Notes) > 0 { // that the fault showed no effect, for one
+		t.Errorf("noted: %q", rep.Notes)
 	}
 	m := rep.Measured
 	if m.Check.Lost+m.Check.Refused+m.Check.Strange != 0 || m.Check.Rows < m.Writes.Acknowledged || m.Writes.Acknowledged == 0 || m.Outage <= 0 || m.Open {

@@ -2,7 +2,9 @@ package up
 
 import (
 	"bufio"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -230,6 +232,7 @@ func threeMembers(t *testing.T, binary string) {
 		t.Errorf("write: %q", got)
 	}
 	r.checkFiles()
+	r.statistics()
 	if out, err := l.command(l.prog, "up", "--dir", l.dir).CombinedOutput(); err == nil || !strings.Contains(string(out), "another `matriarch up`") {
 		t.Errorf("a second up on the directory: %v\n%s", err, out)
 	}
@@ -283,4 +286,23 @@ func twoAndWitness(t *testing.T, binary string) {
 		t.Errorf("write: %q", got)
 	}
 	r.interrupt()
+}
+
+// statistics: what up prints of the entrypoint's numbers can be read there.
+func (r *running) statistics() {
+	r.t.Helper()
+	found := regexp.MustCompile(`curl -s (http://\S+)   # the entrypoint`).FindStringSubmatch(r.said.String())
+	if found == nil {
+		r.t.Errorf("the statistics are not spoken of:\n%s", r.said.String())
+		return
+	}
+	resp, err := http.Get(found[1])
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(text), "primary n") {
+		r.t.Errorf("%s: %s, %v\n%s", found[1], resp.Status, err, text)
+	}
 }

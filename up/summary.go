@@ -37,6 +37,7 @@ func (r *runner) summarize() {
 		fmt.Fprintf(&b, "  kill -9 $(head -1 %s)   # %s's server\n", shell(filepath.Join(p.members[lead].data(), "postmaster.pid")), s.Leader)
 	}
 	fmt.Fprintf(&b, "  curl -s %s/cluster\n", p.members[0].base())
+	fmt.Fprintf(&b, "  curl -s http://%s/   # the entrypoint: servers, sessions, numbers\n", at(p.stats))
 	fmt.Fprintf(&b, "\nLogs are %s. Ctrl-C stops everything; the same command brings it back with its data.\n",
 		filepath.Join(p.dir, "*", "*.log"))
 	r.screen.text(b.String())

@@ -17,6 +17,7 @@ type PIDFile struct {
 	Port      int
 	SocketDir string
 	Listen    string
+	Memory    Memory
 	// Status is "starting", "stopping", "ready" (accepts sessions) or "standby"
 	// (in recovery, accepts none); empty before the server wrote it.
 	Status string
@@ -56,5 +57,6 @@ func ParsePIDFile(text string) (PIDFile, error) {
 		p.Start = time.Unix(n, 0)
 	}
 	p.Port, _ = strconv.Atoi(line(3))
+	p.Memory = parseMemory(line(6))
 	return p, nil
 }

@@ -23,7 +23,7 @@ type viewer struct {
 
 	mu      sync.Mutex
 	state   ha.Store
-	led     string // who held the leader key in the last view in which anybody did
+	led     string   // who held the leader key in the last view in which anybody did
 	mark    dcs.Mark // of the view
 	saved   time.Time
 	saving  bool

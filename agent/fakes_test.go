@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -345,6 +346,10 @@ var errBroken = errors.New("broken")
 func inBubble(t *testing.T, change func(*Options), f func(t *testing.T, r *rig)) {
 	t.Helper()
 	dir := t.TempDir()
+	// The member knows the store: one that has data and does not waits for a ttl.
+	if err := writeState(filepath.Join(dir, "store_seen.json"), known{Mark: dcs.Mark{StoreID: "memory"}}); err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		c := bubbleClock{time.Now()}
 		f(t, newRig(t, memory.NewServer(c), c, dir, change))

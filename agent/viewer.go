@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"reflect"
 	"sync"
@@ -21,18 +23,21 @@ type viewer struct {
 
 	mu      sync.Mutex
 	state   ha.Store
-	led     string // who held the leader key in the last view in which anybody did
+	led     string   // who held the leader key in the last view in which anybody did
+	mark    dcs.Mark // of the view
 	saved   time.Time
 	saving  bool
-	pending known // to be saved next
-	noted   known // what was saved last, or read
+	pending *known // to be saved next
+	noted   known  // what was saved last, or read
 }
 
 // known is what is remembered of the store across restarts of the agent, to
 // notice one that was replaced or restored from an older backup.
 type known struct {
-	StoreID  string `json:"store_id"`
-	Revision int64  `json:"revision"`
+	dcs.Mark
+	// Unsure: the member may have data that another store's leader is still writing
+	// to, and has not waited for a ttl yet.
+	Unsure bool `json:"unsure,omitempty"`
 	// LongestTTL is the longest lease that may have been in force there.
 	LongestTTL time.Duration `json:"longest_ttl,omitempty"`
 }
@@ -138,7 +143,7 @@ func (v *viewer) lastLeader() string {
 func (v *viewer) older(s dcs.Snapshot) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.state.Known && s.StoreID == v.state.View.StoreID && s.Revision < v.state.View.Revision
+	return v.state.Known && v.mark.Before(s)
 }
 
 func (v *viewer) lost(err error) {
@@ -163,7 +168,9 @@ func (v *viewer) take(s dcs.Snapshot, floor int64) {
 		v.mu.Unlock()
 		return
 	}
-	v.noticeAnother(view)
+	news := matters(before.View, view, v.opt.Name)
+	v.noticeAnother(s, news)
+	v.mark = s.Mark()
 	v.state.Known, v.state.Reachable, v.state.LastError = true, true, ""
 	v.state.View, v.state.Seen = view, v.opt.Clock.Now()
 	if view.Leader.Held() {
@@ -171,73 +178,92 @@ func (v *viewer) take(s dcs.Snapshot, floor int64) {
 	}
 	v.mu.Unlock()
 	v.opt.Keeper.Observed(view)
-	if !before.Reachable || matters(before.View, view, v.opt.Name) {
+	if !before.Reachable || news {
 		v.wake()
 	}
 }
 
 // noticeAnother compares with what was known, under the lock.
-func (v *viewer) noticeAnother(view cluster.View) {
-	if view.StoreID == "" && view.Revision == 0 {
-		return
-	}
-	was := known{v.state.View.StoreID, v.state.View.Revision, v.noted.LongestTTL}
+func (v *viewer) noticeAnother(s dcs.Snapshot, news bool) {
 	if !v.state.Known {
-		was, _ = v.read()
-		v.noted, v.state.LongestTTL = was, was.LongestTTL
+		v.begin()
 	}
-	another := was.StoreID != "" && (was.StoreID != view.StoreID || view.Revision < was.Revision)
-	if another {
+	was := v.noted
+	if v.state.Known {
+		was.Mark = v.mark
+	}
+	if was.Lost(s) {
 		v.state.NewSince = v.opt.Clock.Now()
 		// What is on disk may be a minute old, and older than what the store went back
 		// to: an agent that restarts now would not notice.
 		v.save(was)
 		v.opt.Logger.Warn("the store is another one than before, or was restored from an older state: nobody is promoted for a full ttl",
-			"store", view.StoreID, "revision", view.Revision, "known_store", was.StoreID, "known_revision", was.Revision)
+			"store", s.StoreID, "revision", s.Revision, "known_store", was.StoreID, "known_revision", was.Revision)
 	}
 	if since := v.state.NewSince; !since.IsZero() && v.opt.Clock.Now().Sub(since) < newStoreKept {
 		return // an agent that restarts now must find out again
 	}
-	now := v.opt.Clock.Wall()
-	if was.StoreID == "" || now.Sub(v.saved) > time.Minute {
-		v.saved = now
-		v.save(known{view.StoreID, view.Revision, was.LongestTTL})
+	// A ZooKeeper in which nothing was written yet has no identity.
+	if s.StoreID != "" && (news || v.noted.StoreID != s.StoreID || v.opt.Clock.Wall().Sub(v.saved) > time.Minute) {
+		was.Mark = s.Mark()
+		v.save(was)
 	}
 }
 
-// longest notes beside the store's identity how long a lease may be in force: an
-// agent that restarts would not know that ttl was lowered. A turn that began before
-// the first reading of the store knows of none, and must not undo what was noted.
-func (v *viewer) longest(ttl time.Duration) {
+// begin reads what was noted before the first view.
+func (v *viewer) begin() {
+	was, err := v.read()
+	if err != nil {
+		was = known{Unsure: true}
+		if !errors.Is(err, fs.ErrNotExist) {
+			v.opt.Logger.Warn("the note of the store cannot be read: this store may be another one", "file", v.path(), "error", err)
+		}
+	}
+	if was.Unsure {
+		v.state.FirstSeen = v.opt.Clock.Now()
+	}
+	v.noted, v.state.LongestTTL = was, was.LongestTTL
+}
+
+// learned notes beside the store's identity what a turn concluded. That is how long
+// a lease may be in force: an agent that restarts would not know that ttl was
+// lowered; and whether an agent that restarts may take this store for its own. A
+// turn that began before the first reading of the store knows nothing, and must not
+// undo what was noted.
+func (v *viewer) learned(ttl time.Duration, sure bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.noted.StoreID == "" || ttl == 0 || ttl == v.noted.LongestTTL {
+	k := v.noted
+	if ttl != 0 {
+		k.LongestTTL = ttl
+	}
+	if sure {
+		k.Unsure = false
+	}
+	if k.StoreID == "" || k.LongestTTL == v.noted.LongestTTL && k.Unsure == v.noted.Unsure {
 		return
 	}
-	k := v.noted
-	k.LongestTTL = ttl
 	v.save(k)
 }
 
 // save writes beside everything else, the newest last: a disk that hangs must hold
 // up neither the view nor the loop. It is called under the lock.
 func (v *viewer) save(k known) {
-	v.pending, v.noted = k, k
+	v.pending, v.noted, v.saved = &k, k, v.opt.Clock.Wall()
 	if v.saving {
 		return
 	}
 	v.saving = true
 	go func() {
-		for done := (known{}); ; done = k {
+		for {
 			v.mu.Lock()
-			k = v.pending
-			if k == done {
-				v.saving = false
-				v.mu.Unlock()
+			next := v.pending
+			v.pending, v.saving = nil, next != nil
+			v.mu.Unlock()
+			if next == nil {
 				return
 			}
-			v.mu.Unlock()
-			v.write(k)
+			v.write(*next)
 		}
 	}()
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -180,6 +181,144 @@ func TestRestoredStoreIsNoticedAcrossRestarts(t *testing.T) {
 	})
 }
 
+// A restored store that was written to before anybody looks may be ahead of all that
+// was known: ZooKeeper's numbers leap at each election. The keys that were not
+// written again tell, now and after a restart of the agent.
+func TestRestoredStoreThatIsAheadIsNoticed(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.put("config", "{}")
+		var b memory.Backup
+		r.server.Do(func(c *memory.Core) { b = c.Backup() })
+		r.put("config", `{"ttl":20}`)
+		r.agent.viewer.refresh(t.Context())
+		synctest.Wait() // until it is saved
+		before, _ := r.agent.Seen()
+		r.server.Do(func(c *memory.Core) {
+			c.Restore(b)
+			c.Leap(1 << 32)
+			_, _ = c.Put("", "status", "{}", dcs.Always())
+		})
+		again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+		for what, x := range map[string]*rig{"by the agent that runs": r, "by one that starts": again} {
+			x.agent.viewer.refresh(t.Context())
+			if view, _ := x.agent.Seen(); !x.newSince() || view.Revision <= before.Revision {
+				t.Errorf("%s: noticed %t, at revision %d after %d", what, x.newSince(), view.Revision, before.Revision)
+			}
+		}
+	})
+}
+
+// What leads to a promotion is noted at once, not a minute later: the agent may be
+// restarted before.
+func TestLeaderIsNotedAtOnce(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.put("config", "{}")
+		r.agent.viewer.refresh(t.Context())
+		synctest.Wait() // until it is saved
+		var b memory.Backup
+		r.server.Do(func(c *memory.Core) { b = c.Backup() })
+		r.lead("b")
+		r.agent.viewer.refresh(t.Context())
+		synctest.Wait()
+		r.server.Do(func(c *memory.Core) { c.Restore(b) })
+		again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+		if again.agent.viewer.refresh(t.Context()); !again.newSince() {
+			t.Error("not noticed after a restart")
+		}
+	})
+}
+
+// A ZooKeeper in which nothing was written yet has no identity: it is another store
+// than one that had one, and the one that it gets is no news to a new cluster.
+func TestEmptyStoreIsNoticed(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.put("config", "{}")
+		r.agent.viewer.refresh(t.Context())
+		synctest.Wait() // until it is saved
+		r.server.Do(func(c *memory.Core) { c.Replace("") })
+		again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+		for what, x := range map[string]*rig{"by the agent that runs": r, "by one that starts": again} {
+			if x.agent.viewer.refresh(t.Context()); !x.newSince() {
+				t.Errorf("not noticed %s", what)
+			}
+		}
+		r.server.Do(func(c *memory.Core) { c.Replace("its own") })
+		last := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+		if last.agent.viewer.refresh(t.Context()); !last.newSince() {
+			t.Error("not noticed once it has an identity")
+		}
+		fresh := newRig(t, memory.NewServer(r.clock), r.clock, t.TempDir(), nil)
+		fresh.server.Do(func(c *memory.Core) { c.Replace("") })
+		fresh.agent.viewer.refresh(t.Context())
+		fresh.server.Do(func(c *memory.Core) { c.Replace("its own") })
+		if fresh.agent.viewer.refresh(t.Context()); fresh.newSince() {
+			t.Error("a new cluster's store is another one than before")
+		}
+	})
+}
+
+// A member that has data and no note of their store waits for a ttl, again when its
+// agent is restarted meanwhile, and not when it is restarted afterwards.
+func TestDataWithoutANoteOfTheirStore(t *testing.T) {
+	for what, damage := range map[string]func(path string) error{
+		"lost":   os.Remove,
+		"broken": func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, r *rig) {
+				if err := damage(r.agent.viewer.path()); err != nil {
+					t.Fatal(err)
+				}
+				r.put("initialize", "4711")
+				r.put("config", "{}")
+				r.pg.set(standby())
+				r.start()
+				time.Sleep(20 * time.Second)
+				r.end()
+				if r.view().Leader.Held() {
+					t.Fatal("it led at once")
+				}
+				again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+				again.pg.set(standby())
+				since := time.Now()
+				again.start()
+				again.until("the primary", again.leads)
+				if waited := time.Since(since); waited < 30*time.Second {
+					t.Errorf("it led after %v", waited)
+				}
+				again.end()
+				last := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+				last.agent.viewer.refresh(t.Context())
+				if s := last.agent.viewer.current(""); !s.FirstSeen.IsZero() || !s.NewSince.IsZero() {
+					t.Errorf("once it has waited it knows its store, and does not: %v %v", s.FirstSeen, s.NewSince)
+				}
+			})
+		})
+	}
+}
+
+// Who has no data and no note makes a database at once, and knows its store from
+// then on.
+func TestNoDataAndNoNote(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		if err := os.Remove(r.agent.viewer.path()); err != nil {
+			t.Fatal(err)
+		}
+		since := time.Now()
+		r.start()
+		r.until("the primary", r.leads)
+		if waited := time.Since(since); waited >= 30*time.Second {
+			t.Errorf("a new cluster waited %v", waited)
+		}
+		r.end()
+		again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+		again.agent.viewer.refresh(t.Context())
+		if s := again.agent.viewer.current(""); !s.FirstSeen.IsZero() || !s.NewSince.IsZero() {
+			t.Errorf("its store is not known after a restart: %v %v", s.FirstSeen, s.NewSince)
+		}
+	})
+}
+
 // slowLoad answers with what was true when the question came.
 type slowLoad struct {
 	dcs.Store
@@ -276,7 +415,7 @@ func TestLongestLeaseIsKnownAcrossRestarts(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		r.put("config", "{}")
 		r.agent.viewer.refresh(t.Context())
-		r.agent.viewer.longest(20 * time.Second)
+		r.agent.viewer.learned(20*time.Second, true)
 		synctest.Wait() // until it is saved
 		r.server.Do(func(c *memory.Core) { c.Replace("other") })
 		for range 2 {
@@ -285,7 +424,7 @@ func TestLongestLeaseIsKnownAcrossRestarts(t *testing.T) {
 			if got := again.agent.viewer.current("").LongestTTL; got != 20*time.Second || !again.newSince() {
 				t.Fatalf("after a restart: longest ttl %s, new %t", got, again.newSince())
 			}
-			again.agent.viewer.longest(0) // of a turn that began before that reading
+			again.agent.viewer.learned(0, false) // of a turn that began before that reading
 			synctest.Wait()
 		}
 	})

@@ -9,8 +9,8 @@
 // What a store must promise, and dcs/dcstest checks on real servers:
 //
 //   - A Snapshot is one consistent state; revisions of one store only grow.
-//     Where a store is another one, or goes back, the StoreID changes or the
-//     revision is lower.
+//     Where a store is another one, or goes back, the StoreID changes, or the
+//     revision is lower, or that of a key is (Mark).
 //   - Put and Delete with a condition happen atomically or not at all. There is
 //     no degraded, unconditional form.
 //   - A session's keys vanish when the session ends, and never because another

@@ -37,6 +37,8 @@ type KV struct {
 	Key     string
 	Value   string
 	Version cluster.Version
+	// Revision of the store at which the key got this value; see Mark.
+	Revision int64
 	// Session is the id of the session that the key dies with; empty for a
 	// permanent key.
 	Session string
@@ -44,7 +46,7 @@ type KV struct {
 
 // Snapshot is one consistent reading of all keys below the prefix.
 type Snapshot struct {
-	StoreID  string // identity of the store; empty when it has none; changes when the store is seen to go back
+	StoreID  string // identity of the store; empty when it has none yet; changes when the store is seen to go back
 	Revision int64  // grows with every write; 0 when the store has none
 	Keys     []KV   // sorted by Key
 }

@@ -31,8 +31,8 @@ func (t *turn) diverged() bool {
 	if t.storeIsNew() {
 		// The leader may be one that a backup named: if nobody renews its lease, what
 		// is here may be the newest of all, and must not be replaced before that shows.
-		t.wakeAt(t.o.Store.NewSince.Add(t.newFor()))
-		return t.answer(SituationFollowing, why+"; the store is another one than before, or was restored: nothing is replaced until a ttl has shown that this leader lives")
+		t.wakeAt(t.newSince().Add(t.newFor()))
+		return t.answer(SituationFollowing, why+"; "+t.howNew()+": nothing is replaced until a ttl has shown that this leader lives")
 	}
 	rewindable := set.UsePgRewind && (t.o.Server.CanRewind || t.o.Server.Rewinding) && !sameNumber
 	spoilt := t.o.Server.Rewinding && (!rewindable || t.m.RewindFailures >= maxRewinds)

@@ -177,6 +177,9 @@ var observations = rapid.Custom(func(t *rapid.T) ha.Observation {
 	if seldom(t) {
 		o.Store.NewSince = near()
 	}
+	if seldom(t) {
+		o.Store.FirstSeen = near()
+	}
 	o.Settings.Failsafe = yesNo(t)
 	if yesNo(t) {
 		o.Failsafe = ha.Failsafe{Asked: near(), Ended: near(), Error: mostly(t, "", "refused"), Leader: name(t), Until: near()}

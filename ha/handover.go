@@ -95,7 +95,7 @@ func (t *turn) handoverProves() bool {
 	}
 	newest := max(t.view.Timelines.Highest(), t.view.History.Timeline(), t.heardOf())
 	again := t.m.LeaderKey.Name == h.Leader && t.m.LeaderKey.Version != h.Term
-	return newest <= h.Timeline && !again && t.m.HandoverRestored != h.Version
+	return newest <= h.Timeline && !again && t.m.HandoverRestored != h.Version && t.m.HandoverUnsure != h.Version
 }
 
 // endRecorded: under the lease that is held, the end of the log was recorded, or may

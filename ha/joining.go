@@ -95,7 +95,7 @@ func (t *turn) bootstrap() bool {
 		// The members of the cluster that was known before have data; they are
 		// about to show themselves here.
 		t.wake(roundLength)
-		return t.answer(SituationNoCluster, "the store is another one than before, or was restored: no new database is made before a ttl has passed")
+		return t.answer(SituationNoCluster, t.howNew()+": no new database is made before a ttl has passed")
 	case init.Present || !t.o.Self.CanBootstrap || t.o.Lease.Session == "" || t.anyTrace():
 		return false
 	}

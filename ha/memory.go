@@ -72,6 +72,15 @@ type Memory struct {
 	Longest     Longest       `json:"longest,omitzero"`
 	StoreNew    boot.Instant  `json:"store_new,omitempty"`
 	StoreNewFor time.Duration `json:"store_new_for,omitempty"`
+	// StoreFirst is the last Store.FirstSeen seen. StoreUnsure is the same where this
+	// member had data then: nothing says whether this is the store of these data, and
+	// for a ttl it counts as new. StoreSure: there is no such doubt, or no more.
+	StoreFirst  boot.Instant `json:"store_first,omitempty"`
+	StoreUnsure boot.Instant `json:"store_unsure,omitempty"`
+	StoreSure   bool         `json:"store_sure,omitempty"`
+	// HandoverUnsure is the version of the handover that was there then. It binds, and
+	// proves nothing.
+	HandoverUnsure cluster.Version `json:"handover_unsure,omitempty"`
 	// Released is when this member last gave the leader key up by itself.
 	Released boot.Instant `json:"released,omitempty"`
 

@@ -254,6 +254,9 @@ type Store struct {
 	// than before (its id changed, or its revision went back); zero when it is
 	// the one that was always known, or none was known before.
 	NewSince boot.Instant `json:"new_since,omitempty"`
+	// FirstSeen is when this process saw the store first, where nothing was noted of
+	// the one that the member had before, if any; zero when that is known.
+	FirstSeen boot.Instant `json:"first_seen,omitempty"`
 	// LongestTTL is what the agent before this one noted beside the store's identity:
 	// Memory.Longest. Zero: nothing was noted.
 	LongestTTL time.Duration `json:"longest_ttl,omitempty"`

@@ -248,6 +248,11 @@ var properties = []property{
 		func(o ha.Observation, a ha.Action) bool {
 			return !o.Lease.Adrift && !o.Store.NewSince.IsZero() && o.Now.Sub(o.Store.NewSince) < o.Settings.TTL && !o.Settings.Paused && o.Server.Dir != ha.DirUnfinished
 		}, ha.TakeLeader, ha.ClaimInitialize)},
+	{"with data and no note of their store nobody becomes a leader who is none (L6)", forbid(
+		func(o ha.Observation, a ha.Action) bool {
+			return !o.Lease.Adrift && !o.Store.FirstSeen.IsZero() && o.Store.Known && o.Now.Sub(o.Store.FirstSeen) < o.Settings.TTL && !o.Settings.Paused &&
+				o.Server.Dir != ha.DirUnfinished && o.Server.Dir != ha.DirEmpty
+		}, ha.TakeLeader)},
 	{"without the store nothing is decided that needs it", forbid(
 		func(o ha.Observation, a ha.Action) bool { return !o.Store.Known || !o.Store.Reachable },
 		ha.TakeLeader, ha.Promote, ha.Clone, ha.Rewind, ha.StartReplica, ha.Bootstrap, ha.Follow, ha.DiscardBootstrap)},
@@ -409,7 +414,8 @@ func TestWord(t *testing.T) {
 		"it has WAL to replay":         {"server replay_done=no"},
 		"it is diverged":               {"server lsn=0/3500000 tl=1 identity=_ history=_"},
 		"nofailover":                   {"self nofailover=yes"},
-		"the store was replaced":       {"store new"},
+		"the store is another one":     {"store new"},
+		"no note of which store":       {"store first"},
 		"it lacks the handover":        {"handover leader=b lsn=0/5000001 tl=2"},
 		"it is not synchronous":        {"sync leader=b standbys=c"},
 	} {

@@ -61,7 +61,7 @@ func (t *turn) whyNotByHand(f cluster.Failover) string {
 	case !st.Position.Known() || !t.o.Server.ReplayDone || t.o.Server.RewindUnproven:
 		return "its position is not known"
 	case t.storeIsNew():
-		return "the store was replaced"
+		return t.howNew()
 	case t.o.Now < t.m.BackoffUntil:
 		return whyBackoff
 	case t.unlisted():
@@ -206,11 +206,12 @@ func (t *turn) beatenBy(p Peer) bool {
 	return election.Ahead(rival, t.standing())
 }
 
-// othersMayWait: the store went back, this member has waited for a ttl, and
+// othersMayWait: the store is new, this member has waited for a ttl, and
 // whoever saw it later waits still. Who saw it first is not the best: for another
 // ttl the one that is ahead is given the time, or what only it has would be lost.
 func (t *turn) othersMayWait() bool {
-	return !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.newFor()+t.o.Settings.TTL
+	since := t.newSince()
+	return !since.IsZero() && t.since(since) < t.newFor()+t.o.Settings.TTL
 }
 
 // heldUpBy: a member's server seems to accept writes. One with a guard is being

@@ -44,8 +44,10 @@ func editStore(w *world, a args) error {
 		*s = ha.Store{LastError: "no answer in 5s"}
 	case "new":
 		s.NewSince = w.o.Now
+	case "first":
+		s.FirstSeen = w.o.Now
 	default:
-		return fmt.Errorf("want down, up, unknown or new")
+		return fmt.Errorf("want down, up, unknown, new or first")
 	}
 	return nil
 }

@@ -185,7 +185,7 @@ func (t *turn) reasons() []string {
 	check(usable && !up, "its server is not running")
 	check(usable && up && !s.ReplayDone, "it has not replayed all WAL that it has")
 	check(t.unlisted(), whyUnlisted)
-	check(t.storeIsNew(), "the store is another one than before, or was restored; a lease may still be held elsewhere")
+	check(t.storeIsNew(), t.howNew()+"; a lease may still be held elsewhere")
 	check(t.o.Now < t.m.BackoffUntil, whyBackoff)
 	if !usable && !s.Position.Known() {
 		// No data, no log to judge.
@@ -194,11 +194,23 @@ func (t *turn) reasons() []string {
 	return append(out, election.Reasons(t.standing(), t.ground())...)
 }
 
-// storeIsNew: the store is another one than before, or was restored. For a ttl,
-// the one of now or a longer one of before, somebody may still hold a lease that
-// it knows nothing of.
+// storeIsNew: the store is another one than before, or was restored, or cannot be
+// told from such a one. For a ttl, the one of now or a longer one of before,
+// somebody may still hold a lease that it knows nothing of.
 func (t *turn) storeIsNew() bool {
-	return !t.o.Store.NewSince.IsZero() && t.since(t.o.Store.NewSince) < t.newFor()
+	since := t.newSince()
+	return !since.IsZero() && t.since(since) < t.newFor()
+}
+
+// newSince is when it was first seen to be so.
+func (t *turn) newSince() boot.Instant { return max(t.o.Store.NewSince, t.m.StoreUnsure) }
+
+// howNew says why the store counts as new.
+func (t *turn) howNew() string {
+	if t.m.StoreUnsure > t.o.Store.NewSince {
+		return "there are data here, and no note of which store they were served by"
+	}
+	return "the store is another one than before, or was restored"
 }
 
 // newFor is how long a store counts as new.
@@ -217,6 +229,7 @@ func (t *turn) rememberLongest() {
 		t.m.StoreNew, t.m.StoreNewFor = since, l.TTL
 		t.m.HandoverRestored = t.view.Handover.Version // a later one is of this store's own leaders
 	}
+	t.rememberFirst()
 	if t.o.Settings.TTL >= l.TTL {
 		l.TTL, l.InForce, l.Held = t.o.Settings.TTL, t.o.Now, t.o.Now
 	}
@@ -229,6 +242,21 @@ func (t *turn) rememberLongest() {
 	if t.since(l.Held) >= l.TTL {
 		*l = Longest{TTL: t.o.Settings.TTL, InForce: t.o.Now, Held: t.o.Now}
 	}
+}
+
+// rememberFirst: a member that has data had a store before, and who cannot say which
+// one must not take this one for it. One without data has none that anybody could
+// still be writing to; what it copies later it has from this store's leader.
+func (t *turn) rememberFirst() {
+	m, dir := &t.m, t.o.Server.Dir
+	if first := t.o.Store.FirstSeen; first != m.StoreFirst {
+		m.StoreFirst = first
+		if dir != DirEmpty && dir != DirUnfinished {
+			m.StoreUnsure, m.HandoverUnsure = first, t.view.Handover.Version
+			m.StoreNewFor = max(m.StoreNewFor, m.Longest.TTL)
+		}
+	}
+	m.StoreSure = m.StoreUnsure.IsZero() || t.since(m.StoreUnsure) >= t.newFor()
 }
 
 // leaderDescent is the leader's line of descent, and whether what the store

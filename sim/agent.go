@@ -29,6 +29,7 @@ type agent struct {
 	seen       boot.Instant
 	reachable  bool
 	newSince   boot.Instant
+	firstSeen  boot.Instant // where no note said which store the member had
 	longestTTL time.Duration
 	storeLife  int    // of the store, as its client knows
 	readUnder  string // the session under which the store was read last

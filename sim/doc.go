@@ -48,7 +48,7 @@
 //     ttl (L6). Commits are protected again when the sync key is the same as before,
 //     or has been written anew. A number whose claim is gone may be claimed again. A
 //     member that knew nothing newer than the backup cannot tell, if the store's
-//     identity stayed the same. When nobody is eligible by the keys that came back,
+//     identity stayed the same; nor one that had no data when it saw a store first. When nobody is eligible by the keys that came back,
 //     a person has to decide, and the world ends there.
 //
 // How data passes:

@@ -21,6 +21,9 @@ func (a *agent) turn() {
 	if ttl := d.Memory.Longest.TTL; ttl != 0 && a.m.storeSeen.id != "" {
 		a.m.storeSeen.ttl = ttl
 	}
+	if o.Store.Known && d.Memory.StoreSure {
+		a.m.storeSeen.unsure = false
+	}
 	a.m.w.traceTurn(a, &o, &d)
 	wake := d.WakeAfter // a closure that holds all of d costs a kilobyte a turn
 	a.run(d.Actions, 0, false, func() {

@@ -33,6 +33,7 @@ const (
 
 	IgnoreStore  Mutant = "ignore-new-store"   // L6: a store that went back is as good as before
 	ForgetStore  Mutant = "forget-store"       // L6: an agent that starts does not know which store it had
+	TrustFirst   Mutant = "trust-first-store"  // L6: a store that is seen first is the one that the data were served by
 	AskedLength  Mutant = "asked-not-granted"  // L1: the length that was asked for counts
 	NoSlack      Mutant = "no-slack"           // L3: the store's own coarseness is not allowed for
 	AdoptBlind   Mutant = "adopt-blind"        // the session of the agent before counts without proof
@@ -45,7 +46,7 @@ const (
 func Mutants() []Mutant {
 	return append(append(variants(), teeth()...), NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
 		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys, FailsafeMajority, FailsafeForgets,
-		IgnoreStore, ForgetStore, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoVoid, NoFence)
+		IgnoreStore, ForgetStore, TrustFirst, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoVoid, NoFence)
 }
 
 // blind changes what the rules are told, so that they decide as if the line of
@@ -53,7 +54,9 @@ func Mutants() []Mutant {
 func (m Mutant) blind(o *ha.Observation) {
 	switch m {
 	case IgnoreStore:
-		o.Store.NewSince = 0
+		o.Store.NewSince, o.Store.FirstSeen = 0, 0
+	case TrustFirst:
+		o.Store.FirstSeen = 0
 	case IgnoreSync:
 		if !(o.Lease.Held && o.Server.Role == ha.ServerPrimary) {
 			o.Store.View.Sync = cluster.SyncState{Version: o.Store.View.Sync.Version}

@@ -42,6 +42,7 @@ var hunts = map[Mutant]struct {
 
 	IgnoreStore:  {[]FaultKind{StoreRestore, CutStore, Isolate}, []string{"L6", "I1"}},
 	ForgetStore:  {[]FaultKind{StoreRestore, AgentKill, HostOff}, []string{"L6", "I1"}},
+	TrustFirst:   {[]FaultKind{StoreRestore, CutStore, Isolate}, []string{"L6", "I1"}},
 	AskedLength:  {[]FaultKind{Stores, AgentPause, AgentMidStop, Isolate}, []string{"I1"}},
 	NoSlack:      {[]FaultKind{Stores, AgentPause, AgentMidStop, Isolate}, []string{"I1"}},
 	AdoptBlind:   {[]FaultKind{TakeOver, AgentKill, CutStore, Isolate}, []string{"I1"}},
@@ -103,6 +104,7 @@ var rulesOf = map[Mutant][2]string{
 	"ignore-new-store":   {"L6", "a store that went back is as good as before"},
 	"keep-sessions":      {"L5, L6", "a session goes on in a store that went back"},
 	"forget-store":       {"L6", "an agent that starts does not know which store it had"},
+	"trust-first-store":  {"L6", "with no note of a store before, the first one seen is taken for it"},
 	"asked-not-granted":  {"L1", "the lease's length is the one that was asked for"},
 	"no-slack":           {"L3", "the store's own coarseness is not allowed for"},
 	"adopt-blind":        {"G6", "the session of the agent before counts without proof"},

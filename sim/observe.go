@@ -30,7 +30,7 @@ func (a *agent) observe() ha.Observation {
 	o.Requests.Scheduled = a.m.scheduled
 	k := &a.keeper
 	o.Lease = ha.Lease{Session: k.session, Held: k.held, Deadlines: k.term.Until(), Adrift: k.term.Adrift, ByWord: k.term.ByWord(), Granted: k.granted, LastError: k.lastError}
-	o.Store = ha.Store{Known: a.snap != nil, Reachable: a.snap != nil && a.reachable, Seen: a.seen, LastError: a.storeErr, NewSince: a.newSince, LongestTTL: a.longestTTL}
+	o.Store = ha.Store{Known: a.snap != nil, Reachable: a.snap != nil && a.reachable, Seen: a.seen, LastError: a.storeErr, NewSince: a.newSince, FirstSeen: a.firstSeen, LongestTTL: a.longestTTL}
 	if a.snap != nil {
 		o.Store.View = a.snap.view
 		if a.snap.view.Config.Present {

@@ -209,6 +209,9 @@ func (s *store) restore(b *backup) {
 	for id, x := range b.sessions {
 		s.sessions[id] = &session{id: id, member: x.member, ttl: x.ttl}
 	}
+	if b.variant == 4 {
+		w.forgetful(f.m)
+	}
 	for _, id := range s.ids() {
 		s.touch(s.sessions[id])
 		if b.variant == 5 {
@@ -218,6 +221,18 @@ func (s *store) restore(b *backup) {
 	s.extended = w.now
 	s.changed()
 	w.check.leaderChanged()
+}
+
+// forgetful: all but the one that led lose their note of the store, and see it for
+// the first time again.
+func (w *world) forgetful(led *member) {
+	for _, m := range w.members {
+		if m != led && !m.gone {
+			w.tracef("%s loses its note of the store", m.name)
+			m.storeSeen = storeSeen{}
+			m.agent.kill()
+		}
+	}
 }
 
 // formerly: the member held the lease in the store as it was before a backup was
@@ -285,7 +300,8 @@ func (c *checker) reused(s, from *server) bool {
 func (w *world) storeIsNews() bool {
 	for _, m := range w.members {
 		a := m.agent
-		if a.storeLife < w.store.life && w.store.former.since > 0 || !a.newSince.IsZero() && a.now().Sub(a.newSince) < w.cfg.settings.TTL+w.cfg.longest {
+		if a.storeLife < w.store.life && w.store.former.since > 0 || !a.newSince.IsZero() && a.now().Sub(a.newSince) < w.cfg.settings.TTL+w.cfg.longest ||
+			!a.mem.StoreUnsure.IsZero() && a.now().Sub(a.mem.StoreUnsure) < w.cfg.settings.TTL+w.cfg.longest {
 			return true
 		}
 	}
@@ -335,7 +351,7 @@ func (c *checker) unprotect() {
 // tooSoon: L6, nobody is promoted in a store that went back until whoever may
 // have held the lease before holds it no more. One whose agent began after that
 // and whose note of the store is no newer than the backup cannot tell,
-// and no more can one that never saw a store before.
+// and no more can one that had neither data nor a note when it saw the store first.
 func (c *checker) tooSoon(s *server) {
 	f := c.w.store.former
 	// The ttl may have been changed since the world began: whoever may lead after

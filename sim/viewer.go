@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/ha"
 )
 
 // How an agent makes its view of the cluster from what the store's client says,
@@ -18,6 +19,8 @@ type storeSeen struct {
 	at   time.Duration
 	life int           // of the store: not known to the member
 	ttl  time.Duration // the longest that may be in force
+	// unsure: it may be another store than that of the member's data.
+	unsure bool
 }
 
 // newStoreKept is how long the former store's identity is remembered after
@@ -65,7 +68,8 @@ func (a *agent) see(x *snapshot, at boot.Instant, floor int64) {
 	if old != nil && old.view.StoreID == x.view.StoreID && x.view.Revision < old.view.Revision && x.view.Revision >= floor {
 		return
 	}
-	a.noticeAnother(x)
+	news := old == nil || matters(old, x)
+	a.noticeAnother(x, news)
 	if old != nil && old.settings.Paused && !x.settings.Paused {
 		a.m.grace = max(a.m.grace, a.m.w.now+4*time.Second)
 		a.m.pauseGrace, a.cut = a.m.grace, 0
@@ -75,13 +79,13 @@ func (a *agent) see(x *snapshot, at boot.Instant, floor int64) {
 		a.led = l.Name
 	}
 	a.keeper.observed(&x.view)
-	if old == nil || matters(old, x) {
+	if news {
 		a.wake()
 	}
 }
 
 // noticeAnother compares the store with what was known of it.
-func (a *agent) noticeAnother(x *snapshot) {
+func (a *agent) noticeAnother(x *snapshot, news bool) {
 	w, disk := a.m.w, &a.m.storeSeen
 	was := *disk
 	if w.opt.Mutant == ForgetStore {
@@ -89,7 +93,10 @@ func (a *agent) noticeAnother(x *snapshot) {
 	}
 	if a.snap == nil {
 		a.longestTTL = was.ttl
-		if disk.id == "" {
+		if disk.id == "" || disk.unsure {
+			disk.unsure, a.firstSeen = true, a.now()
+		}
+		if dir := a.observeServer().Dir; disk.id == "" && (dir == ha.DirEmpty || dir == ha.DirUnfinished) {
 			a.m.newcomer = x.life
 		}
 	} else {
@@ -109,8 +116,8 @@ func (a *agent) noticeAnother(x *snapshot) {
 	if !a.newSince.IsZero() && a.now().Sub(a.newSince) < newStoreKept {
 		return // an agent that restarts now must find out again
 	}
-	if was.id == "" || w.now-disk.at > time.Minute {
-		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now, x.life, disk.ttl}
+	if was.id == "" || news || w.now-disk.at > time.Minute {
+		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now, x.life, disk.ttl, disk.unsure}
 	}
 }
 

@@ -20,6 +20,7 @@ type Relay struct {
 	// stranded is closed when the server's side of connections that lost their
 	// caller may end; nil when none are held.
 	stranded chan struct{}
+	held     chan struct{} // closed when answers may pass again; nil when they may
 	conns    map[net.Conn]side
 	wg       sync.WaitGroup
 }
@@ -86,6 +87,21 @@ func (r *Relay) Strand() {
 			c.Close()
 		}
 	}
+}
+
+// Hold keeps back what the server says, and lets callers' words pass, until the
+// returned function is called.
+func (r *Relay) Hold() (release func()) {
+	held := make(chan struct{})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = held
+	return sync.OnceFunc(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.held = nil
+		close(held)
+	})
 }
 
 // awaitRelease returns when a server may see that its caller has gone.
@@ -171,8 +187,11 @@ func (r *Relay) answers(client, server net.Conn) {
 			return
 		}
 		r.mu.Lock()
-		lossy := r.lossy
+		lossy, held := r.lossy, r.held
 		r.mu.Unlock()
+		if held != nil {
+			<-held
+		}
 		if lossy {
 			// Time for the server to finish what it was asked, not only to take it in.
 			server.SetReadDeadline(time.Now().Add(300 * time.Millisecond))

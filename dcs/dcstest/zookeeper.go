@@ -25,6 +25,7 @@ type ZooKeeper struct {
 	// with it; empty unless the ensemble can be split.
 	followers [][]*Relay
 	configs   []string // their files
+	dirs      []string // their data
 }
 
 // StartZooKeeper runs one server on loopback until the test ends and returns
@@ -81,7 +82,7 @@ func startZooKeeper(t testing.TB, n int, splittable bool, options []string) *Zoo
 		config := filepath.Join(dir, fmt.Sprintf("zoo%d.cfg", i+1))
 		writeFile(t, filepath.Join(data, "myid"), fmt.Sprint(i+1))
 		writeFile(t, config, strings.Join(lines, "\n")+"\n")
-		e.configs = append(e.configs, config)
+		e.configs, e.dirs = append(e.configs, config), append(e.dirs, data)
 		e.Servers = append(e.Servers, e.start(t, i))
 	}
 	for i := range e.Servers {
@@ -109,6 +110,69 @@ func (e *ZooKeeper) Restart(t testing.TB, i int) {
 	e.Servers[i].Kill()
 	e.Servers[i] = e.start(t, i)
 	e.await(t, i)
+}
+
+// Backup copies the data of all servers, which may run, as an operator would.
+func (e *ZooKeeper) Backup(t testing.TB) (dir string) {
+	t.Helper()
+	dir = tempDir(t)
+	for i, data := range e.dirs {
+		copyDir(t, data, filepath.Join(dir, strconv.Itoa(i)))
+	}
+	return dir
+}
+
+// Restore starts all servers anew, on the data of a backup.
+func (e *ZooKeeper) Restore(t testing.TB, backup string) {
+	t.Helper()
+	e.replace(t, func(i int) { copyDir(t, filepath.Join(backup, strconv.Itoa(i)), e.dirs[i]) })
+}
+
+// Replace starts all servers anew, without data.
+func (e *ZooKeeper) Replace(t testing.TB) {
+	t.Helper()
+	e.replace(t, func(i int) { writeFile(t, filepath.Join(e.dirs[i], "myid"), strconv.Itoa(i+1)) })
+}
+
+func (e *ZooKeeper) replace(t testing.TB, fill func(i int)) {
+	t.Helper()
+	for _, s := range e.Servers {
+		s.Kill()
+	}
+	for i, dir := range e.dirs {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		fill(i)
+		e.Servers[i] = e.start(t, i)
+	}
+	for i := range e.Servers {
+		e.await(t, i)
+	}
+}
+
+// copyDir copies files, which are mostly room that a log has reserved.
+func copyDir(t testing.TB, from, to string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-a", "--sparse=always", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("copy %s: %v\n%s", from, err, out)
+	}
+}
+
+// Lag lets a server hear nothing of its leader until the returned function is
+// called: what it tells of its own is past by then.
+func (e *ZooKeeper) Lag(i int) (end func()) {
+	var ends []func()
+	for _, r := range e.followers[i] {
+		if r != nil {
+			ends = append(ends, r.Hold())
+		}
+	}
+	return func() {
+		for _, end := range ends {
+			end()
+		}
+	}
 }
 
 // Split parts the servers named by index from all others, which notice at once,

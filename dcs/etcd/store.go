@@ -119,7 +119,7 @@ func (s *Store) snapshot(resp *pb.RangeResponse, at mark) dcs.Snapshot {
 
 func (s *Store) kv(kv *mvccpb.KeyValue) dcs.KV {
 	return dcs.KV{Key: string(kv.Key[len(s.prefix):]), Value: string(kv.Value),
-		Version: version(kv.ModRevision), Session: sessionID(kv.Lease)}
+		Version: version(kv.ModRevision), Revision: kv.ModRevision, Session: sessionID(kv.Lease)}
 }
 
 // Put implements dcs.Store.

@@ -84,7 +84,7 @@ func (c *Core) Put(session, key, value string, cond dcs.Condition) (cluster.Vers
 	}
 	c.revision++
 	v := cluster.Version(strconv.FormatInt(c.revision, 10))
-	c.keys[key] = dcs.KV{Key: key, Value: value, Version: v, Session: session}
+	c.keys[key] = dcs.KV{Key: key, Value: value, Version: v, Revision: c.revision, Session: session}
 	c.changed()
 	return v, nil
 }

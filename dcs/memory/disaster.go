@@ -38,6 +38,10 @@ func (c *Core) Backup() Backup {
 	return Backup{id: c.id, revision: c.revision, keys: maps.Clone(c.keys), sessions: maps.Clone(c.sessions)}
 }
 
+// Leap lets the revision grow by much at once, as that of ZooKeeper does at each
+// election of the ensemble's leader.
+func (c *Core) Leap(by int64) { c.revision += by }
+
 // Restore goes back to a backup: the revision goes back, and the sessions of
 // that time live again for their full length, with the keys they held.
 func (c *Core) Restore(b Backup) {

@@ -42,9 +42,8 @@
 // is final.
 //
 // A wrong password is answered like an ended session, so the handle also binds id
-// and password together: what was damaged is refused before it is sent. An
-// ensemble that was restored from a backup with its sessions is not told from the
-// original.
+// and password together: what was damaged is refused before it is sent. A session
+// that came back with a restored ensemble is not told from the original.
 //
 // # What a renewal proves
 //
@@ -105,6 +104,17 @@
 // connection ends: without a quorum nothing changes there. A conditional write
 // needs no more than a sync before it looks, for it asks the quorum itself: at
 // worst it reports a conflict with a state that is past.
+//
+// # Which ensemble it is
+//
+// An ensemble has no identity that can be read. The cluster's own node serves: the
+// transaction that created it, and the time, which a backup keeps and another
+// ensemble does not have. Where there is no such node yet there is no identity.
+// That an ensemble went back shows in keys whose last transaction is an earlier one
+// than was known (dcs.Mark). The newest transaction alone does not show it: its
+// upper half counts elections, so that the first write after a restore is often
+// ahead of all that was known. Since readings begin with a proof, a follower that
+// lags never looks like that.
 //
 // # Versions
 //

@@ -123,7 +123,8 @@ func snapshot(root string, nodes []node) dcs.Snapshot {
 		snap.Revision = max(snap.Revision, n.stat.Czxid, n.stat.Mzxid, n.stat.Pzxid)
 		if i == 0 {
 			// ZooKeeper has no identity that can be read. The cluster's own node,
-			// made by one transaction at one time, serves instead.
+			// made by one transaction at one time, serves instead: it is not removed
+			// while the cluster lives, a backup has it, and another ensemble has another.
 			snap.StoreID = strconv.FormatInt(n.stat.Czxid, 16) + "-" + strconv.FormatInt(n.stat.Ctime, 16)
 			continue
 		}
@@ -131,7 +132,7 @@ func snapshot(root string, nodes []node) dcs.Snapshot {
 			continue
 		}
 		snap.Keys = append(snap.Keys, dcs.KV{Key: strings.TrimPrefix(n.path, root+"/"), Value: string(n.value),
-			Version: version(n.stat), Session: sessionID(n.stat.EphemeralOwner)})
+			Version: version(n.stat), Revision: n.stat.Mzxid, Session: sessionID(n.stat.EphemeralOwner)})
 	}
 	slices.SortFunc(snap.Keys, func(a, b dcs.KV) int { return strings.Compare(a.Key, b.Key) })
 	return snap

@@ -61,6 +61,7 @@ var hunts = map[Mutant]struct {
 	ForgetRequest: {[]FaultKind{AskSwitchover}, []string{"I7"}},
 	OldProof:      {[]FaultKind{AgentStop, AskSwitchover, CutPair, Isolate, HostOff}, []string{"I2"}},
 	EntryForever:  {[]FaultKind{HostFreeze}, []string{"I1", "register"}},
+	EntryReply:    {[]FaultKind{HostFreeze, EntryStutter}, []string{"I1", "register"}},
 
 	NamesFirst:     {[]FaultKind{CutPair, CutStore, LoseReplies, AgentMidKill, AgentMidStop}, []string{"I2", "register"}},
 	KeepStalled:    {[]FaultKind{Wide, DiskStuck}, []string{"G8"}},
@@ -99,6 +100,7 @@ var rulesOf = map[Mutant][2]string{
 	PostmasterOnly: {"G1", "a kill leaves the backends"},
 
 	EntryForever: {"E1", "the sessions of the entrypoint outlive what the leader said of its lease"},
+	EntryReply:   {"E1", "the entrypoint counts what the leader said of its lease from the answer"},
 
 	"ignore-new-store":   {"L6", "a store that went back is as good as before"},
 	"keep-sessions":      {"L5, L6", "a session goes on in a store that went back"},

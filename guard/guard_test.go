@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -296,7 +297,7 @@ func TestGuardWithFewRights(t *testing.T) {
 				t.Errorf("killed %d", p.Processes)
 			}
 			s.mustBeFenced()
-			t.Logf("%+v", c.State().Abilities)
+			abilitiesAreTold(t, c.State())
 		})
 	}
 	t.Run("stranger", func(t *testing.T) {
@@ -340,13 +341,32 @@ func TestReadiness(t *testing.T) {
 	if !s.Running || s.PID == 0 {
 		t.Errorf("state %+v", s)
 	}
-	full := s.Locked && (s.Realtime || s.Nice) && s.OOMProtected
-	if full != (s.Refused == "") {
-		t.Errorf("what was refused must be told: %+v", s.Abilities)
-	}
+	abilitiesAreTold(t, s)
 	arm(t, c, within(time.Minute))
 	all, private := pss(t, s.PID)
 	t.Logf("%+v; PSS %d kB, private %d kB", s.Abilities, all, private)
+}
+
+// abilitiesAreTold: whatever protection was not granted is told with its remedy,
+// and nothing else is; and of its memory the guard tells what the kernel does.
+func abilitiesAreTold(t *testing.T, s State) {
+	t.Helper()
+	for _, a := range []struct {
+		granted bool
+		what    string
+	}{{s.Locked, "lock memory"}, {s.Realtime || s.Nice, "raise priority"}, {s.OOMProtected, "oom_score_adj"}} {
+		if a.granted == strings.Contains(s.Refused, a.what) {
+			t.Errorf("%s: granted %v, and what is told is %q", a.what, a.granted, s.Refused)
+		}
+	}
+	status, err := os.ReadFile(procPath(s.PID, "status"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, locked, found := strings.Cut(string(status), "VmLck:")
+	if locked, _, _ = strings.Cut(locked, "\n"); !found || s.Locked != (strings.TrimSpace(locked) != "0 kB") {
+		t.Errorf("the kernel says that %s are locked, the guard %+v", locked, s.Abilities)
+	}
 }
 
 func TestStartFailures(t *testing.T) {

@@ -146,7 +146,12 @@ func (t *turn) failsafeDuty() []Action {
 	v := t.view
 	write := Action{Kind: WriteFailsafe, Session: t.o.Lease.Session, Version: v.FailsafeVersion}
 	if !t.o.Settings.Failsafe {
-		if v.FailsafeVersion == "" {
+		switch {
+		case v.FailsafeVersion == "":
+			return nil
+		case t.o.Lease.ByWord || t.o.Failsafe.Open():
+			// Who is not on the list has promised nothing, and waits while there is one.
+			t.wake(soon)
 			return nil
 		}
 		return []Action{write}

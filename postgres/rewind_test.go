@@ -188,6 +188,23 @@ func TestStopDoesNotWaitForAFrozenStandby(t *testing.T) {
 	}
 }
 
+// A standby that must have the last record is waited for, however long it is silent.
+func TestStopWaitsForWhoMustHaveTheLastRecord(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a := l.primary(ctx, "a")
+	b := l.replica(ctx, "b", a)
+	pid := receiverPID(b.process().PID)
+	must(t, freeze(pid))
+	defer thaw(pid)
+	r, err := a.Stop(ctx, StopFast, StopOptions{Keep: []string{"b"}, OnShutdownCheckpoint: func() {
+		time.AfterFunc(4*restGrace, func() { thaw(pid) }) // the others would be ended by then
+	}})
+	must(t, err)
+	if at := b.Observe(ctx).Position.LSN; !r.Clean || len(r.Confirmed) != 1 || at != r.Position.LSN {
+		t.Errorf("stopped: %+v, and the standby is at %s", r, at)
+	}
+}
+
 // An archive command that never ends holds a clean shutdown for ever. Whoever
 // takes over need not wait for it: the last record is written, seen, and safe
 // from a foreign start.

@@ -33,6 +33,7 @@ func (w *world) cease() {
 	w.tracef("all faults cease")
 	w.net.heal()
 	w.voters.heal()
+	w.entry.stutters = nil
 	w.entry.goOn()
 	for _, m := range w.members {
 		m.stutters, m.aims = nil, nil

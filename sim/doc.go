@@ -24,7 +24,9 @@
 // it is an embedded one, whose voters are on the members' hosts and, where these are
 // an even number, on a witness's (voters.go). It is compacted,
 // goes back to a backup, and loses sessions by a person's hand; watches deliver
-// twice and out of order; messages get lost (storefaults.go).
+// twice and out of order; messages get lost (storefaults.go). A member's promotions
+// fail until the faults cease, an agent is told to stop around its promotion,
+// failsafe_mode is switched off while its leader is without the store (moments.go).
 //
 // What runs unchanged, beside ha.Decide: package layout; of package ha/fence the
 // deadlines, what a lease keeper concludes from the clock and from a view, and

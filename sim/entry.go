@@ -31,8 +31,9 @@ type entrypoint struct {
 	pace    route.Pace
 	timer   int
 
-	stopped bool
-	inbox   []func()
+	stopped  bool
+	inbox    []func()
+	stutters []func() // wait for a question to be under way
 
 	// opened is told that sessions are possible again.
 	opened func()
@@ -169,6 +170,9 @@ func (e *entrypoint) ask(name string) {
 		next := e.asks[i]
 		e.fails[i] = !ok
 		if ok {
+			if e.w.opt.Mutant == EntryReply {
+				asked = e.now()
+			}
 			word.Asked, word.TTL = asked, route.TTL(e.snap.view)
 			e.words[i] = word
 			e.refresh()
@@ -194,6 +198,7 @@ func (e *entrypoint) ask(name string) {
 			e.send(i, e.node, func() { settle(word, true) })
 		})
 	})
+	e.stutter(m)
 }
 
 // leaseWord is what an agent answers of its lease, as GET /lease does.

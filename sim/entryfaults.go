@@ -11,6 +11,9 @@ const (
 	EntryCutStore  FaultKind = "entrypoint-cut-store"
 	EntryCutMember FaultKind = "entrypoint-cut-member"
 	EntryStop      FaultKind = "entrypoint-stop" // stopped, and continued
+	// EntryStutter: stopped while a question to the leader is under way, and cut off
+	// from the store until a while after it goes on.
+	EntryStutter FaultKind = "entrypoint-stutter"
 )
 
 // entryFaults draws from a source of its own; three quarters of the worlds have
@@ -34,6 +37,54 @@ func entryFaults(seed uint64, cfg worldConfig, focus []FaultKind) (out []Fault) 
 	return out
 }
 
+// entryStutters draws from a source of its own, as entryFaults does.
+func entryStutters(seed uint64, cfg worldConfig, opt Options) (out []Fault) {
+	r := rand.New(rand.NewPCG(seed, 0x73747574746572))
+	if opt.Plain || opt.Focus == nil && r.IntN(8) > 0 || opt.Focus != nil && !opt.focuses(EntryStutter) {
+		return nil
+	}
+	for range 1 + r.IntN(2) {
+		out = append(out, Fault{At: time.Duration(r.Int64N(int64(cfg.safety))), Kind: EntryStutter, A: -1,
+			Lasts: 100*time.Millisecond + time.Duration(r.Int64N(int64(60*time.Second)))})
+	}
+	return out
+}
+
+// stutter lets a fault strike that waits for a question to whom the entrypoint
+// serves. The answer and the end of its patience both await it when it goes on.
+func (e *entrypoint) stutter(asked *member) {
+	if len(e.stutters) == 0 || e.target != asked {
+		return
+	}
+	fn := e.stutters[0]
+	e.stutters = e.stutters[1:]
+	e.w.after(0, fn)
+}
+
+// hesitate stops the entrypoint and cuts it off from the store.
+func (e *entrypoint) hesitate(d time.Duration) {
+	w := e.w
+	if w.ceased > 0 || e.stopped {
+		return
+	}
+	w.tracef("entrypoint: stopped for %s with a question to %s under way", d, e.open.Backend.Member)
+	e.stopped = true
+	w.after(d, func() {
+		if w.ceased == 0 {
+			w.tracef("entrypoint: goes on")
+			e.goOn()
+		}
+	})
+	w.net.cut(w.store.node, e.node, 1)
+	w.net.cut(e.node, w.store.node, 1)
+	w.after(d+w.cfg.settings.TTL*3/2, func() {
+		if w.ceased == 0 {
+			w.net.cut(w.store.node, e.node, -1)
+			w.net.cut(e.node, w.store.node, -1)
+		}
+	})
+}
+
 // strikeEntry makes one of them happen; it reports whether f is one.
 func (w *world) strikeEntry(f Fault, m *member, heal func(func())) bool {
 	e := w.entry
@@ -53,6 +104,8 @@ func (w *world) strikeEntry(f Fault, m *member, heal func(func())) bool {
 	case EntryStop:
 		e.stopped = true
 		heal(e.goOn)
+	case EntryStutter:
+		e.stutters = append(e.stutters, func() { e.hesitate(f.Lasts) })
 	default:
 		return false
 	}

@@ -133,6 +133,8 @@ func Faults(seed uint64, opt Options) []Fault {
 	out = append(out, handwritten(seed, cfg, focus)...)
 	out = append(out, newer(seed, cfg, opt)...)
 	out = append(out, entryFaults(seed, cfg, focus)...)
+	out = append(out, entryStutters(seed, cfg, opt)...)
+	out = append(out, moments(seed, cfg, opt)...)
 	slices.SortStableFunc(out, func(a, b Fault) int { return int(a.At - b.At) })
 	return out
 }

@@ -96,7 +96,7 @@ func TestRegisterJudges(t *testing.T) {
 	for seed := uint64(1); seed <= 10; seed++ {
 		w := run(seed, Options{})
 		ops := w.check.register.ops
-		if len(ops) < 100 {
+		if len(ops) < 50 { // an entrypoint that is stopped for long lets few through
 			t.Errorf("seed %d: only %d operations", seed, len(ops))
 		}
 		why, ok := linearizable(ops), judged(ops)

@@ -44,7 +44,7 @@ const (
 
 // Mutants lists all of them.
 func Mutants() []Mutant {
-	return append(append(variants(), teeth()...), NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
+	return append(append(append(variants(), teeth()...), lsnAlone()...), NoGuard, FromReply, BlindTake, ReleaseByName, VoterStreams, NoClaim, IgnoreSync, FollowAlways,
 		NoHandover, NoLagLimit, StartBlind, IgnoreRewind, CloneDestroys, FailsafeMajority, FailsafeForgets,
 		IgnoreStore, ForgetStore, TrustFirst, AskedLength, NoSlack, AdoptBlind, ReleaseEarly, GuardReceipt, NoVoid, NoFence)
 }
@@ -77,6 +77,8 @@ func (m Mutant) blind(o *ha.Observation) {
 		o.Server.Rewinding = false
 	case FollowAlways:
 		m.followAlways(o)
+	case LSNAlone, RecordByLSN, DescentByLSN:
+		m.compareLSNs(o)
 	case StartBlind:
 		if o.Server.Role == ha.ServerPrimary && o.Server.Dir == ha.DirPresent && o.Lease.Session != "" {
 			o.Lease.Held = true

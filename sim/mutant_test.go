@@ -62,6 +62,11 @@ var hunts = map[Mutant]struct {
 	ForgetRequest: {[]FaultKind{AskSwitchover}, []string{"I7"}},
 	OldProof:      {[]FaultKind{AgentStop, AskSwitchover, CutPair, Isolate, HostOff}, []string{"I2"}},
 	EntryForever:  {[]FaultKind{HostFreeze}, []string{"I1", "register"}},
+	EntryReply:    {[]FaultKind{HostFreeze, EntryStutter}, []string{"I1", "register"}},
+
+	LSNAlone:     {[]FaultKind{CutPair, HostOff, Isolate}, []string{"I3", "V3"}},
+	DescentByLSN: {[]FaultKind{CutPair, HostOff, Isolate}, []string{"I3", "V3"}},
+	RecordByLSN:  {[]FaultKind{CutPair, HostOff, StopPromoted}, []string{"V3"}},
 
 	NamesFirst:     {[]FaultKind{CutPair, CutStore, LoseReplies, AgentMidKill, AgentMidStop}, []string{"I2", "register"}},
 	KeepStalled:    {[]FaultKind{Wide, DiskStuck}, []string{"G8"}},
@@ -99,7 +104,12 @@ var rulesOf = map[Mutant][2]string{
 	KeepStalled:    {"G8", "a primary that cannot commit keeps the lease"},
 	PostmasterOnly: {"G1", "a kill leaves the backends"},
 
+	LSNAlone:     {"V2, I3", "an election compares LSNs, and no timelines"},
+	DescentByLSN: {"V2, I3", "who may lead: by LSN alone, though its timeline has left the cluster's"},
+	RecordByLSN:  {"V3", "who has the last record of a clean stop: by LSN alone"},
+
 	EntryForever: {"E1", "the sessions of the entrypoint outlive what the leader said of its lease"},
+	EntryReply:   {"E1", "the entrypoint counts what the leader said of its lease from the answer"},
 
 	"ignore-new-store":   {"L6", "a store that went back is as good as before"},
 	"keep-sessions":      {"L5, L6", "a session goes on in a store that went back"},

@@ -193,7 +193,7 @@ const settleWithin = 180 * time.Second
 // grants is what the design grants beyond ttl + 1 s: the store's timers started
 // anew, its coarse clock, and the times that starting things takes here.
 func (w *world) grants() time.Duration {
-	g := w.promisesLast() + w.cfg.expirySlop + 2*w.model.tick + 1500*time.Millisecond + w.cfg.start + w.cfg.recovery + w.cfg.promote
+	g := w.promisesLast() + w.backOff() + w.cfg.expirySlop + 2*w.model.tick + 1500*time.Millisecond + w.cfg.start + w.cfg.recovery + w.cfg.promote
 	// A renewal that was sent while the network was slow arrives yet.
 	g += max(0, w.net.late-w.ceased)
 	if w.store.extended > 0 && w.ceased-w.store.extended < w.cfg.longest {

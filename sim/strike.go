@@ -116,7 +116,7 @@ func (w *world) strike(i int, f Fault) {
 	case VoterDown:
 		w.voters.strike(f, m, heal)
 	default:
-		if !w.strikeStore(f, m, heal) && !w.strikeEntry(f, m, heal) {
+		if !w.strikeStore(f, m, heal) && !w.strikeEntry(f, m, heal) && !w.strikeMoment(f, m, heal) {
 			w.strikeNewer(f, m, heal)
 		}
 	}

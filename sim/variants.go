@@ -26,12 +26,13 @@ const (
 
 	OldProof Mutant = "old-handover-proves" // the record of an earlier leadership lifts the sync rule too
 
-	EntryForever Mutant = "entrypoint-forever" // sessions outlive what the leader said of its lease
+	EntryForever Mutant = "entrypoint-forever"    // sessions outlive what the leader said of its lease
+	EntryReply   Mutant = "entrypoint-from-reply" // what the leader said of its lease counts from the answer
 )
 
 func variants() []Mutant {
 	return []Mutant{Unfenced, NoBudget, FrozenClock, MineByName, EndSession, Unlocked, KeyFirst, ReleaseUp,
-		DropRequests, ForgetRequest, EntryForever, OldProof}
+		DropRequests, ForgetRequest, EntryForever, EntryReply, OldProof}
 }
 
 // moved is the prefix of a table in which one rule stands elsewhere:

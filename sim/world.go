@@ -41,6 +41,8 @@ type world struct {
 	ceased   time.Duration // when faults ceased, 0 before
 	lastLed  *member
 	steps    int
+
+	unpromoted bool // a member's promotions failed until the faults ceased
 }
 
 // worldConfig is what is drawn once for a world.

@@ -123,13 +123,19 @@ func (t *turn) syncDuty() []Action {
 			t.wake(syncSettle)
 		}
 	}
+	if k := &m.SyncOpen; k.Session != t.o.Lease.Session {
+		// The agent that led under this lease before may have left one.
+		*k = SyncOpen{Session: t.o.Lease.Session, Version: t.view.Sync.Version}
+	}
 	step := syncrep.Next(syncrep.State{
 		Me: t.o.Self.Name, Mode: t.o.Settings.SyncMode, Sync: t.view.Sync,
 		InForce: s.SyncNames, Streaming: t.syncCandidates(), Mark: m.SyncMark,
+		Open: t.view.Sync.Version != "" && t.view.Sync.Version == m.SyncOpen.Version,
 	})
 	switch step.Kind {
 	case syncrep.WriteKey:
 		t.wake(soon)
+		m.SyncOpen.Version = step.Sync.Version
 		return []Action{{Kind: WriteSync, Session: t.o.Lease.Session, Version: step.Sync.Version, Sync: step.Sync, Why: step.Why}}
 	case syncrep.SetNames:
 		t.wake(soon)

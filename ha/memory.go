@@ -107,6 +107,9 @@ type Memory struct {
 	SyncSince boot.Instant `json:"sync_since,omitempty"`
 	SyncMark  wal.LSN      `json:"sync_mark,omitempty"`
 
+	// SyncOpen tells whether a write of the sync key may be under way still.
+	SyncOpen SyncOpen `json:"sync_open"`
+
 	// SlotsSeen says when each member's slot was last wanted, so that it outlives
 	// a short absence.
 	SlotsSeen []SlotSeen `json:"slots_seen,omitempty"`
@@ -190,3 +193,11 @@ type Decision struct {
 
 // RuleID is the stable name of a rule: seen in journals, logs and metrics.
 type RuleID string
+
+// SyncOpen is the version of the sync key that the last write demanded, under Session:
+// while the key has that version, the write may arrive yet. At the beginning of a
+// leadership it is the version that was found: an agent before may have left a write.
+type SyncOpen struct {
+	Session string          `json:"session,omitempty"`
+	Version cluster.Version `json:"version,omitempty"`
+}

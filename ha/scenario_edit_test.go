@@ -75,6 +75,7 @@ var verbs = map[string]func(*world, args) error{
 		}
 		return nil
 	},
+	"forget":   func(w *world, _ args) error { w.m = ha.Memory{}; return nil }, // another agent
 	"recorded": editRecorded, "question": editQuestion,
 	"promise": func(w *world, a args) error {
 		w.o.Failsafe.Leader, w.o.Failsafe.Until = a.word(0), fence.Promised(w.o.Now, w.o.Settings.TTL)

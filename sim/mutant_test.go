@@ -68,6 +68,7 @@ var hunts = map[Mutant]struct {
 	DescentByLSN: {[]FaultKind{CutPair, HostOff, Isolate}, []string{"I3", "V3"}},
 	RecordByLSN:  {[]FaultKind{CutPair, HostOff, StopPromoted}, []string{"V3"}},
 
+	PutBackBlind:   {[]FaultKind{CutStore, Isolate, HostFreeze, AskSync}, []string{"I2", "register"}},
 	NamesFirst:     {[]FaultKind{CutPair, CutStore, LoseReplies, AgentMidKill, AgentMidStop}, []string{"I2", "register"}},
 	KeepStalled:    {[]FaultKind{Wide, DiskStuck}, []string{"G8"}},
 	PostmasterOnly: {[]FaultKind{CutStore, Isolate, AgentPause}, []string{"I1"}},
@@ -100,6 +101,7 @@ var rulesOf = map[Mutant][2]string{
 	ForgetRequest: {"I7", "a switchover is cleared without a word"},
 
 	OldProof:       {"V3, I2", "the record of an earlier leadership lifts the synchronous rule too"},
+	PutBackBlind:   {"I2", "who still replays its log says that it was not promoted, and puts the sync key back"},
 	NamesFirst:     {"I2", "a primary stops waiting for a standby that the sync key still names"},
 	KeepStalled:    {"G8", "a primary that cannot commit keeps the lease"},
 	PostmasterOnly: {"G1", "a kill leaves the backends"},

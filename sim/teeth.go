@@ -14,10 +14,21 @@ const (
 	NamesFirst     Mutant = "sync-names-first"     // a primary stops waiting for a standby that the sync key still names
 	KeepStalled    Mutant = "keep-stalled-primary" // a primary that cannot commit keeps the lease
 	PostmasterOnly Mutant = "kill-postmaster-only" // a kill leaves the backends
+	PutBackBlind   Mutant = "put-back-unread"      // who still replays its log says that it was not promoted
 )
 
 func teeth() []Mutant {
-	return []Mutant{NamesFirst, KeepStalled, PostmasterOnly}
+	return []Mutant{NamesFirst, KeepStalled, PostmasterOnly, PutBackBlind}
+}
+
+// putBackBlind: the sync key is put back by whoever it names, as soon as its server
+// runs as a standby.
+func putBackBlind(o *ha.Observation, d *ha.Decision) {
+	k := o.Store.View.Sync
+	if k.Before != nil && k.Leader == o.Self.Name && !o.Store.View.Leader.Held() && !o.Lease.Held &&
+		o.Server.Process == ha.ProcessRunning && o.Server.Role == ha.ServerStandby {
+		d.Actions = append(slices.Clone(d.Actions), ha.Action{Kind: ha.RestoreSync, Version: k.Version, Sync: k.Before.SyncState})
+	}
 }
 
 // namesFirst: the names go before the key when a standby is let go.

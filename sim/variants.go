@@ -82,6 +82,8 @@ func (m Mutant) spoil(o *ha.Observation, d *ha.Decision) {
 		d.Actions = slices.DeleteFunc(slices.Clone(d.Actions), func(x ha.Action) bool { return x.Kind == ha.ClearHandover })
 	case NamesFirst:
 		namesFirst(o, d)
+	case PutBackBlind:
+		putBackBlind(o, d)
 	case KeyFirst:
 		for i, x := range d.Actions {
 			if x.Kind == ha.SetSyncNames && len(x.Names) > 0 && o.Settings.SyncMode == cluster.SyncOn {

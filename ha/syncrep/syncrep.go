@@ -43,6 +43,9 @@ type State struct {
 	// force for a while: what was acknowledged without waiting lies before it.
 	// Zero: not taken yet.
 	Mark wal.LSN
+	// Open: the key has the version still that it had before a write whose outcome is
+	// not known, of this agent or of one before it. That write may arrive yet.
+	Open bool
 }
 
 // StepKind says which side a step changes.
@@ -77,6 +80,11 @@ func Next(s State) Step {
 	picked := pick(s)
 	if keep := intersect(s.Sync.Standbys, picked, s.InForce); len(keep) < len(s.Sync.Standbys) {
 		return key(s, keep, fmt.Sprintf("%s leaves the synchronous set", strings.Join(s.Sync.Standbys, ",")))
+	}
+	if s.Open {
+		// It may add a name that is about to leave PostgreSQL's setting, or take one away
+		// that is relied on. The next write takes its place: only one finds the version.
+		return key(s, s.Sync.Standbys, "an earlier write of the key may arrive yet")
 	}
 	if !sameNames(s.InForce, picked) {
 		return Step{Kind: SetNames, Names: picked, Why: "the chosen synchronous standby changed"}

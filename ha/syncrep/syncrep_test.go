@@ -30,6 +30,11 @@ type model struct {
 	// a commit may still not wait.
 	settled bool
 
+	// open: the key has the version that the last write demanded, or which the agent
+	// found when it began. late is what such a write may make of it yet.
+	open bool
+	late *cluster.SyncState
+
 	// voted is a standby of the key that has stopped its WAL receiver, to be elected
 	// at what it has; the primary's lease is over, so the store takes no key of it
 	// any more. The other standby may stream on: it has not heard.
@@ -39,7 +44,11 @@ type model struct {
 const commits = 2 // one that is under way when a step is taken, and one after it
 
 func (m model) id() string {
-	return fmt.Sprint(m.mode, m.key.Leader, m.key.Standbys, m.names, m.written, m.acked, m.flushed, m.up, m.mark, m.marked, m.settled, m.voted)
+	late := ""
+	if m.late != nil {
+		late = fmt.Sprint("late", m.late.Leader, m.late.Standbys)
+	}
+	return fmt.Sprint(m.open, late, m.mode, m.key.Leader, m.key.Standbys, m.names, m.written, m.acked, m.flushed, m.up, m.mark, m.marked, m.settled, m.voted)
 }
 
 func (m model) clone() model {
@@ -54,7 +63,7 @@ func (m model) clone() model {
 // state is what the planner sees. A standby is "sync" to PostgreSQL when it is
 // named and streams.
 func (m model) state() State {
-	s := State{Me: "a", Mode: cluster.SyncOff, Sync: m.key}
+	s := State{Me: "a", Mode: cluster.SyncOff, Sync: m.key, Open: m.open && m.key.Active()}
 	if m.mode {
 		s.Mode = cluster.SyncOn
 	}
@@ -81,7 +90,7 @@ func (m model) apply(s Step) model {
 	n := m.clone()
 	switch s.Kind {
 	case WriteKey:
-		n.key = s.Sync
+		n.key, n.open, n.late = s.Sync, false, nil
 	case SetNames:
 		n.names = ""
 		if len(s.Names) > 0 {
@@ -127,7 +136,16 @@ func (m model) next() (out []model) {
 		add(func(n *model) { n.mark, n.marked = n.written, true })
 	}
 	add(func(n *model) { n.mode = !n.mode })
-	add(func(n *model) { n.marked = false }) // the agent is replaced and remembers nothing
+	add(func(n *model) { n.marked, n.open = false, true }) // the agent is replaced and remembers nothing
+	if m.late != nil {                                     // the store had the request after all, and the key has not changed since
+		add(func(n *model) { n.key, n.open, n.late = *n.late, false, nil })
+		add(func(n *model) { n.late = nil })
+	}
+	if s := Next(m.state()); s.Kind == WriteKey && m.voted == "" {
+		// No answer: the request may be lost, or under way.
+		add(func(n *model) { n.open, n.late = true, &s.Sync })
+		add(func(n *model) { n.open = true })
+	}
 	if s := Next(m.state()); s.Kind == SetNames || s.Kind == WriteKey && m.voted == "" {
 		out = append(out, m.apply(s))
 	}
@@ -148,8 +166,8 @@ func begin() model {
 }
 
 // TestEveryInterruption visits every state that commits, standbys that come and
-// go, replaced agents, a person who turns the mode on and off, and a planner
-// interrupted anywhere can lead to, also after a standby has voted while another,
+// go, replaced agents, a person who turns the mode on and off, writes that arrive
+// late, and a planner interrupted anywhere can lead to, also after a standby has voted while another,
 // which has not heard that nobody leads, streams on. Whoever is in the key has every acknowledged
 // commit, always; and from everywhere, once the world holds still, the planner
 // comes to one synchronous standby that is up, or to none when the mode is off.
@@ -184,7 +202,7 @@ func TestEveryInterruption(t *testing.T) {
 func converges(t *testing.T, m model) {
 	t.Helper()
 	from := m.id()
-	for range 10 {
+	for range 12 {
 		m = m.clone()
 		for _, s := range []string{"b", "c"} {
 			if m.up[s] {

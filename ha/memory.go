@@ -28,6 +28,9 @@ type Memory struct {
 	// Streamed is when WAL still came from a former leader without a guard, although
 	// its lease was over.
 	Streamed boot.Instant `json:"streamed,omitempty"`
+	// SeenDown: the server was down once while this agent lived, or was told by it what
+	// to do: nothing that an agent before began is under way in it.
+	SeenDown bool `json:"seen_down,omitempty"`
 	// Promised: the receiver was stopped for a race and must stay so until a
 	// leader is seen.
 	Promised bool `json:"promised,omitempty"`

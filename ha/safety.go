@@ -11,6 +11,10 @@ func (t *turn) leaseLost() bool {
 		return false
 	}
 	l := t.o.Lease
+	if !l.Held && t.leftPromoting() {
+		t.wake(soon)
+		return t.answer(SituationLeaseLost, "the server was being promoted when an agent before this one ended, and may begin to write at any moment without a lease: fencing it", Action{Kind: Fence})
+	}
 	if !l.Held {
 		t.wake(soon)
 		return t.answer(SituationLeaseLost, "the server accepts writes and this member does not hold the lease: fencing it", Action{Kind: Fence})

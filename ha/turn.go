@@ -111,7 +111,7 @@ func (t *turn) writable() bool {
 	case Promote, StartPrimary:
 		return true
 	}
-	return !t.down() && t.o.Server.Role == ServerPrimary
+	return !t.down() && t.o.Server.Role == ServerPrimary || t.leftPromoting()
 }
 
 func (t *turn) running(role ServerRole) bool {
@@ -405,6 +405,7 @@ func (t *turn) remember() {
 	if t.live() && t.running(ServerPrimary) {
 		m.Led, m.CrashedSince, m.CrashAsked, m.StartFailures, m.PromoteFailures = o.Lease.Session, 0, 0, 0, 0
 	}
+	m.SeenDown = m.SeenDown || t.down() || o.Task.Kind == Promote || o.Task.Last.Kind == Promote
 	t.rememberTask()
 	m.WhyNot = t.whyNot()
 	m.Eligible = m.WhyNot == ""

@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/matriarch-ha/matriarch/cluster"
@@ -31,6 +32,19 @@ func (t *turn) unpromoted() bool {
 	end := t.stopped() || t.running(ServerStandby) && s.ReplayDone
 	return k.Before != nil && strings.EqualFold(k.Leader, t.o.Self.Name) && end &&
 		s.Role == ServerStandby && s.Position.Known() && s.Position.Timeline == k.Before.Timeline
+}
+
+// leftPromoting: an agent before this one claimed a timeline for the server that runs
+// here, and nobody knows what became of it: the server may have been told to promote.
+// One that was stopped since, or is on that timeline or a later one, is past that.
+func (t *turn) leftPromoting() bool {
+	s := t.o.Server
+	if t.m.SeenDown || !t.running(ServerStandby) || t.o.Task.Kind != "" {
+		return false
+	}
+	return slices.ContainsFunc(t.view.Timelines.Claims, func(c cluster.TimelineClaim) bool {
+		return c.Winner == t.o.Self.Name && c.Timeline > s.Position.Timeline && !c.Identity.Known()
+	})
 }
 
 // putBack makes the sync key say what it said before a promotion that never came

@@ -123,6 +123,12 @@ func (t *turn) syncDuty() []Action {
 			t.wake(syncSettle)
 		}
 	}
+	if t.view.Sync.Before != nil && t.view.Status.Optime.Sub(s.Position.LSN) > t.o.Settings.MaxLagOnFailover {
+		// The position of the leader before stands yet: if this member died now, only
+		// what the key says of the time before would let it lead again.
+		t.wake(soon)
+		return nil
+	}
 	if k := &m.SyncOpen; k.Session != t.o.Lease.Session {
 		// The agent that led under this lease before may have left one.
 		*k = SyncOpen{Session: t.o.Lease.Session, Version: t.view.Sync.Version}

@@ -116,12 +116,13 @@ func (t *turn) holdBack() bool {
 
 // unlisted: a leader without the store would not ask this member, so it may not
 // lead: while failsafe_mode is on, and until a ttl after it was seen off, since a
-// leader that has not heard of that yet may be led by its word.
+// leader that has not heard of that yet may be led by its word. The ttl is the longest
+// that its lease may have.
 func (t *turn) unlisted() bool {
 	if len(t.view.Failsafe) == 0 || listed(t.view.Failsafe, t.o.Self.Name) {
 		return false
 	}
-	return t.o.Settings.Failsafe || t.since(t.m.FailsafeOff) < t.o.Settings.TTL
+	return t.o.Settings.Failsafe || t.since(t.m.FailsafeOff) < max(t.o.Settings.TTL, t.m.Longest.TTL)
 }
 
 const whyUnlisted = "failsafe_mode is on and the leader has not recorded it: a leader without the store would not ask it"
@@ -154,6 +155,7 @@ func (t *turn) failsafeDuty() []Action {
 			t.wake(soon)
 			return nil
 		}
+		t.m.FailsafeDropped = v.FailsafeVersion
 		return []Action{write}
 	}
 	for _, m := range v.Members {
@@ -161,7 +163,9 @@ func (t *turn) failsafeDuty() []Action {
 			write.Failsafe = append(write.Failsafe, cluster.FailsafeMember{Name: m.Name, APIURL: m.APIURL})
 		}
 	}
-	if !listed(write.Failsafe, t.o.Self.Name) || slices.Equal(write.Failsafe, v.Failsafe) {
+	// A removal over this version may arrive yet; a write takes its place.
+	dropping := v.FailsafeVersion != "" && t.m.FailsafeDropped == v.FailsafeVersion
+	if !listed(write.Failsafe, t.o.Self.Name) || slices.Equal(write.Failsafe, v.Failsafe) && !dropping {
 		return nil // its own key is written in this turn
 	}
 	if (t.o.Lease.ByWord || t.o.Failsafe.Open()) && !covers(v.Failsafe, write.Failsafe) {

@@ -107,7 +107,7 @@ func (t *turn) stuckStarting() bool {
 		return t.answer(SituationLeading, sentence("the primary has been starting for %s: asking who can take over", down),
 			Action{Kind: AskPeers, Names: names(cands)})
 	}
-	good, open := t.goodCandidates(cands, t.m.CrashAsked, t.view.Status.Optime)
+	good, open := t.goodCandidates(cands, t.m.CrashAsked, t.nearEnough)
 	if len(good) > 0 {
 		t.m.Released = t.o.Now
 		return t.answer(SituationLeading, sentence("the primary has been starting for %s and %v can take over: killing it and giving the lease up", down, good),
@@ -163,7 +163,7 @@ func (t *turn) replaceCrashed(release Action, down time.Duration) bool {
 		return t.answer(SituationLeading, sentence("the primary has been down for %s and %d starts failed: asking who can take over", down, t.m.StartFailures),
 			Action{Kind: AskPeers, Names: names(cands)})
 	}
-	good, open := t.goodCandidates(cands, t.m.CrashAsked, t.view.Status.Optime)
+	good, open := t.goodCandidates(cands, t.m.CrashAsked, t.nearEnough)
 	if have := t.haveAll(good, t.m.CrashAsked); t.o.Server.Clean && len(have) > 0 {
 		// It stopped cleanly, for a restart, and does not start any more: as after
 		// any clean stop nothing need be lost.
@@ -186,17 +186,27 @@ func (t *turn) replaceCrashed(release Action, down time.Duration) bool {
 }
 
 // goodCandidates are those that answered since the instant and could take over
-// from a leader whose position is end. open: somebody has not answered yet.
-func (t *turn) goodCandidates(cands []cluster.Member, since boot.Instant, end wal.LSN) (good []string, open bool) {
+// from here. near says whether one at a position is. open: somebody has not answered yet.
+func (t *turn) goodCandidates(cands []cluster.Member, since boot.Instant, near func(string, wal.LSN) bool) (good []string, open bool) {
 	for _, m := range cands {
 		p, ok, waiting := t.word(m.Name, since)
 		open = open || waiting
-		if ok && p.InRecovery && !p.WatchdogFailed && p.Tags.MayLead() && p.Position.Known() &&
-			end.Sub(p.Position.LSN) <= t.o.Settings.MaxLagOnFailover {
+		if ok && p.InRecovery && !p.WatchdogFailed && p.Tags.MayLead() && p.Position.Known() && near(m.Name, p.Position.LSN) {
 			good = append(good, m.Name)
 		}
 	}
 	return good, open
+}
+
+// nearEnough: a member at that position may lead after a failure, as in a race: what
+// a synchronous standby lacks was never acknowledged.
+func (t *turn) nearEnough(name string, at wal.LSN) bool {
+	return t.view.Status.Optime.Sub(at) <= t.o.Settings.MaxLagOnFailover || election.HasAcknowledged(name, t.view.Sync)
+}
+
+// nearNow: a switchover to a member at that position does not take long.
+func (t *turn) nearNow(_ string, at wal.LSN) bool {
+	return t.o.Server.Position.LSN.Sub(at) <= t.o.Settings.MaxLagOnFailover
 }
 
 // haveAll are those of names that answered since the instant that they have all
@@ -243,7 +253,7 @@ func (t *turn) switchoverAway() bool {
 		return t.answer(SituationHandingOver, sentence("a switchover was asked for: asking %v whether they can take over", names(cands)),
 			Action{Kind: AskPeers, Names: names(cands)})
 	}
-	good, open := t.goodCandidates(cands, t.m.Handing.Asked, t.o.Server.Position.LSN)
+	good, open := t.goodCandidates(cands, t.m.Handing.Asked, t.nearNow)
 	streaming := slices.DeleteFunc(slices.Clone(good), func(name string) bool { return !t.streams(name) })
 	switch {
 	case len(streaming) == 0 && len(good) > 0 && t.since(t.m.Handing.Asked) < streamWait:

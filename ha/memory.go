@@ -101,6 +101,8 @@ type Memory struct {
 	// unnoticed.
 	FailsafeTried []cluster.FailsafeMember `json:"failsafe_tried,omitempty"`
 	FailsafeBase  cluster.Version          `json:"failsafe_base,omitempty"`
+	// FailsafeDropped is the version over which the list was removed last.
+	FailsafeDropped cluster.Version `json:"failsafe_dropped,omitempty"`
 	// FailsafeOff is when failsafe_mode was first seen off.
 	FailsafeOff boot.Instant `json:"failsafe_off,omitempty"`
 

@@ -154,7 +154,7 @@ var properties = []property{
 		func(o ha.Observation, a ha.Action) bool {
 			k, s := o.Store.View.Sync, o.Server
 			return k.Before == nil || k.Leader != o.Self.Name || a.Version != k.Version || s.Role != ha.ServerStandby ||
-				s.Process != ha.ProcessStopped && !s.ReplayDone || s.Position.Timeline != k.Before.Timeline || o.Task.Kind == ha.Promote || !o.Lease.Held && o.Store.View.Leader.Held()
+				s.Process != ha.ProcessStopped && !s.ReplayDone || s.Position.Timeline > k.Before.Timeline || o.Task.Kind == ha.Promote || !o.Lease.Held && o.Store.View.Leader.Held()
 		}, ha.RestoreSync)},
 	{"a leader whose key is gone writes nothing that leaders write", forbid(
 		func(o ha.Observation, a ha.Action) bool { return o.Lease.Held && o.Lease.Adrift && o.Store.Reachable },

@@ -41,7 +41,7 @@ func (t *turn) stalledPrimary() bool {
 		return t.answer(SituationLeading, what+sentence(": asking %v whether they can take over", names(cands)),
 			Action{Kind: AskPeers, Names: names(cands)})
 	}
-	good, open := t.goodCandidates(cands, t.m.StallAsked, t.view.Status.Optime)
+	good, open := t.goodCandidates(cands, t.m.StallAsked, t.nearEnough)
 	good = slices.DeleteFunc(good, t.cannotLead)
 	switch {
 	case len(good) > 0:

@@ -26,12 +26,13 @@ func (t *turn) syncBefore() *cluster.SyncBefore {
 // ends on the timeline still on which it was before. PostgreSQL notes the new timeline
 // in its files before it accepts the first write; but one that was promoted, died, and
 // was started as a standby is on the former timeline again until it has replayed its log
-// past the point where that ends.
+// past the point where that ends. At that very point, one whose server ran may have
+// said that it was on the next timeline, of which it has no record.
 func (t *turn) unpromoted() bool {
 	k, s := t.view.Sync, t.o.Server
 	end := t.stopped() || t.running(ServerStandby) && s.ReplayDone
 	return k.Before != nil && strings.EqualFold(k.Leader, t.o.Self.Name) && end &&
-		s.Role == ServerStandby && s.Position.Known() && s.Position.Timeline == k.Before.Timeline
+		s.Role == ServerStandby && s.Position.Known() && s.Position.Timeline <= k.Before.Timeline
 }
 
 // leftPromoting: an agent before this one claimed a timeline for the server that runs

@@ -26,6 +26,7 @@ type member struct {
 	skew        time.Duration            // of its wall clock
 	storeSeen   storeSeen                // on disk
 	newcomer    int                      // the life of the store in which it first saw one
+	forgot      bool                     // it lost its note of the store
 	blind       int                      // the life of the store in which it could not tell that it went back
 	noise       int                      // faults that let its watch deliver things again
 	robbed      time.Duration            // a person ended its session: excused until then

@@ -229,7 +229,7 @@ func (w *world) forgetful(led *member) {
 	for _, m := range w.members {
 		if m != led && !m.gone {
 			w.tracef("%s loses its note of the store", m.name)
-			m.storeSeen = storeSeen{}
+			m.storeSeen, m.forgot = storeSeen{}, true
 			m.agent.kill()
 		}
 	}
@@ -357,6 +357,9 @@ func (c *checker) tooSoon(s *server) {
 	// The ttl may have been changed since the world began: whoever may lead after
 	// the shortest that was ever in force still has to wait for the lease itself.
 	until := max(f.until, f.since+c.w.cfg.shortest*99/100)
+	if s.m.forgot {
+		until = f.since + c.w.cfg.shortest*99/100 // it knows of no longer ttl
+	}
 	if f.since == 0 || c.w.now >= until || s.m == f.m || c.exempt(s) {
 		return
 	}

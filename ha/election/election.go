@@ -75,12 +75,19 @@ func Reasons(s Standing, g Ground) []string {
 		out = append(out, fmt.Sprintf("%s stopped cleanly at %s and it has only %s", g.Handover.Leader, g.Handover.LSN, s.Position.LSN))
 	}
 	// After a clean stop nothing was published that lies later, so this only
-	// speaks where another has led since and the handover is an old one. Whom the sync
-	// key names has all that was acknowledged, however much a former leader wrote beyond.
-	if lag := g.Optime.Sub(s.Position.LSN); lag > g.MaxLag && !(g.Sync.Active() && g.Sync.Holds(s.Name)) {
+	// speaks where another has led since and the handover is an old one.
+	if lag := g.Optime.Sub(s.Position.LSN); lag > g.MaxLag && !HasAcknowledged(s.Name, g.Sync) {
 		out = append(out, fmt.Sprintf("it is %d bytes behind the last known position of the leader, more than the %d allowed", lag, g.MaxLag))
 	}
 	return out
+}
+
+// HasAcknowledged: by the sync key the member has all that was ever acknowledged,
+// however much a leader wrote beyond that: it is a synchronous standby, or was one and
+// is being promoted. The key's leader has what it published itself; where it has not,
+// its data went back.
+func HasAcknowledged(name string, k cluster.SyncState) bool {
+	return k.Active() && (k.HasStandby(name) || k.Before != nil && k.Holds(name))
 }
 
 // provenToHaveAll: s ends where the leader that stopped cleanly ended. A log that

@@ -272,6 +272,12 @@ func TestWhyNot(t *testing.T) {
 		"lag of who has all that was acknowledged": {func(s *Standing, g *Ground) {
 			g.Optime, g.MaxLag, g.Sync = 9, 2, cluster.SyncState{Leader: "z", Standbys: []string{s.Name}}
 		}, ""},
+		"lag of the leader whose data went back": {func(s *Standing, g *Ground) {
+			g.Optime, g.MaxLag, g.Sync = 9, 2, cluster.SyncState{Leader: s.Name, Standbys: []string{"z"}}
+		}, "3 bytes behind"},
+		"lag of who was to be promoted": {func(s *Standing, g *Ground) {
+			g.Optime, g.MaxLag, g.Sync = 9, 2, cluster.SyncState{Leader: s.Name, Before: &cluster.SyncBefore{Timeline: 1}}
+		}, ""},
 		"lag allowed": {func(s *Standing, g *Ground) { g.Optime, g.MaxLag = 9, 3 }, ""},
 		"old handover": {func(s *Standing, g *Ground) {
 			g.Optime, g.MaxLag, g.Handover = 9, 2, cluster.Handover{Leader: "x", LSN: 6}

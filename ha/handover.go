@@ -90,7 +90,8 @@ func (t *turn) sinceHandover() time.Duration {
 // version. A store that was restored may show a record of any time.
 func (t *turn) handoverProves() bool {
 	h := t.view.Handover
-	if !h.Present() || h.Term == "" || h.Timeline == 0 || !strings.EqualFold(t.view.Sync.Leader, h.Leader) || t.leaderIsOther() {
+	other := t.view.Sync.Active() && !strings.EqualFold(t.view.Sync.Leader, h.Leader)
+	if !h.Present() || h.Term == "" || h.Timeline == 0 || other || t.leaderIsOther() {
 		return false
 	}
 	newest := max(t.view.Timelines.Highest(), t.view.History.Timeline(), t.heardOf())

@@ -25,7 +25,8 @@ func (m *member) closed() bool { return m.fence != 0 && m.host.now() >= m.fence 
 // called whenever that may have changed.
 //
 // The exemption is as narrow as this: a fault took the guard in this very life of
-// the server, and from then on there was an instant at which no guard with a
+// the server (or stopped it before, so that the agent could not know yet when it
+// started the server again), and from then on there was an instant at which no guard with a
 // deadline could run and no agent could. Until one can again, and has had the
 // time of a kill, the server may accept writes without a lease; what a client
 // that came past the entrypoint is told is then worth nothing if its commit
@@ -35,7 +36,7 @@ func (m *member) minds() {
 	g, a := m.guard, m.agent
 	guarded := g.alive && !g.paused && g.deadline != 0
 	acts := a != nil && a.alive && !a.paused && a.starved == 0 && !a.adopting && !m.host.hung
-	orphan := m.host.up && m.struck == m.server.life && m.server.proc != ha.ProcessStopped && !guarded && !acts
+	orphan := m.host.up && (m.struck == m.server.life || g.paused) && m.server.proc != ha.ProcessStopped && !guarded && !acts
 	if m.orphan && !orphan {
 		// A guard that just runs again has its kill before it, an agent that starts
 		// its first look.

@@ -74,9 +74,9 @@ func Reasons(s Standing, g Ground) []string {
 	if Lacks(s, g) {
 		out = append(out, fmt.Sprintf("%s stopped cleanly at %s and it has only %s", g.Handover.Leader, g.Handover.LSN, s.Position.LSN))
 	}
-	// After a clean stop nothing was published that lies later, so this only
-	// speaks where another has led since and the handover is an old one.
-	if lag := g.Optime.Sub(s.Position.LSN); lag > g.MaxLag && !HasAcknowledged(s.Name, g.Sync) {
+	// After a clean stop the published position may be that of the leader before: who
+	// led last need not have published any.
+	if lag := g.Optime.Sub(s.Position.LSN); lag > g.MaxLag && !HasAcknowledged(s.Name, g.Sync) && !provenToHaveAll(s, g) {
 		out = append(out, fmt.Sprintf("it is %d bytes behind the last known position of the leader, more than the %d allowed", lag, g.MaxLag))
 	}
 	return out

@@ -278,6 +278,12 @@ func TestWhyNot(t *testing.T) {
 		"lag of who was to be promoted": {func(s *Standing, g *Ground) {
 			g.Optime, g.MaxLag, g.Sync = 9, 2, cluster.SyncState{Leader: s.Name, Before: &cluster.SyncBefore{Timeline: 1}}
 		}, ""},
+		"lag of who has the last record": {func(s *Standing, g *Ground) {
+			g.Optime, g.MaxLag, g.Proof = 9, 2, cluster.Handover{Leader: "x", LSN: s.Position.LSN, Timeline: s.Position.Timeline}
+		}, ""},
+		"lag of who has another last record": {func(s *Standing, g *Ground) {
+			g.Optime, g.MaxLag, g.Proof = 9, 2, cluster.Handover{Leader: "x", LSN: s.Position.LSN - 1, Timeline: s.Position.Timeline}
+		}, "3 bytes behind"},
 		"lag allowed": {func(s *Standing, g *Ground) { g.Optime, g.MaxLag = 9, 3 }, ""},
 		"old handover": {func(s *Standing, g *Ground) {
 			g.Optime, g.MaxLag, g.Handover = 9, 2, cluster.Handover{Leader: "x", LSN: 6}

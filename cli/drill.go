@@ -63,7 +63,7 @@ func (a *app) drillCommand() *cobra.Command {
 			"{} -c n1.yml drill kill-postgres --rto 5s --yes --format json",
 			"{} -c n1.yml drill stop-agent --reach 'ssh root@{host}'",
 			"{} -c n1.yml drill switchover --entrypoint 'host=db.example port=5000 user=app dbname=app'"),
-		Args:      args(cobra.ExactArgs(1)),
+		Args:      args(oneScenario),
 		ValidArgs: drill.Names(),
 		RunE: func(c *cobra.Command, names []string) (err error) {
 			if o.scenario, err = drill.ParseScenario(names[0]); err != nil {
@@ -225,6 +225,14 @@ func drillExit(r drill.Report) error {
 		return &exitError{code: exitFailed}
 	case !r.Verdict.Met:
 		return &exitError{code: exitNotMet}
+	}
+	return nil
+}
+
+// oneScenario refuses a command line that does not name exactly one.
+func oneScenario(_ *cobra.Command, names []string) error {
+	if len(names) != 1 {
+		return fmt.Errorf("name one scenario: %s", strings.Join(drill.Names(), ", "))
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func TestDrillUsage(t *testing.T) {
 		args []string
 		says string
 	}{
-		{nil, "accepts 1 arg(s), received 0"},
+		{nil, "name one scenario: switchover, stop-agent"},
 		{[]string{"earthquake"}, `"earthquake" is no scenario: write one of switchover, stop-agent`},
 		{[]string{"switchover", "--rto", "-1s"}, "--rto -1s: must not be negative"},
 		{[]string{"switchover", "--rpo", "-1"}, "--rpo -1: must not be negative"},

@@ -99,7 +99,7 @@ func (c *clients) getThrough() {
 				return
 			}
 			e.send(m.index, e.node, func() {
-				if e.alive(session) && w.now >= m.robbed {
+				if e.alive(session) && w.now >= m.robbed && !e.misled(m) {
 					seen()
 					w.check.register.end(o, w.now)
 				}

@@ -34,6 +34,7 @@ type entrypoint struct {
 	stopped  bool
 	inbox    []func()
 	stutters []func() // wait for a question to be under way
+	resumed  time.Duration
 
 	// opened is told that sessions are possible again.
 	opened func()

@@ -61,6 +61,13 @@ func (e *entrypoint) stutter(asked *member) {
 	e.w.after(0, fn)
 }
 
+// misled: a person ended the member's session, so that its lease was over before the
+// time that it had told; and the entrypoint stood still since, hears nothing from the
+// store, and has not asked again yet. limits.md tells of what it serves then.
+func (e *entrypoint) misled(m *member) bool {
+	return m.robbed > 0 && e.resumed > 0 && e.w.now < e.resumed+e.pace.Interval+e.pace.Timeout
+}
+
 // hesitate stops the entrypoint and cuts it off from the store.
 func (e *entrypoint) hesitate(d time.Duration) {
 	w := e.w
@@ -72,6 +79,7 @@ func (e *entrypoint) hesitate(d time.Duration) {
 	w.after(d, func() {
 		if w.ceased == 0 {
 			w.tracef("entrypoint: goes on")
+			e.resumed = w.now
 			e.goOn()
 		}
 	})

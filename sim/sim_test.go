@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,6 +47,9 @@ func TestSeed(t *testing.T) {
 	lasts, err := parseLasts(*lastsFlag)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if m := Mutant(*mutantFlag); m != "" && !slices.Contains(Mutants(), m) && !strings.HasPrefix(string(m), "rule ") {
+		t.Fatalf("no such variant: %s; there are %v", m, Mutants())
 	}
 	r := Run(*seedFlag, Options{Trace: true, Drop: drop, Lasts: lasts, Members: *memberFlag, Mutant: Mutant(*mutantFlag), Focus: parseFocus(*focusFlag), Plain: *plainFlag})
 	fmt.Println(r.Trace)

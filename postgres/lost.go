@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/matriarch-ha/matriarch/postgres/control"
@@ -23,9 +22,9 @@ const spareSpace = 256 << 20
 const LostReport = "lost-transactions.txt"
 
 // saveLost copies the log from the fork to the end beside the data directory,
-// with the list of the transactions committed in it. One copy is kept. When the
-// disk has no room the list is written without the segments and says so. whole: all
-// records from the fork to the end are in it.
+// with the list of the transactions committed in it. No saved copy is ever removed:
+// it may be all that is left. When the disk has no room the list is written without
+// the segments and says so. whole: all records from the fork to the end are in it.
 func (s *Server) saveLost(ctx context.Context, ctl control.Data, fork, end wal.Position, h wal.History) (whole bool, err error) {
 	dir := s.lostPath()
 	if err := s.user.MkdirAll(dir, 0o700); err != nil {
@@ -59,7 +58,7 @@ func (s *Server) saveLost(ctx context.Context, ctl control.Data, fork, end wal.P
 	if len(txs) > 0 {
 		s.log.Warn("committed transactions are being given up", "count", len(txs), "from", fork.String(), "to", end.String(), "saved", dir)
 	}
-	return whole, s.keepOnly(dir)
+	return whole, nil
 }
 
 // lostSegments lists the segment and history files that hold the parts.
@@ -106,20 +105,6 @@ func (s *Server) copyFile(ctx context.Context, from, to string) error {
 	}
 	_, err = io.Copy(out, in)
 	return errors.Join(err, s.user.Chown(to), out.Sync(), out.Close())
-}
-
-// keepOnly removes older saved copies.
-func (s *Server) keepOnly(dir string) error {
-	entries, err := os.ReadDir(s.lostDir())
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if path := filepath.Join(s.lostDir(), e.Name()); path != dir && strings.HasSuffix(e.Name(), "Z") {
-			err = errors.Join(err, os.RemoveAll(path))
-		}
-	}
-	return err
 }
 
 // free is how many bytes an ordinary user may still write.

@@ -345,12 +345,16 @@ func TestStopReceiverWhileReplayIsPaused(t *testing.T) {
 }
 
 // TestCloneOfDivergedDirectoryTellsTheLoss: a copy instead of a rewind takes the
-// same records out.
+// same records out, and leaves what was saved before, which may be all that is left.
 func TestCloneOfDivergedDirectoryTellsTheLoss(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
 	a, b, fork := diverged(t, l, ctx)
 	must(t, a.MarkStandby())
 	end := a.Observe(ctx).Position
+	before := mkfile(t, filepath.Join(a.lostDir(), "20200101T000000.000Z", "000000010000000000000001"))
 	must(t, a.Clone(ctx, b.source(), nil))
 	wantLoss(t, a, wal.Position{Timeline: 1, LSN: fork}, end, 2)
+	if !exists(before) {
+		t.Error("the log that was saved before is gone")
+	}
 }

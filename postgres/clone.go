@@ -51,6 +51,8 @@ func (s *Server) Clone(ctx context.Context, src Source, progress Progress) error
 		return errors.Join(fmt.Errorf("clone from %s: %w", src.Name, err), os.RemoveAll(to), out.clear())
 	}
 	s.say(progress, "putting the copy in place")
+	s.keepMu.Lock()
+	defer s.keepMu.Unlock()
 	if err := s.install(to, spare); err != nil {
 		return err
 	}

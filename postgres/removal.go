@@ -107,7 +107,7 @@ func (s *Server) keptCopies() []KeptCopy {
 // when nothing was removed.
 func (s *Server) TendReplaced(ctx context.Context, served Service, enough time.Duration) (Removed, error) {
 	if left := s.condemned(); len(left) > 0 {
-		if ok, err := s.settleCondemned(left); !ok || err != nil {
+		if err := s.settleCondemned(left); err != nil {
 			return Removed{}, err
 		}
 		bytes, err := removeCondemned(left)
@@ -122,14 +122,12 @@ func (s *Server) TendReplaced(ctx context.Context, served Service, enough time.D
 }
 
 // countServed adds to the count and, when that is enough, gives the copy a name that
-// says that it is not whole any more. A task under way may be about to replace what
-// the count is of: then nothing is counted, nor where another postmaster runs, since
-// one may have replaced it.
+// says that it is not whole any more. Nothing is counted where no postmaster runs, or
+// another one: what the count is of may have been replaced. While this one runs it
+// cannot be, and a clone that begins now waits for keepMu before it exchanges anything.
 func (s *Server) countServed(ctx context.Context, served Service, enough time.Duration) (c spareCopy, over bool, err error) {
-	if !s.task.TryLock() {
-		return c, false, nil
-	}
-	defer s.task.Unlock()
+	s.keepMu.Lock()
+	defer s.keepMu.Unlock()
 	c, ok := s.readSpare()
 	if p := s.process(); !ok || served.For <= 0 || p == nil || p.PID != served.PID {
 		return c, false, nil
@@ -197,16 +195,14 @@ func (s *Server) condemned() []string {
 	return out
 }
 
-// settleCondemned ends what a crash left of condemn; ok is false while a task runs.
-func (s *Server) settleCondemned(dirs []string) (ok bool, err error) {
-	if !s.task.TryLock() {
-		return false, nil
-	}
-	defer s.task.Unlock()
+// settleCondemned ends what a crash left of condemn.
+func (s *Server) settleCondemned(dirs []string) (err error) {
+	s.keepMu.Lock()
+	defer s.keepMu.Unlock()
 	for _, dir := range dirs {
 		err = errors.Join(err, condemnOutside(dir))
 	}
-	return true, err
+	return err
 }
 
 // removeCondemned removes them and says how much they held. The links go last: by

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -138,6 +139,31 @@ func idle(t *testing.T) *Server {
 	s := newLab(t).server("b")
 	mkfile(t, s.dataPath("PG_VERSION"))
 	return s
+}
+
+// What the turns call waits for no write of the count, nor for any other look at what
+// is kept: a disk that hangs there stops no turn.
+func TestCountHoldsUpNoAction(t *testing.T) {
+	s := idle(t)
+	must(t, syscall.Mkfifo(s.sparePath(), 0o600)) // who opens it hangs
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.TendReplaced(t.Context(), Service{}, day)
+		ended <- err
+	}()
+	var hang *os.File
+	must(t, poll(testCtx(t), 5*time.Millisecond, "the count to hang", func() (bool, error) {
+		var err error
+		hang, err = os.OpenFile(s.sparePath(), os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		return err == nil, nil // nobody reads it yet
+	}))
+	if s.task.TryLock() {
+		s.task.Unlock()
+	} else {
+		t.Error("an action would wait for it")
+	}
+	must(t, hang.Close())
+	must(t, <-ended)
 }
 
 // The count is of the copy that is kept, never of one before it.

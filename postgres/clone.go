@@ -53,10 +53,11 @@ func (s *Server) Clone(ctx context.Context, src Source, progress Progress) error
 	s.say(progress, "putting the copy in place")
 	s.keepMu.Lock()
 	defer s.keepMu.Unlock()
-	if err := s.install(to, spare); err != nil {
+	f, err := s.install(to, spare)
+	if err != nil {
 		return err
 	}
-	return s.settleOutside(out)
+	return s.settleOutside(out, f)
 }
 
 // cloneDir is where the copy is made: beside the data directory, or inside it
@@ -65,7 +66,7 @@ func (s *Server) cloneDir() string {
 	if s.movable() {
 		return s.newDir()
 	}
-	return s.dataPath(".matriarch-new")
+	return s.dataPath(newInside)
 }
 
 // movable reports whether the data directory can be renamed.
@@ -183,14 +184,14 @@ func (s *Server) verifyCopy(ctx context.Context, dir string) error {
 
 // install puts a complete copy in the data directory's place; spare is what is known
 // of what it replaces.
-func (s *Server) install(from string, spare spareCopy) error {
+func (s *Server) install(from string, spare spareCopy) (fate, error) {
 	if err := s.markCopy(from); err != nil {
-		return err
+		return nothingThere, err
 	}
-	if err := s.setAside(spare); err != nil {
-		return fmt.Errorf("put the old data directory aside: %w", err)
+	f, err := s.setAside(spare)
+	if err != nil {
+		return f, fmt.Errorf("put the old data directory aside: %w", err)
 	}
-	var err error
 	if from == s.newDir() {
 		err = os.Rename(from, s.opt.DataDir)
 	} else {
@@ -198,11 +199,11 @@ func (s *Server) install(from string, spare spareCopy) error {
 		err = errors.Join(err, removeIfThere(from))
 	}
 	if err != nil {
-		return fmt.Errorf("put the copy in place: %w", err)
+		return f, fmt.Errorf("put the copy in place: %w", err)
 	}
 	s.forgetIdentities()
 	s.lossFinal()
-	return errors.Join(removeIfThere(s.rewindMark()), removeIfThere(s.bootstrapMark()), runas.SyncDir(filepath.Dir(s.opt.DataDir)))
+	return f, errors.Join(removeIfThere(s.rewindMark()), removeIfThere(s.bootstrapMark()), runas.SyncDir(filepath.Dir(s.opt.DataDir)))
 }
 
 // markCopy makes the copy a standby before anybody could start it.

@@ -50,8 +50,10 @@ type spareCopy struct {
 }
 
 const (
-	keptInside     = ".matriarch-replaced" // in a directory that cannot be renamed
-	removingInside = ".matriarch-removing"
+	keptInside       = ".matriarch-replaced" // in a directory that cannot be renamed
+	removingInside   = ".matriarch-removing"
+	newInside        = ".matriarch-new"        // a copy that is being made
+	unfinishedInside = ".matriarch-unfinished" // part of a server, about to be removed
 )
 
 func (s *Server) sparePath() string { return s.statePath("replaced.json") }
@@ -87,7 +89,11 @@ func (s *Server) forgetSpare() error {
 // keptCopies lists what is kept beside the data.
 func (s *Server) keptCopies() []KeptCopy {
 	var out []KeptCopy
-	for _, path := range []string{s.replacedDir(), s.dataPath(keptInside), s.lostDir(), s.failedDir()} {
+	var paths []string
+	for _, path := range []string{s.replacedDir(), s.dataPath(keptInside), s.lostDir(), s.failedDir(), s.dataPath(failedInside)} {
+		paths = append(append(paths, path), alsoNamed(path)...)
+	}
+	for _, path := range paths {
 		if !exists(path) {
 			continue
 		}
@@ -160,8 +166,16 @@ func (s *Server) condemn(path string) error {
 // links say so. It must come to its end before another copy is kept in those places,
 // or that would be taken for the former: see setAside.
 func condemnOutside(dir string) error {
-	for _, at := range outsideLinks(dir, keptInside) {
-		to := filepath.Join(filepath.Dir(at), removingInside)
+	return renameOutside(dir, func(name string) bool {
+		return name == keptInside || strings.HasPrefix(name, keptInside+".")
+	}, removingInside)
+}
+
+// renameOutside gives the places of such names that links of a directory lead to
+// another, and corrects the links. It may be repeated.
+func renameOutside(dir string, which func(name string) bool, name string) error {
+	for _, at := range outsideLinks(dir, which) {
+		to := filepath.Join(filepath.Dir(at), name)
 		if err := os.Rename(at, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -172,17 +186,19 @@ func condemnOutside(dir string) error {
 	return nil
 }
 
-// outsideLinks are the places of one name that links of a data directory lead to.
-func outsideLinks(dir, name string) []string {
+// outsideLinks are the places of such names that links of a data directory lead to.
+func outsideLinks(dir string, which func(name string) bool) []string {
 	var out []string
 	links, _ := filepath.Glob(filepath.Join(dir, "pg_tblspc", "*"))
 	for _, link := range append(links, filepath.Join(dir, "pg_wal")) {
-		if to, err := os.Readlink(link); err == nil && filepath.IsAbs(to) && filepath.Base(to) == name {
+		if to, err := os.Readlink(link); err == nil && filepath.IsAbs(to) && which(filepath.Base(to)) {
 			out = append(out, to)
 		}
 	}
 	return out
 }
+
+func named(name string) func(string) bool { return func(n string) bool { return n == name } }
 
 // condemned are the copies whose removal has begun.
 func (s *Server) condemned() []string {
@@ -209,7 +225,7 @@ func (s *Server) settleCondemned(dirs []string) (err error) {
 // them the rest is found again.
 func removeCondemned(dirs []string) (bytes int64, err error) {
 	for _, dir := range dirs {
-		for _, part := range append(outsideLinks(dir, removingInside), dir) {
+		for _, part := range append(outsideLinks(dir, named(removingInside)), dir) {
 			bytes += sizeOf(part)
 			if err := os.RemoveAll(part); err != nil {
 				return bytes, fmt.Errorf("remove a replaced data directory: %w", err)

@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -166,25 +168,98 @@ func TestCountHoldsUpNoAction(t *testing.T) {
 	must(t, <-ended)
 }
 
+// aside lets a directory be replaced.
+func aside(t *testing.T, s *Server, c spareCopy) fate {
+	t.Helper()
+	f, err := s.setAside(c)
+	must(t, err)
+	return f
+}
+
+// spaced gives a directory a tablespace that is kept outside, with one file.
+func spaced(t *testing.T, dir, space string) {
+	t.Helper()
+	mkfile(t, filepath.Join(space, "rows"))
+	must(t, os.MkdirAll(filepath.Join(dir, "pg_tblspc"), 0o700))
+	must(t, os.Symlink(space, filepath.Join(dir, "pg_tblspc", "16384")))
+}
+
+// A kept copy that may be the only one of something is not pushed out by the next,
+// nor are its tablespaces; one whose contents are all elsewhere is.
+func TestOnlyCopyIsNotPushedOut(t *testing.T) {
+	for _, spare := range []bool{false, true} {
+		for _, state := range []DirState{DirPresent, DirRewinding, DirMissing} {
+			t.Run(fmt.Sprintf("%s, spare %t", state, spare), func(t *testing.T) {
+				s := idle(t)
+				space := filepath.Join(filepath.Dir(s.opt.DataDir), "space")
+				kept := filepath.Join(space, keptInside)
+				mkfile(t, filepath.Join(s.replacedDir(), "PG_VERSION"))
+				spaced(t, s.replacedDir(), kept)
+				if spare {
+					must(t, s.writeSpare(spareCopy{Path: s.replacedDir(), SystemID: "1"}))
+				}
+				out := outside{{path: space}}
+				mkfile(t, filepath.Join(out[0].fresh(), "copied"))
+				mkfile(t, filepath.Join(space, "replaced now"))
+				must(t, os.Mkdir(s.dataPath("pg_tblspc"), 0o700))
+				must(t, os.Symlink(space, s.dataPath("pg_tblspc", "16384")))
+				switch state {
+				case DirRewinding:
+					must(t, s.writeRewindMark(RewindMarker{Stage: stageCopying}))
+				case DirMissing:
+					must(t, os.RemoveAll(s.opt.DataDir))
+				}
+				f := aside(t, s, spareCopy{SystemID: "2"})
+				must(t, os.MkdirAll(s.dataPath("pg_tblspc"), 0o700))
+				must(t, os.Symlink(out[0].fresh(), s.dataPath("pg_tblspc", "16384")))
+				must(t, s.settleOutside(out, f))
+
+				find := func(name string) (dirs []string) {
+					for _, k := range s.keptCopies() {
+						if exists(filepath.Join(k.Path, "pg_tblspc", "16384", name)) {
+							dirs = append(dirs, k.Path)
+						}
+					}
+					return dirs
+				}
+				if had := find("rows"); len(had) != 1 && (!spare || state != DirPresent) {
+					t.Errorf("the older copy with its tablespace is not listed: %+v", s.keptCopies())
+				} else if spare && state == DirPresent && (len(had) != 0 || len(s.keptCopies()) != 1) {
+					t.Errorf("one that was not needed is still there: %+v", s.keptCopies())
+				}
+				if had := find("replaced now"); state == DirPresent && !slices.Equal(had, []string{s.replacedDir()}) {
+					t.Errorf("what was replaced now is in %q", had)
+				}
+				if !exists(s.dataPath("pg_tblspc", "16384", "copied")) || exists(filepath.Join(space, unfinishedInside)) {
+					t.Error("the copy has no tablespace, or something unfinished is left")
+				}
+				if state == DirMissing && len(alsoNamed(kept)) != 1 {
+					t.Error("what lay in the tablespace without a data directory is gone")
+				}
+			})
+		}
+	}
+}
+
 // The count is of the copy that is kept, never of one before it.
 func TestCountBeginsWithEachReplacement(t *testing.T) {
 	s := idle(t)
-	must(t, s.setAside(spareCopy{SystemID: "1"}))
+	aside(t, s, spareCopy{SystemID: "1"})
 	old := spareCopy{Path: s.replacedDir(), SystemID: "1", Served: 23 * time.Hour}
 	must(t, s.writeSpare(old))
-	must(t, s.setAside(spareCopy{SystemID: "1"})) // there is nothing to replace
+	aside(t, s, spareCopy{SystemID: "1"}) // there is nothing to replace
 	if c, ok := s.readSpare(); !ok || c.Served != 0 || c.Path != old.Path {
 		t.Errorf("the copy of before: %+v %v", c, ok)
 	}
 	must(t, s.writeSpare(old))
 	mkfile(t, s.dataPath("PG_VERSION"))
-	must(t, s.setAside(spareCopy{SystemID: "2"}))
+	aside(t, s, spareCopy{SystemID: "2"})
 	if c, ok := s.readSpare(); !ok || c.Served != 0 || c.SystemID != "2" {
 		t.Errorf("the next one: %+v %v", c, ok)
 	}
 	must(t, s.writeSpare(old))
 	mkfile(t, s.dataPath("PG_VERSION"))
-	must(t, s.setAside(spareCopy{}))
+	aside(t, s, spareCopy{})
 	if c, ok := s.readSpare(); ok {
 		t.Errorf("one that must stay may go: %+v", c)
 	}
@@ -220,7 +295,7 @@ func TestInterruptedRemoval(t *testing.T) {
 				must(t, os.RemoveAll(filepath.Join(condemned, "base")))
 			}
 			// Another replacement comes first.
-			must(t, s.setAside(spareCopy{SystemID: "1"}))
+			aside(t, s, spareCopy{SystemID: "1"})
 			mkfile(t, filepath.Join(kept, "new"))
 			r, err := s.TendReplaced(t.Context(), Service{}, day)
 			must(t, err)

@@ -263,5 +263,5 @@ func spans(fork, end wal.Position, h wal.History) []span {
 
 // lostPath is one saved copy.
 func (s *Server) lostPath() string {
-	return filepath.Join(s.lostDir(), s.opt.Clock.Wall().UTC().Format("20060102T150405.000Z"))
+	return filepath.Join(s.lostDir(), s.stamp())
 }

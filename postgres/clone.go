@@ -47,6 +47,9 @@ func (s *Server) Clone(ctx context.Context, src Source, progress Progress) error
 		s.say(progress, "verifying the copy")
 		err = s.verifyCopy(ctx, to)
 	}
+	if err == nil {
+		err = dropForeign(to)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("clone from %s: %w", src.Name, err), os.RemoveAll(to), out.clear())
 	}
@@ -180,6 +183,17 @@ func (s *Server) verifyCopy(ctx context.Context, dir string) error {
 	}
 	_, err := s.run(ctx, nil, "pg_verifybackup", "--skip-checksums", "--no-parse-wal", "--quiet", dir)
 	return err
+}
+
+// dropForeign removes from a copy what the source keeps inside its data directory
+// under our names: it is the source's own, it would pass for what is kept here, and
+// nothing inside that is moved. Of tablespaces a base backup copies no such thing.
+func dropForeign(dir string) error {
+	var errs []error
+	for _, name := range ours(dir) {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, name)))
+	}
+	return errors.Join(errs...)
 }
 
 // install puts a complete copy in the data directory's place; spare is what is known

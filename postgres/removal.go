@@ -50,6 +50,7 @@ type spareCopy struct {
 }
 
 const (
+	oursInside       = ".matriarch-"         // how all such names begin
 	keptInside       = ".matriarch-replaced" // in a directory that cannot be renamed
 	removingInside   = ".matriarch-removing"
 	newInside        = ".matriarch-new"        // a copy that is being made

@@ -156,7 +156,7 @@ func (s *Server) moveContents(from, to string) error {
 		return err
 	}
 	for _, e := range entries {
-		if e.Name() == "lost+found" || strings.HasPrefix(e.Name(), ".matriarch-") {
+		if e.Name() == "lost+found" || strings.HasPrefix(e.Name(), oursInside) {
 			continue
 		}
 		if err := os.Rename(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
@@ -164,6 +164,18 @@ func (s *Server) moveContents(from, to string) error {
 		}
 	}
 	return errors.Join(runas.SyncDir(to), runas.SyncDir(from))
+}
+
+// ours lists what bears our hidden names in a directory.
+func ours(dir string) []string {
+	entries, _ := os.ReadDir(dir)
+	var out []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), oursInside) {
+			out = append(out, e.Name())
+		}
+	}
+	return out
 }
 
 // isMountPoint also finds bind mounts within one file system.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -84,7 +85,7 @@ func (s *Server) movable() bool {
 	if own.Mode&syscall.S_IFMT == syscall.S_IFLNK || syscall.Stat(filepath.Dir(s.opt.DataDir), &parent) != nil {
 		return false
 	}
-	return own.Dev == parent.Dev && !isMountPoint(s.opt.DataDir)
+	return own.Dev == parent.Dev && !slices.Contains(mountPoints(), s.opt.DataDir)
 }
 
 // baseBackup runs pg_basebackup into a directory.
@@ -187,7 +188,8 @@ func (s *Server) verifyCopy(ctx context.Context, dir string) error {
 
 // dropForeign removes from a copy what the source keeps inside its data directory
 // under our names: it is the source's own, it would pass for what is kept here, and
-// nothing inside that is moved. Of tablespaces a base backup copies no such thing.
+// nothing of that name is moved. Of tablespaces and the log's own place a base backup
+// copies no such thing, but a rewind does.
 func dropForeign(dir string) error {
 	var errs []error
 	for _, name := range ours(dir) {

@@ -228,12 +228,30 @@ func removeCondemned(dirs []string) (bytes int64, err error) {
 	for _, dir := range dirs {
 		for _, part := range append(outsideLinks(dir, named(removingInside)), dir) {
 			bytes += sizeOf(part)
-			if err := os.RemoveAll(part); err != nil {
-				return bytes, fmt.Errorf("remove a replaced data directory: %w", err)
+			if err := removePart(part); err != nil {
+				return bytes, err
 			}
 		}
 	}
 	return bytes, nil
+}
+
+// removePart removes a directory, but not one with a mount point in it: that came
+// along when the directory was renamed, is of the host's making, and cannot go.
+func removePart(dir string) error {
+	at, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return removeIfThere(dir)
+	}
+	for _, m := range mountPoints() {
+		if strings.HasPrefix(m, at+"/") {
+			return fmt.Errorf("%s cannot be removed, since %s is a mount point: unmount it, and it is removed", dir, m)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove a replaced data directory: %w", err)
+	}
+	return nil
 }
 
 // sizeOf is what the files below a directory hold.

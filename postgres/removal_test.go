@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/matriarch-ha/matriarch/internal/messages"
 )
 
 const day = 24 * time.Hour
@@ -268,6 +270,34 @@ func TestCountBeginsWithEachReplacement(t *testing.T) {
 		if c, ok := s.readSpare(); ok {
 			t.Errorf("%q is read as %+v", rubbish, c)
 		}
+	}
+}
+
+// A log on a file system of its own comes along when its data directory is renamed.
+// Nothing of it is removed before a person unmounts it.
+func TestRemovalLeavesAMountAlone(t *testing.T) {
+	s := idle(t)
+	condemned := s.opt.DataDir + ".removing"
+	rest, log := mkfile(t, filepath.Join(condemned, "PG_VERSION")), filepath.Join(condemned, "pg_wal")
+	must(t, os.Mkdir(log, 0o755))
+	if err := syscall.Mount("tmpfs", log, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("a small file system cannot be mounted here: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(log, syscall.MNT_DETACH) })
+	segment := mkfile(t, filepath.Join(log, "000000010000000000000001"))
+	_, err := s.TendReplaced(t.Context(), Service{}, day)
+	if err == nil {
+		t.Fatal("a mount point was removed")
+	}
+	messages.Check(t, "replaced-mount", err.Error())
+	if !exists(rest) || !exists(segment) {
+		t.Error("a part of it is gone")
+	}
+	must(t, syscall.Unmount(log, 0))
+	r, err := s.TendReplaced(t.Context(), Service{}, day)
+	must(t, err)
+	if r.Path != condemned || exists(condemned) {
+		t.Errorf("removed %+v after it was unmounted", r)
 	}
 }
 

@@ -178,21 +178,21 @@ func ours(dir string) []string {
 	return out
 }
 
-// isMountPoint also finds bind mounts within one file system.
-func isMountPoint(path string) bool {
+// mountPoints also lists bind mounts within one file system.
+func mountPoints() []string {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
-		return false
+		return nil
 	}
 	defer f.Close()
+	var out []string
 	sc := bufio.NewScanner(f)
 	for sc.Scan() {
-		fields := strings.Fields(sc.Text())
-		if len(fields) > 4 && unescapeMount(fields[4]) == path {
-			return true
+		if fields := strings.Fields(sc.Text()); len(fields) > 4 {
+			out = append(out, unescapeMount(fields[4]))
 		}
 	}
-	return false
+	return out
 }
 
 func unescapeMount(s string) string {

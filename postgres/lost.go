@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/postgres/control"
 	"github.com/matriarch-ha/matriarch/postgres/replica"
 	"github.com/matriarch-ha/matriarch/postgres/walfile"
@@ -143,6 +144,9 @@ func (s *Server) noteLost(ctx context.Context, src Source) spareCopy {
 	}
 	spare := spareCopy{SystemID: ctl.SystemID}
 	fork, ok := replica.Fork(mine.Timeline, hist, theirs.Timeline, ancestors)
+	if ok && !s.sameBranch(fork.Timeline, src.Timelines) {
+		spare = spareCopy{} // what comes before the fork may be another's too
+	}
 	switch {
 	case !ok:
 		return spareCopy{}
@@ -165,4 +169,15 @@ func (s *Server) noteLost(ctx context.Context, src Source) spareCopy {
 		return spareCopy{}
 	}
 	return spare
+}
+
+// sameBranch: the data here are certainly on the cluster's branch of a timeline.
+// Two promotions by hand at one point make two that only the checksum of their first
+// record tells apart; the first timeline of a cluster has one branch.
+func (s *Server) sameBranch(tl wal.Timeline, known cluster.Timelines) bool {
+	if tl == 1 {
+		return true
+	}
+	c, ok := known.Claim(tl)
+	return ok && c.Identity.Known() && c.Identity.CRC != 0 && c.Identity == s.Identity(tl)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/internal/messages"
 )
 
@@ -123,6 +124,33 @@ func TestWhichReplacedDirectoryMayGo(t *testing.T) {
 	l.caughtUp(ctx, a, b)
 	if r := serve(t, ctx, a, 2*day); r.Path != "" || !exists(a.replacedDir()) {
 		t.Errorf("removed all the same: %+v", r)
+	}
+}
+
+// Two branches of one number that part at one point look like one in their files:
+// only if the cluster's is registered, and is ours, may the directory go.
+func TestOtherBranchOfOneNumberStays(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	b, c, pb, pc := l.twoBranches(ctx)
+	if pb.Identity.Switch != pc.Identity.Switch || pb.Identity == pc.Identity {
+		t.Fatalf("two branches: %+v and %+v", pb.Identity, pc.Identity)
+	}
+	_, err := b.Stop(ctx, StopFast, StopOptions{})
+	must(t, err)
+	must(t, b.MarkStandby())
+	for b.Observe(ctx).Position.LSN > c.Observe(ctx).Flushed {
+		c.sql(t, ctx, "SELECT pg_switch_wal(); SELECT pg_logical_emit_message(false, '', 'x')")
+	}
+	for _, known := range []cluster.TimelineIdentity{{}, {Switch: pb.Identity.Switch}, pb.Identity, pc.Identity} {
+		src := c.source()
+		if known.Known() {
+			src.Timelines.Claims = []cluster.TimelineClaim{{Timeline: 2, Identity: known}}
+		}
+		must(t, b.Clone(ctx, src, nil))
+		if _, spare := spareOf(b); spare != (known == pc.Identity) {
+			t.Errorf("with %+v registered it may go: %t", known, spare)
+		}
+		must(t, b.SetIdentity(2, pc.Identity)) // as the agent does with what is registered
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -102,6 +103,11 @@ func TestWhichReplacedDirectoryMayGo(t *testing.T) {
 	must(t, a.MarkStandby())
 	clone := func(src Source) (spare bool) {
 		t.Helper()
+		id := b.Identity(2)
+		src.Timelines.Claims = []cluster.TimelineClaim{{Timeline: 2, Identity: id}}
+		if a.Observe(ctx).Position.Timeline == 2 {
+			must(t, a.SetIdentity(2, id)) // as the agent does after a copy
+		}
 		must(t, a.Clone(ctx, src, nil))
 		_, spare = spareOf(a)
 		return spare
@@ -131,7 +137,22 @@ func TestWhichReplacedDirectoryMayGo(t *testing.T) {
 // only if the cluster's is registered, and is ours, may the directory go.
 func TestOtherBranchOfOneNumberStays(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
-	b, c, pb, pc := l.twoBranches(ctx)
+	a := l.primary(ctx, "a")
+	b, c := l.replica(ctx, "b", a), l.server("c")
+	for _, s := range []*Server{a, b} {
+		_, err := s.Stop(ctx, StopFast, StopOptions{})
+		must(t, err)
+	}
+	must(t, c.user.MkdirAll(filepath.Dir(c.opt.DataDir), 0o755))
+	must(t, exec.Command("cp", "-a", b.opt.DataDir, c.opt.DataDir).Run())
+	var promoted []Promotion
+	for _, s := range []*Server{b, c} {
+		must(t, s.StartStandby(ctx, a.upstream(), true))
+		p, err := s.Promote(ctx, 2)
+		must(t, err)
+		promoted = append(promoted, p)
+	}
+	pb, pc := promoted[0], promoted[1]
 	if pb.Identity.Switch != pc.Identity.Switch || pb.Identity == pc.Identity {
 		t.Fatalf("two branches: %+v and %+v", pb.Identity, pc.Identity)
 	}

@@ -84,7 +84,7 @@ func (a *Agent) longAction(s step) func(context.Context, func(string)) error {
 	case ha.Clone:
 		return func(ctx context.Context, p func(string)) error {
 			src := source(s.Upstream)
-			src.Diverged = diverged(s.o)
+			src.Diverged, src.Timelines = diverged(s.o), s.o.Store.View.Timelines
 			if err := pg.Clone(ctx, src, p); err != nil {
 				return err
 			}

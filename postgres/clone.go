@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -47,14 +48,20 @@ func (s *Server) Clone(ctx context.Context, src Source, progress Progress) error
 		s.say(progress, "verifying the copy")
 		err = s.verifyCopy(ctx, to)
 	}
+	if err == nil {
+		err = dropForeign(to)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("clone from %s: %w", src.Name, err), os.RemoveAll(to), out.clear())
 	}
 	s.say(progress, "putting the copy in place")
-	if err := s.install(to, spare); err != nil {
+	s.keepMu.Lock()
+	defer s.keepMu.Unlock()
+	f, err := s.install(to, spare)
+	if err != nil {
 		return err
 	}
-	return s.settleOutside(out)
+	return s.settleOutside(out, f)
 }
 
 // cloneDir is where the copy is made: beside the data directory, or inside it
@@ -63,7 +70,7 @@ func (s *Server) cloneDir() string {
 	if s.movable() {
 		return s.newDir()
 	}
-	return s.dataPath(".matriarch-new")
+	return s.dataPath(newInside)
 }
 
 // movable reports whether the data directory can be renamed.
@@ -78,7 +85,7 @@ func (s *Server) movable() bool {
 	if own.Mode&syscall.S_IFMT == syscall.S_IFLNK || syscall.Stat(filepath.Dir(s.opt.DataDir), &parent) != nil {
 		return false
 	}
-	return own.Dev == parent.Dev && !isMountPoint(s.opt.DataDir)
+	return own.Dev == parent.Dev && !slices.Contains(mountPoints(), s.opt.DataDir)
 }
 
 // baseBackup runs pg_basebackup into a directory.
@@ -179,16 +186,28 @@ func (s *Server) verifyCopy(ctx context.Context, dir string) error {
 	return err
 }
 
+// dropForeign removes from a copy what the source keeps inside its data directory
+// under our names: it is the source's own, it would pass for what is kept here, and
+// nothing of that name is moved. Of tablespaces and the log's own place a base backup
+// copies no such thing, but a rewind does.
+func dropForeign(dir string) error {
+	var errs []error
+	for _, name := range ours(dir) {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, name)))
+	}
+	return errors.Join(errs...)
+}
+
 // install puts a complete copy in the data directory's place; spare is what is known
 // of what it replaces.
-func (s *Server) install(from string, spare spareCopy) error {
+func (s *Server) install(from string, spare spareCopy) (fate, error) {
 	if err := s.markCopy(from); err != nil {
-		return err
+		return nothingThere, err
 	}
-	if err := s.setAside(spare); err != nil {
-		return fmt.Errorf("put the old data directory aside: %w", err)
+	f, err := s.setAside(spare)
+	if err != nil {
+		return f, fmt.Errorf("put the old data directory aside: %w", err)
 	}
-	var err error
 	if from == s.newDir() {
 		err = os.Rename(from, s.opt.DataDir)
 	} else {
@@ -196,11 +215,11 @@ func (s *Server) install(from string, spare spareCopy) error {
 		err = errors.Join(err, removeIfThere(from))
 	}
 	if err != nil {
-		return fmt.Errorf("put the copy in place: %w", err)
+		return f, fmt.Errorf("put the copy in place: %w", err)
 	}
 	s.forgetIdentities()
 	s.lossFinal()
-	return errors.Join(removeIfThere(s.rewindMark()), removeIfThere(s.bootstrapMark()), runas.SyncDir(filepath.Dir(s.opt.DataDir)))
+	return f, errors.Join(removeIfThere(s.rewindMark()), removeIfThere(s.bootstrapMark()), runas.SyncDir(filepath.Dir(s.opt.DataDir)))
 }
 
 // markCopy makes the copy a standby before anybody could start it.

@@ -212,6 +212,9 @@ type RewindMarker struct {
 	Source   string       `json:"source,omitempty"`
 	Timeline wal.Timeline `json:"timeline,omitempty"` // target timeline
 	Fork     wal.Position `json:"fork"`
+	// NothingKept: before it began nothing was kept inside what it rewinds. What is
+	// there now under such names is the source's.
+	NothingKept bool `json:"nothing_kept,omitempty"`
 }
 
 // Present reports whether a marker exists.

@@ -75,14 +75,22 @@ func TestCloneIntoALinkedDirectory(t *testing.T) {
 	if f := b.Observe(ctx); f.Dir != DirEmpty {
 		t.Fatalf("a fresh mount is %s", f.Dir)
 	}
-	for range 2 {
+	// The source's directory may be such a one too; what it keeps inside is not ours.
+	for _, name := range []string{keptInside, removingInside} {
+		must(t, a.user.MkdirAll(a.dataPath(name), 0o700))
+		must(t, a.user.WriteFile(a.dataPath(name, "of-a"), nil, 0o600))
+	}
+	for i := range 2 {
 		must(t, b.Clone(ctx, a.source(), nil))
 		must(t, b.StartStandby(ctx, a.upstream(), true))
 		l.caughtUp(ctx, b, a)
 		_, err := b.Stop(ctx, StopFast, StopOptions{})
 		must(t, err)
+		if found := ours(disk); i == 0 && len(found) != 0 {
+			t.Errorf("the first copy has left %q", found)
+		}
 	}
-	if !exists(filepath.Join(disk, "lost+found")) || !exists(filepath.Join(disk, ".matriarch-replaced", "PG_VERSION")) || exists(filepath.Join(disk, ".matriarch-new")) {
+	if exists(filepath.Join(disk, keptInside, "of-a")) || !exists(filepath.Join(disk, "lost+found")) || !exists(filepath.Join(disk, ".matriarch-replaced", "PG_VERSION")) || exists(filepath.Join(disk, ".matriarch-new")) {
 		t.Error("the exchange in place left the wrong things")
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
+	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/postgres/control"
 	"github.com/matriarch-ha/matriarch/postgres/replica"
 	"github.com/matriarch-ha/matriarch/postgres/walfile"
@@ -23,9 +23,9 @@ const spareSpace = 256 << 20
 const LostReport = "lost-transactions.txt"
 
 // saveLost copies the log from the fork to the end beside the data directory,
-// with the list of the transactions committed in it. One copy is kept. When the
-// disk has no room the list is written without the segments and says so. whole: all
-// records from the fork to the end are in it.
+// with the list of the transactions committed in it. No saved copy is ever removed:
+// it may be all that is left. When the disk has no room the list is written without
+// the segments and says so. whole: all records from the fork to the end are in it.
 func (s *Server) saveLost(ctx context.Context, ctl control.Data, fork, end wal.Position, h wal.History) (whole bool, err error) {
 	dir := s.lostPath()
 	if err := s.user.MkdirAll(dir, 0o700); err != nil {
@@ -59,7 +59,7 @@ func (s *Server) saveLost(ctx context.Context, ctl control.Data, fork, end wal.P
 	if len(txs) > 0 {
 		s.log.Warn("committed transactions are being given up", "count", len(txs), "from", fork.String(), "to", end.String(), "saved", dir)
 	}
-	return whole, s.keepOnly(dir)
+	return whole, nil
 }
 
 // lostSegments lists the segment and history files that hold the parts.
@@ -108,20 +108,6 @@ func (s *Server) copyFile(ctx context.Context, from, to string) error {
 	return errors.Join(err, s.user.Chown(to), out.Sync(), out.Close())
 }
 
-// keepOnly removes older saved copies.
-func (s *Server) keepOnly(dir string) error {
-	entries, err := os.ReadDir(s.lostDir())
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if path := filepath.Join(s.lostDir(), e.Name()); path != dir && strings.HasSuffix(e.Name(), "Z") {
-			err = errors.Join(err, os.RemoveAll(path))
-		}
-	}
-	return err
-}
-
 // free is how many bytes an ordinary user may still write.
 func free(dir string) int64 {
 	var st syscall.Statfs_t
@@ -158,6 +144,9 @@ func (s *Server) noteLost(ctx context.Context, src Source) spareCopy {
 	}
 	spare := spareCopy{SystemID: ctl.SystemID}
 	fork, ok := replica.Fork(mine.Timeline, hist, theirs.Timeline, ancestors)
+	if ok && !s.sameBranch(fork.Timeline, src.Timelines) {
+		spare = spareCopy{} // what comes before the fork may be another's too
+	}
 	switch {
 	case !ok:
 		return spareCopy{}
@@ -180,4 +169,15 @@ func (s *Server) noteLost(ctx context.Context, src Source) spareCopy {
 		return spareCopy{}
 	}
 	return spare
+}
+
+// sameBranch: the data here are certainly on the cluster's branch of a timeline.
+// Two promotions by hand at one point make two that only the checksum of their first
+// record tells apart; the first timeline of a cluster has one branch.
+func (s *Server) sameBranch(tl wal.Timeline, known cluster.Timelines) bool {
+	if tl == 1 {
+		return true
+	}
+	c, ok := known.Claim(tl)
+	return ok && c.Identity.Known() && c.Identity.CRC != 0 && c.Identity == s.Identity(tl)
 }

@@ -104,6 +104,9 @@ type Source struct {
 	// Diverged: by what the store knows, the data here are on another branch than the
 	// source's, which their files alone may not show.
 	Diverged bool
+	// Timelines tells which branch of each number is the cluster's, as far as that is
+	// registered.
+	Timelines cluster.Timelines
 }
 
 // BootstrapOptions say how a new cluster is founded.

@@ -17,7 +17,7 @@ type outsideDir struct {
 
 // fresh is where the copy's contents are made, kept where the old ones go; both
 // are on the directory's own file system.
-func (o outsideDir) fresh() string { return filepath.Join(o.path, ".matriarch-new") }
+func (o outsideDir) fresh() string { return filepath.Join(o.path, newInside) }
 func (o outsideDir) kept() string  { return filepath.Join(o.path, keptInside) }
 
 type outside []outsideDir
@@ -84,16 +84,24 @@ func (out outside) options(opts []Option) []Option {
 // settleOutside moves the fresh contents to their proper place and the old ones
 // aside, and corrects the links of both data directories. The copy works before
 // and after each step but the last two renames of one directory, which belong
-// together; a crash between them is repaired by cloning again.
-func (s *Server) settleOutside(out outside) error {
+// together; a crash between them is repaired by cloning again. The old ones
+// share the fate of the data directory; what is there already under the name they are
+// kept under is another directory's, or nobody's, and stays.
+func (s *Server) settleOutside(out outside, f fate) error {
 	for _, o := range out {
 		if !exists(o.fresh()) {
 			continue // the source has no such tablespace any more
 		}
-		if err := os.RemoveAll(o.kept()); err != nil {
-			return err
+		aside := o.kept()
+		if f == dropped {
+			aside = filepath.Join(o.path, unfinishedInside)
+			if err := os.RemoveAll(aside); err != nil {
+				return err
+			}
+		} else if exists(aside) {
+			aside += "." + s.stamp()
 		}
-		if err := s.moveContents(o.path, o.kept()); err != nil {
+		if err := s.moveContents(o.path, aside); err != nil {
 			return err
 		}
 		if err := s.moveContents(o.fresh(), o.path); err != nil {
@@ -102,10 +110,23 @@ func (s *Server) settleOutside(out outside) error {
 		if err := os.Remove(o.fresh()); err != nil {
 			return err
 		}
-		if err := errors.Join(relink(s.opt.DataDir, o.fresh(), o.path), relink(s.keptDir(), o.path, o.kept())); err != nil {
+		if err := errors.Join(relink(s.opt.DataDir, o.fresh(), o.path), settleAside(s.keptDir(), o.path, aside, f)); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// settleAside corrects the links of the directory that what is aside belongs to, or
+// removes it where there is none.
+func settleAside(keptDir, from, aside string, f fate) error {
+	switch f {
+	case setAsideWhole:
+		return relink(keptDir, from, aside)
+	case dropped:
+		return os.RemoveAll(aside)
+	}
+	_ = os.Remove(aside) // unless something is in it, which its data directory lost
 	return nil
 }
 

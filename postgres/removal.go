@@ -50,8 +50,11 @@ type spareCopy struct {
 }
 
 const (
-	keptInside     = ".matriarch-replaced" // in a directory that cannot be renamed
-	removingInside = ".matriarch-removing"
+	oursInside       = ".matriarch-"         // how all such names begin
+	keptInside       = ".matriarch-replaced" // in a directory that cannot be renamed
+	removingInside   = ".matriarch-removing"
+	newInside        = ".matriarch-new"        // a copy that is being made
+	unfinishedInside = ".matriarch-unfinished" // part of a server, about to be removed
 )
 
 func (s *Server) sparePath() string { return s.statePath("replaced.json") }
@@ -87,7 +90,11 @@ func (s *Server) forgetSpare() error {
 // keptCopies lists what is kept beside the data.
 func (s *Server) keptCopies() []KeptCopy {
 	var out []KeptCopy
-	for _, path := range []string{s.replacedDir(), s.dataPath(keptInside), s.lostDir(), s.failedDir()} {
+	var paths []string
+	for _, path := range []string{s.replacedDir(), s.dataPath(keptInside), s.lostDir(), s.failedDir(), s.dataPath(failedInside)} {
+		paths = append(append(paths, path), alsoNamed(path)...)
+	}
+	for _, path := range paths {
 		if !exists(path) {
 			continue
 		}
@@ -107,7 +114,7 @@ func (s *Server) keptCopies() []KeptCopy {
 // when nothing was removed.
 func (s *Server) TendReplaced(ctx context.Context, served Service, enough time.Duration) (Removed, error) {
 	if left := s.condemned(); len(left) > 0 {
-		if ok, err := s.settleCondemned(left); !ok || err != nil {
+		if err := s.settleCondemned(left); err != nil {
 			return Removed{}, err
 		}
 		bytes, err := removeCondemned(left)
@@ -122,14 +129,12 @@ func (s *Server) TendReplaced(ctx context.Context, served Service, enough time.D
 }
 
 // countServed adds to the count and, when that is enough, gives the copy a name that
-// says that it is not whole any more. A task under way may be about to replace what
-// the count is of: then nothing is counted, nor where another postmaster runs, since
-// one may have replaced it.
+// says that it is not whole any more. Nothing is counted where no postmaster runs, or
+// another one: what the count is of may have been replaced. While this one runs it
+// cannot be, and a clone that begins now waits for keepMu before it exchanges anything.
 func (s *Server) countServed(ctx context.Context, served Service, enough time.Duration) (c spareCopy, over bool, err error) {
-	if !s.task.TryLock() {
-		return c, false, nil
-	}
-	defer s.task.Unlock()
+	s.keepMu.Lock()
+	defer s.keepMu.Unlock()
 	c, ok := s.readSpare()
 	if p := s.process(); !ok || served.For <= 0 || p == nil || p.PID != served.PID {
 		return c, false, nil
@@ -162,8 +167,16 @@ func (s *Server) condemn(path string) error {
 // links say so. It must come to its end before another copy is kept in those places,
 // or that would be taken for the former: see setAside.
 func condemnOutside(dir string) error {
-	for _, at := range outsideLinks(dir, keptInside) {
-		to := filepath.Join(filepath.Dir(at), removingInside)
+	return renameOutside(dir, func(name string) bool {
+		return name == keptInside || strings.HasPrefix(name, keptInside+".")
+	}, removingInside)
+}
+
+// renameOutside gives the places of such names that links of a directory lead to
+// another, and corrects the links. It may be repeated.
+func renameOutside(dir string, which func(name string) bool, name string) error {
+	for _, at := range outsideLinks(dir, which) {
+		to := filepath.Join(filepath.Dir(at), name)
 		if err := os.Rename(at, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -174,17 +187,19 @@ func condemnOutside(dir string) error {
 	return nil
 }
 
-// outsideLinks are the places of one name that links of a data directory lead to.
-func outsideLinks(dir, name string) []string {
+// outsideLinks are the places of such names that links of a data directory lead to.
+func outsideLinks(dir string, which func(name string) bool) []string {
 	var out []string
 	links, _ := filepath.Glob(filepath.Join(dir, "pg_tblspc", "*"))
 	for _, link := range append(links, filepath.Join(dir, "pg_wal")) {
-		if to, err := os.Readlink(link); err == nil && filepath.IsAbs(to) && filepath.Base(to) == name {
+		if to, err := os.Readlink(link); err == nil && filepath.IsAbs(to) && which(filepath.Base(to)) {
 			out = append(out, to)
 		}
 	}
 	return out
 }
+
+func named(name string) func(string) bool { return func(n string) bool { return n == name } }
 
 // condemned are the copies whose removal has begun.
 func (s *Server) condemned() []string {
@@ -197,30 +212,46 @@ func (s *Server) condemned() []string {
 	return out
 }
 
-// settleCondemned ends what a crash left of condemn; ok is false while a task runs.
-func (s *Server) settleCondemned(dirs []string) (ok bool, err error) {
-	if !s.task.TryLock() {
-		return false, nil
-	}
-	defer s.task.Unlock()
+// settleCondemned ends what a crash left of condemn.
+func (s *Server) settleCondemned(dirs []string) (err error) {
+	s.keepMu.Lock()
+	defer s.keepMu.Unlock()
 	for _, dir := range dirs {
 		err = errors.Join(err, condemnOutside(dir))
 	}
-	return true, err
+	return err
 }
 
 // removeCondemned removes them and says how much they held. The links go last: by
 // them the rest is found again.
 func removeCondemned(dirs []string) (bytes int64, err error) {
 	for _, dir := range dirs {
-		for _, part := range append(outsideLinks(dir, removingInside), dir) {
+		for _, part := range append(outsideLinks(dir, named(removingInside)), dir) {
 			bytes += sizeOf(part)
-			if err := os.RemoveAll(part); err != nil {
-				return bytes, fmt.Errorf("remove a replaced data directory: %w", err)
+			if err := removePart(part); err != nil {
+				return bytes, err
 			}
 		}
 	}
 	return bytes, nil
+}
+
+// removePart removes a directory, but not one with a mount point in it: that came
+// along when the directory was renamed, is of the host's making, and cannot go.
+func removePart(dir string) error {
+	at, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return removeIfThere(dir)
+	}
+	for _, m := range mountPoints() {
+		if strings.HasPrefix(m, at+"/") {
+			return fmt.Errorf("%s cannot be removed, since %s is a mount point: unmount it, and it is removed", dir, m)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove a replaced data directory: %w", err)
+	}
+	return nil
 }
 
 // sizeOf is what the files below a directory hold.

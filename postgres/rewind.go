@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/postgres/conf"
@@ -37,10 +38,15 @@ func (s *Server) Rewind(ctx context.Context, src Source, progress Progress) erro
 	if err := s.prepareRewind(ctx, src, state, progress); err != nil {
 		return fmt.Errorf("rewind: %w", err)
 	}
-	kept := s.keepConf()
+	kept, places := s.keepConf(), s.rewound()
 	s.say(progress, "pg_rewind from "+src.Name)
 	if err := s.pgRewind(ctx, src, progress); err != nil {
 		return err
+	}
+	for _, dir := range places {
+		if err := dropForeign(dir); err != nil {
+			return err
+		}
 	}
 	return s.finishRewind(kept)
 }
@@ -50,7 +56,15 @@ func (s *Server) Rewind(ctx context.Context, src Source, progress Progress) erro
 func (s *Server) prepareRewind(ctx context.Context, src Source, state DirState, progress Progress) error {
 	if state == DirRewinding {
 		// The first attempt saved the log; the directory is no server's any more.
+		if m, _ := s.readRewindMark(); !m.NothingKept {
+			if err := s.nothingKeptInside(); err != nil {
+				return err
+			}
+		}
 		_, err := s.writeFiles(ctx, true)
+		return err
+	}
+	if err := s.nothingKeptInside(); err != nil {
 		return err
 	}
 	s.forgetLoss()
@@ -78,7 +92,7 @@ func (s *Server) prepareRewind(ctx context.Context, src Source, state DirState, 
 	if _, err := s.writeFiles(ctx, true); err != nil {
 		return err
 	}
-	if err := s.writeRewindMark(RewindMarker{Stage: stageCopying, Source: src.Name, Timeline: tl, Fork: fork}); err != nil {
+	if err := s.writeRewindMark(RewindMarker{Stage: stageCopying, Source: src.Name, Timeline: tl, Fork: fork, NothingKept: true}); err != nil {
 		return err
 	}
 	if !ctl.Clean() {
@@ -86,6 +100,45 @@ func (s *Server) prepareRewind(ctx context.Context, src Source, state DirState, 
 		return s.singleUser(ctx, ctl)
 	}
 	return nil
+}
+
+// rewound are the directories that pg_rewind goes through. It removes from them
+// whatever the source does not have, and brings whatever the source has.
+func (s *Server) rewound() []string {
+	links, _ := filepath.Glob(s.dataPath("pg_tblspc", "*"))
+	var out []string
+	for _, dir := range append([]string{s.opt.DataDir, s.walDir()}, links...) {
+		if to, err := filepath.EvalSymlinks(dir); err == nil {
+			out = append(out, to)
+		}
+	}
+	return out
+}
+
+// nothingKeptInside refuses a rewind that would destroy what is kept inside a data
+// directory that cannot be renamed, or in a tablespace. What is no copy, or is about
+// to be removed, is removed now.
+func (s *Server) nothingKeptInside() error {
+	s.keepMu.Lock()
+	defer s.keepMu.Unlock()
+	var kept []string
+	for _, dir := range s.rewound() {
+		for _, name := range ours(dir) {
+			path := filepath.Join(dir, name)
+			switch name {
+			case newInside, unfinishedInside, removingInside:
+				if err := removePart(path); err != nil {
+					return err
+				}
+			default:
+				kept = append(kept, path)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	return fmt.Errorf("pg_rewind would destroy what is kept in %s: move it elsewhere, or remove it if you do not need it any more", strings.Join(kept, " and "))
 }
 
 // singleUser lets a crashed server finish its recovery and shut down, keeping
@@ -263,5 +316,5 @@ func spans(fork, end wal.Position, h wal.History) []span {
 
 // lostPath is one saved copy.
 func (s *Server) lostPath() string {
-	return filepath.Join(s.lostDir(), s.opt.Clock.Wall().UTC().Format("20060102T150405.000Z"))
+	return filepath.Join(s.lostDir(), s.stamp())
 }

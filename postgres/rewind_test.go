@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matriarch-ha/matriarch/internal/messages"
 	"github.com/matriarch-ha/matriarch/wal"
 )
 
@@ -144,6 +145,40 @@ func TestRewindKilledMidwayLeavesMarker(t *testing.T) {
 	}
 	if l, ok := a.Loss(); ok {
 		t.Errorf("a copy of what it had lost it %+v", l)
+	}
+	must(t, a.StartStandby(ctx, b.upstream(), true))
+	l.caughtUp(ctx, a, b)
+}
+
+// pg_rewind removes what its source does not have, and copies all that it has: it is
+// not run over what is kept inside, and brings nothing that the source keeps.
+func TestRewindDestroysNothingKept(t *testing.T) {
+	l, ctx := newLab(t), testCtx(t)
+	a, b, _ := diverged(t, l, ctx)
+	must(t, a.MarkStandby())
+	space := filepath.Join(l.dir, "space")
+	must(t, os.Mkdir(space, 0o755))
+	link := a.dataPath("pg_tblspc", "16384")
+	must(t, os.Symlink(space, link))
+	for _, dir := range []string{a.opt.DataDir, space} {
+		kept := mkfile(t, filepath.Join(dir, keptInside, "only-copy"))
+		err := a.Rewind(ctx, b.source(), nil)
+		if err == nil {
+			t.Fatal("rewound all the same")
+		}
+		messages.Check(t, "rewind-kept", err.Error())
+		if !strings.Contains(err.Error(), filepath.Dir(kept)) || !exists(kept) || a.Observe(ctx).Dir != DirPresent {
+			t.Errorf("%s is gone, or not named: %v", kept, err)
+		}
+		must(t, os.RemoveAll(filepath.Dir(kept)))
+	}
+	must(t, os.Remove(link))
+	mkfile(t, a.dataPath(removingInside, "rest"))
+	must(t, b.user.MkdirAll(b.dataPath(keptInside), 0o700))
+	must(t, b.user.WriteFile(b.dataPath(keptInside, "of-b"), nil, 0o600))
+	must(t, a.Rewind(ctx, b.source(), nil))
+	if found := ours(a.opt.DataDir); len(found) != 0 {
+		t.Errorf("the rewind has brought or left %q", found)
 	}
 	must(t, a.StartStandby(ctx, b.upstream(), true))
 	l.caughtUp(ctx, a, b)
@@ -345,12 +380,16 @@ func TestStopReceiverWhileReplayIsPaused(t *testing.T) {
 }
 
 // TestCloneOfDivergedDirectoryTellsTheLoss: a copy instead of a rewind takes the
-// same records out.
+// same records out, and leaves what was saved before, which may be all that is left.
 func TestCloneOfDivergedDirectoryTellsTheLoss(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
 	a, b, fork := diverged(t, l, ctx)
 	must(t, a.MarkStandby())
 	end := a.Observe(ctx).Position
+	before := mkfile(t, filepath.Join(a.lostDir(), "20200101T000000.000Z", "000000010000000000000001"))
 	must(t, a.Clone(ctx, b.source(), nil))
 	wantLoss(t, a, wal.Position{Timeline: 1, LSN: fork}, end, 2)
+	if !exists(before) {
+		t.Error("the log that was saved before is gone")
+	}
 }

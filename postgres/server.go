@@ -29,6 +29,9 @@ type Server struct {
 
 	// task is held by actions that change files or the process.
 	task sync.Mutex
+	// keepMu guards what is kept beside the data, with the count in replaced.json. It
+	// is held across writes and so apart from task, which the turns wait for.
+	keepMu sync.Mutex
 	// formerWait bounds how long a start waits for what is left of a killed server.
 	formerWait time.Duration
 

@@ -197,7 +197,7 @@ func (c *checker) losses(s *server) {
 		if b.acked > 0 && !s.branch.contains(s.end, b, b.acked) {
 			shared := s.branch.shares(s.end, b, b.acked)
 			limit := wal.LSN(c.w.cfg.lag)
-			if p := c.published[b]; p > shared+limit && !forced {
+			if p := c.published[b]; p > shared+limit && !forced && !c.mistakable(s, b) {
 				c.violate("I3", "%s becomes primary with branch %d up to %s only, %d bytes before the published %s; allowed are %d",
 					s.m.name, b.id, shared, p-shared, p, limit)
 			}

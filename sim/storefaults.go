@@ -294,6 +294,21 @@ func (c *checker) reused(s, from *server) bool {
 	return false
 }
 
+// mistakable: the register of claims went back, and the server is on another branch of
+// the number that the branch bears. Until the cluster's branch of that number is
+// registered anew, what its leader published cannot be told to be of another line.
+func (c *checker) mistakable(s *server, of *branch) bool {
+	if c.w.store.former.since == 0 {
+		return false
+	}
+	for b := s.branch.at(s.end); b != nil; b = b.parent {
+		if b != of && b.timeline == of.timeline {
+			return true
+		}
+	}
+	return false
+}
+
 // storeIsNews: a member has yet to see that the store went back, or has seen it
 // less than a ttl ago, and so may not lead yet, or less than two, and lets others
 // go first.

@@ -149,7 +149,7 @@ func (a *Agent) formerEnd() string {
 	case last[0].Event != nil && last[0].Event.Name == journal.AgentEnded:
 		return "the one before it had ended in order"
 	}
-	return "the one before it did not end in order: its last record is of " + last[0].Time.UTC().Format(time.RFC3339Nano)
+	return "the one before it did not end in order: its last record is of " + last[0].Time.UTC().Format("2006-01-02T15:04:05.000Z07:00")
 }
 
 // recordLoss journals what a rewind or a clone has taken out of the data. It is

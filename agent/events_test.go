@@ -76,8 +76,8 @@ func TestTellsItsOwnLife(t *testing.T) {
 		if got := r.agent.formerEnd(); got != "the one before it had ended in order" {
 			t.Error(got)
 		}
-		j.Append(journal.OfEvent(time.Now(), "a", "x", "killed after this"))
-		if got := r.agent.formerEnd(); !strings.Contains(got, "did not end in order") {
+		j.Append(journal.OfEvent(time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC), "a", "x", "killed after this"))
+		if got := r.agent.formerEnd(); got != "the one before it did not end in order: its last record is of 2026-01-02T03:04:05.678Z" {
 			t.Error(got)
 		}
 	})

@@ -201,6 +201,25 @@ func TestTellsWhatTheGuardDidWithoutAnAgent(t *testing.T) {
 	}
 }
 
+// TestTellsThatANewAgentEndedWhatWasLeft: the lease was not over, and where nothing
+// was left to kill nothing was killed.
+func TestTellsThatANewAgentEndedWhatWasLeft(t *testing.T) {
+	for processes, want := range map[int]string{0: "found no process", 3: "killed it, 3 processes"} {
+		n := guard.Note{Ended: true, Proof: guard.Proof{Processes: processes}}
+		why := notedWhy(n)
+		if !strings.Contains(why, "started again could not go on") || !strings.Contains(why, want) || strings.Contains(why, "lease") {
+			t.Errorf("%d processes: %s", processes, why)
+		}
+	}
+	journalled(t, func(t *testing.T, r *rig, j *journal.Journal) {
+		r.agent.fencedBefore(guard.Note{Ended: true, Released: true, Wall: r.clock.Wall()})
+		told := eventsOf(t, j, journal.LeaseReleased)
+		if len(told) != 1 || !strings.HasPrefix(told[0].Why, "the agent that was started again gave the lease up") {
+			t.Errorf("%+v", told)
+		}
+	})
+}
+
 // TestTellsWhatItTookOver: that it did, and until the first turn that it leads, by
 // whatever the former agent's lease is worth.
 func TestTellsWhatItTookOver(t *testing.T) {

@@ -130,6 +130,8 @@ func (t *teller) breakdown(o Outage) []Statement {
 	case waited <= 0:
 	case t.loss.release != nil:
 		parts = append(parts, upTo+approximately(waited)+fmt.Sprintf(" until %s had given its lease up", t.c.From))
+	case find(t.old(), t.leaseReturned) != nil:
+		parts = append(parts, upTo+approximately(waited)+fmt.Sprintf(" until the lease of %s was given up", t.c.From))
 	default:
 		parts = append(parts, upTo+approximately(waited)+fmt.Sprintf(" until the lease of %s had run out (ttl %s)", t.c.From, approximately(ttl)))
 	}
@@ -139,6 +141,13 @@ func (t *teller) breakdown(o Outage) []Statement {
 		return nil
 	}
 	return []Statement{follows("Of that: "+strings.Join(parts, ", ")+".", t.loss.gone[0].e, t.c.took, t.c.done)}
+}
+
+// leaseReturned: the session of the old primary's lease was ended for it before it
+// ran out.
+func (t *teller) leaseReturned(e *entry) bool {
+	ev := e.event(journal.LeaseReleased)
+	return ev != nil && ev.Error == "" && e.at.Before(t.c.At)
 }
 
 // entrypoint tells what one entrypoint recorded of the change.

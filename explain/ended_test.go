@@ -2,6 +2,7 @@ package explain
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,5 +75,16 @@ func TestRefusalNarrowsTheEnd(t *testing.T) {
 		*l = append(*l, back)
 	}); got > wide {
 		t.Errorf("at least %s by a refusal after which it served", got)
+	}
+}
+
+// The lease that an agent gave up, which was started again, did not run out.
+func TestLeaseThatWasGivenUpDidNotRunOut(t *testing.T) {
+	_, text := tell(t, evidence(t, "refused"), Question{Timeline: 2})
+	contains(t, text, "until the lease of n2 was given up", "the session of n2 in the store had been ended before its time.")
+	for _, wrong := range []string{"had run out", "the lease was over", "nothing had renewed it"} {
+		if strings.Contains(text, wrong) {
+			t.Errorf("says %q:\n%s", wrong, text)
+		}
 	}
 }

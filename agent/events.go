@@ -89,12 +89,23 @@ func (a *Agent) fenceTold(began boot.Instant) bool {
 	})
 }
 
-func (a *Agent) fencedBefore(n guard.Note) {
-	why := fencedWhy(n.Proof)
-	if n.Shutdown {
-		why = "the guard, whose agent was gone and not started again in time, had the server shut down"
+// notedWhy is fencedWhy for what the guard did without its agent: the lease need
+// not have been over.
+func notedWhy(n guard.Note) string {
+	switch {
+	case n.Shutdown:
+		return "the guard, whose agent was gone and not started again in time, had the server shut down"
+	case n.Ended && n.Proof.Processes == 0:
+		return "the agent that was started again could not go on with the server: the guard found no process of it"
+	case n.Ended:
+		return fmt.Sprintf("the agent that was started again could not go on with the server: the guard killed it, %d processes, proven dead after %s",
+			n.Proof.Processes, n.Proof.Took.Round(time.Microsecond))
 	}
-	r := journal.OfEvent(n.Wall, a.opt.Name, journal.ServerFenced, why)
+	return fencedWhy(n.Proof)
+}
+
+func (a *Agent) fencedBefore(n guard.Note) {
+	r := journal.OfEvent(n.Wall, a.opt.Name, journal.ServerFenced, notedWhy(n))
 	r.Event.Took, r.Event.Fence = n.Proof.Took, &journal.Fence{Processes: n.Proof.Processes, Dying: n.Proof.Dying}
 	if n.Current() {
 		r.Event.Now = n.Proof.Began
@@ -104,8 +115,11 @@ func (a *Agent) fencedBefore(n guard.Note) {
 		return // there was none to be ended
 	}
 	text := "the guard had the session of the lease ended, so that another could lead at once"
-	if !n.Released {
+	switch {
+	case !n.Released:
 		text = "the guard could not have the session of the lease ended; it runs out by itself"
+	case n.Ended:
+		text = "the agent that was started again gave the lease up, so that another could lead at once"
 	}
 	r = journal.OfEvent(n.Wall, a.opt.Name, journal.LeaseReleased, text)
 	r.Event.Error = n.Trouble
@@ -149,7 +163,7 @@ func (a *Agent) formerEnd() string {
 	case last[0].Event != nil && last[0].Event.Name == journal.AgentEnded:
 		return "the one before it had ended in order"
 	}
-	return "the one before it did not end in order: its last record is of " + last[0].Time.UTC().Format(time.RFC3339Nano)
+	return "the one before it did not end in order: its last record is of " + last[0].Time.UTC().Format("2006-01-02T15:04:05.000Z07:00")
 }
 
 // recordLoss journals what a rewind or a clone has taken out of the data. It is

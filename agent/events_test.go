@@ -76,8 +76,8 @@ func TestTellsItsOwnLife(t *testing.T) {
 		if got := r.agent.formerEnd(); got != "the one before it had ended in order" {
 			t.Error(got)
 		}
-		j.Append(journal.OfEvent(time.Now(), "a", "x", "killed after this"))
-		if got := r.agent.formerEnd(); !strings.Contains(got, "did not end in order") {
+		j.Append(journal.OfEvent(time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC), "a", "x", "killed after this"))
+		if got := r.agent.formerEnd(); got != "the one before it did not end in order: its last record is of 2026-01-02T03:04:05.678Z" {
 			t.Error(got)
 		}
 	})
@@ -199,6 +199,25 @@ func TestTellsWhatTheGuardDidWithoutAnAgent(t *testing.T) {
 			oneEvent(t, j, journal.ServerFenced)
 		})
 	}
+}
+
+// TestTellsThatANewAgentEndedWhatWasLeft: the lease was not over, and where nothing
+// was left to kill nothing was killed.
+func TestTellsThatANewAgentEndedWhatWasLeft(t *testing.T) {
+	for processes, want := range map[int]string{0: "found no process", 3: "killed it, 3 processes"} {
+		n := guard.Note{Ended: true, Proof: guard.Proof{Processes: processes}}
+		why := notedWhy(n)
+		if !strings.Contains(why, "started again could not go on") || !strings.Contains(why, want) || strings.Contains(why, "lease") {
+			t.Errorf("%d processes: %s", processes, why)
+		}
+	}
+	journalled(t, func(t *testing.T, r *rig, j *journal.Journal) {
+		r.agent.fencedBefore(guard.Note{Ended: true, Released: true, Wall: r.clock.Wall()})
+		told := eventsOf(t, j, journal.LeaseReleased)
+		if len(told) != 1 || !strings.HasPrefix(told[0].Why, "the agent that was started again gave the lease up") {
+			t.Errorf("%+v", told)
+		}
+	})
 }
 
 // TestTellsWhatItTookOver: that it did, and until the first turn that it leads, by

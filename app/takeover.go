@@ -121,7 +121,7 @@ func (m *member) inherit(ctx context.Context) error {
 		return ctx.Err()
 	}
 	m.inherited = nil
-	m.log.Warn("cannot go on with the primary of the agent before: killing it and giving its lease up", "reason", why)
+	m.log.Warn("cannot go on with the primary of the agent before: its guard ends what is left of it and gives its lease up", "reason", why)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWait)
 	defer cancel()
 	if err := g.End(ctx); err != nil {

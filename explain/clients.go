@@ -11,7 +11,7 @@ import (
 // lossBegan is the first moment of the loss that is known.
 func (t *teller) lossBegan() time.Time {
 	at := t.c.beginning()
-	for _, other := range []time.Time{t.loss.earliest, first(t.loss.told), sighted(t.loss.gone)} {
+	for _, other := range []time.Time{t.loss.ended.earliest, first(t.loss.told), sighted(t.loss.gone)} {
 		if !other.IsZero() && other.Before(at) {
 			at = other
 		}
@@ -36,11 +36,11 @@ func sighted(all []sight) time.Time {
 // outage is the time without a primary that accepts writes; nil where its
 // beginning is not known.
 func (t *teller) outage() *Outage {
-	l := t.loss
-	if l.latest.IsZero() || t.c.At.IsZero() {
+	ended := t.loss.ended
+	if ended.latest.IsZero() || t.c.At.IsZero() {
 		return nil
 	}
-	o := Outage{FromEarliest: l.earliest, From: l.latest, To: t.c.At, Ended: true}
+	o := Outage{FromEarliest: ended.earliest, From: ended.latest, To: t.c.At, Ended: true}
 	if o.From.After(o.To) { // the old primary's end was recorded late
 		o.From = o.To
 	}
@@ -64,7 +64,7 @@ func outageText(o Outage) string {
 func (t *teller) clients(o *Outage) []Statement {
 	var out []Statement
 	if o != nil {
-		s := Statement{At: o.From, Text: outageText(*o), Ground: Inferred, Evidence: refs(t.loss.silence, t.loss.release, t.c.done)}
+		s := Statement{At: o.From, Text: outageText(*o), Ground: Inferred, Evidence: refs(t.loss.silence, t.loss.release, t.loss.ended.alive, t.loss.ended.gone, t.c.done)}
 		out = append(out, s)
 		out = append(out, t.doubtOfOutage(*o)...)
 		out = append(out, t.breakdown(*o)...)
@@ -83,17 +83,31 @@ func (t *teller) clients(o *Outage) []Statement {
 
 // doubtOfOutage says why the beginning is not known better.
 func (t *teller) doubtOfOutage(o Outage) []Statement {
-	n := t.c.From
+	n, ended := t.c.From, t.loss.ended
 	switch {
 	case o.Most-o.Least <= 5*time.Millisecond:
 		return nil
-	case t.loss.release != nil:
+	case t.loss.release != nil && ended.gone == nil:
 		return []Statement{follows(fmt.Sprintf("The last write was accepted between the order to stop PostgreSQL on %s and its end.", n), t.loss.told[0], t.loss.release)}
-	case t.loss.silence != nil && t.loss.silence.turn() != nil && t.loss.silence.turn().Observation.Guard.Running:
-		return []Statement{follows(fmt.Sprintf("The lease of %s was renewed last about %s before; from then on it may have been dead. If it lived, its guard stopped the server about %s before.",
-			n, approximately(o.Most), approximately(o.Least)), t.loss.silence)}
 	}
-	return []Statement{follows(fmt.Sprintf("The lease of %s was renewed last about %s before; when after that it went down nobody saw.", n, approximately(o.Most)), sightEntries(t.loss.gone)...)}
+	text := fmt.Sprintf("The lease of %s was renewed last about %s before", n, approximately(o.Most))
+	if ended.alive != nil {
+		text = fmt.Sprintf("%s recorded last that it runs as the primary about %s before", n, approximately(o.Most))
+	}
+	seen := []*entry{ended.alive, ended.gone}
+	switch mayBeDead := "; from then on it may have been dead. "; {
+	case ended.gone != nil && ended.gone.src.Kind == KindEntrypoint:
+		text += mayBeDead + fmt.Sprintf("The port of %s refused a connection of %s about %s before.", n, shown(ended.gone.src.Source), approximately(o.Least))
+	case ended.gone != nil:
+		text += mayBeDead + fmt.Sprintf("Its guard found no process of it any more about %s before.", approximately(o.Least))
+	case t.loss.silence != nil && t.loss.silence.turn() != nil && t.loss.silence.turn().Observation.Guard.Running:
+		text += mayBeDead + fmt.Sprintf("If it lived, its guard stopped the server about %s before.", approximately(o.Least))
+		seen = append(seen, t.loss.silence)
+	default:
+		text += "; when after that it went down nobody saw."
+		seen = append(seen, sightEntries(t.loss.gone)...)
+	}
+	return []Statement{follows(text, seen...)}
 }
 
 // breakdown says what the outage was spent with: that tells what would shorten it.
@@ -116,6 +130,8 @@ func (t *teller) breakdown(o Outage) []Statement {
 	case waited <= 0:
 	case t.loss.release != nil:
 		parts = append(parts, upTo+approximately(waited)+fmt.Sprintf(" until %s had given its lease up", t.c.From))
+	case find(t.old(), t.leaseReturned) != nil:
+		parts = append(parts, upTo+approximately(waited)+fmt.Sprintf(" until the lease of %s was given up", t.c.From))
 	default:
 		parts = append(parts, upTo+approximately(waited)+fmt.Sprintf(" until the lease of %s had run out (ttl %s)", t.c.From, approximately(ttl)))
 	}
@@ -125,6 +141,13 @@ func (t *teller) breakdown(o Outage) []Statement {
 		return nil
 	}
 	return []Statement{follows("Of that: "+strings.Join(parts, ", ")+".", t.loss.gone[0].e, t.c.took, t.c.done)}
+}
+
+// leaseReturned: the session of the old primary's lease was ended for it before it
+// ran out.
+func (t *teller) leaseReturned(e *entry) bool {
+	ev := e.event(journal.LeaseReleased)
+	return ev != nil && ev.Error == "" && e.at.Before(t.c.At)
 }
 
 // entrypoint tells what one entrypoint recorded of the change.

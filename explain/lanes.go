@@ -73,8 +73,8 @@ func (t *teller) roles(s *source) []roleFrom {
 			out = append(out, roleFrom{at: c.beginning(), role: "unknown", ifPrimary: true})
 		}
 	}
-	if l := t.loss; s.Name == t.c.From && l.release == nil && l.earliest.Before(l.latest) {
-		out = append(out, roleFrom{at: t.loss.earliest, role: "unknown", ifPrimary: true})
+	if l := t.loss; s.Name == t.c.From && l.release == nil && l.ended.earliest.Before(l.ended.latest) {
+		out = append(out, roleFrom{at: l.ended.earliest, role: "unknown", ifPrimary: true})
 	}
 	slices.SortStableFunc(out, func(a, b roleFrom) int { return a.at.Compare(b.at) })
 	return out

@@ -37,9 +37,8 @@ type loss struct {
 	// a silence, and woke the first after it.
 	release, silence, woke *entry
 	// gone are the first sights of the free leader key, by others.
-	gone []sight
-	// Writes ended between earliest and latest; zero: not known.
-	earliest, latest time.Time
+	gone  []sight
+	ended span // the last write
 }
 
 // sight is what a member saw at a moment.
@@ -66,7 +65,7 @@ func (t *teller) findLoss() loss {
 		l.silent(old, t.c.beginning())
 	}
 	l.headline = t.headline(l)
-	l.earliest, l.latest = t.writesEnded(l)
+	l.ended = t.writesEnded(l)
 	return l
 }
 
@@ -259,7 +258,9 @@ func (t *teller) headline(l loss) Statement {
 		}
 		return follows(fmt.Sprintf("The agent of %s ended without a word, and PostgreSQL with it or by its guard: killed, crashed, or without power.", n), l.silence, l.woke)
 	case CauseFrozen:
-		if fenced := find(t.old(), func(e *entry) bool { return e.event(journal.ServerFenced) != nil && e.at.Before(t.c.At) }); fenced != nil {
+		if fenced := find(t.old(), func(e *entry) bool {
+			return e.event(journal.ServerFenced) != nil && !foundNothing(e) && e.at.Before(t.c.At)
+		}); fenced != nil {
 			return follows(fmt.Sprintf("The agent of %s stood still for longer than its lease lasts; its guard stopped PostgreSQL at the deadline.", n), l.silence, fenced, l.woke)
 		}
 		return follows(fmt.Sprintf("The agent of %s stood still for longer than its lease lasts, or could not reach the store and did not notice.", n), l.silence, l.woke)

@@ -237,6 +237,8 @@ func (t *teller) sightStatements() []Statement {
 			case h.Present() && h.Leader == t.c.From:
 				s.Text = fmt.Sprintf("%s saw that the leader key was gone, given up on purpose: %s had left word that it stopped cleanly at %s.", g.e.src.Name, h.Leader, h.LSN)
 			case t.loss.release != nil:
+			case find(t.old(), t.leaseReturned) != nil:
+				s.Text = fmt.Sprintf("%s saw that the leader key was gone: the session of %s in the store had been ended before its time.", g.e.src.Name, t.c.From)
 			default:
 				s.Text = fmt.Sprintf("%s saw that the leader key was gone: the session of %s in the store had ended, since nothing had renewed it.", g.e.src.Name, t.c.From)
 			}

@@ -72,6 +72,9 @@ func cases() []struct {
 		{"killed", "events", Question{Timeline: 5}, Failover, CauseKilled},
 		{"power-lost", "events", Question{Timeline: 6}, Failover, CauseKilled},
 		{"power-lost-gone", "events-gone", Question{}, Failover, CauseGone},
+		// The entrypoint was refused by the old primary long before anybody led.
+		{"both-killed", "refused", Question{Timeline: 2}, Failover, CauseKilled},
+		{"powered-off", "refused", Question{Timeline: 6}, Failover, CauseKilled},
 	}
 }
 

@@ -246,7 +246,7 @@ func (c *child) fence() {
 		nap(50 * time.Millisecond)
 	}
 	proof.Began, proof.Took = began, c.clock.Now().Sub(began)
-	session := slices.Clone(c.session)
+	session, ended := slices.Clone(c.session), c.watch.Fencing && began < c.watch.Hard
 	defer clear(session)
 	c.disarm()
 	c.say(message{kind: kindFenced, flags: 1, count: uint32(proof.Processes), dying: uint32(proof.Dying),
@@ -259,7 +259,7 @@ func (c *child) fence() {
 	proven := c.killAgain()
 	// Until here whoever started the server behind our back could say nothing.
 	c.lift()
-	c.ended(Note{Proof: proof}, session, proven)
+	c.ended(Note{Ended: ended, Proof: proof}, session, proven)
 	// Last of all: the reader of standard error may be the stopped agent. A server
 	// that had stopped in time is the agent's story.
 	if proof.Processes > 0 {

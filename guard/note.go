@@ -21,8 +21,11 @@ const NoteEnv = "MATRIARCH_GUARD_NOTE"
 type Note struct {
 	// Shutdown: its agent was gone, and the server ended by the fast shutdown that
 	// the guard had asked for; then nothing was killed.
-	Shutdown bool  `json:"shutdown,omitempty"`
-	Proof    Proof `json:"proof"`
+	Shutdown bool `json:"shutdown,omitempty"`
+	// Ended: an agent that had taken the guard over could not go on with the server
+	// and had it ended, with its lease, before that ran out.
+	Ended bool  `json:"ended,omitempty"`
+	Proof Proof `json:"proof"`
 	// Released: the session of the lease was ended after that, or was over already.
 	// Trouble is why it was left to run out.
 	Released bool   `json:"released,omitempty"`

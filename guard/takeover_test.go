@@ -226,6 +226,9 @@ func TestEndOfWhatWasInherited(t *testing.T) {
 	}
 	s.mustBeFenced()
 	s.mustHaveReleased(1)
+	if n := note(t, s.dir); !n.Ended || n.Proof.Processes == 0 || !n.Released {
+		t.Errorf("note %+v", n)
+	}
 	awaitGone(t, c.State().PID)
 }
 

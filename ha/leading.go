@@ -250,7 +250,7 @@ func (t *turn) switchoverAway() bool {
 		h.Asked = t.o.Now
 		t.m.Handing = h
 		t.wake(askWait)
-		return t.answer(SituationHandingOver, sentence("a switchover was asked for: asking %v whether they can take over", names(cands)),
+		return t.answer(SituationHandingOver, sentence("a switchover was asked for: asking %v about taking over", names(cands)),
 			Action{Kind: AskPeers, Names: names(cands)})
 	}
 	good, open := t.goodCandidates(cands, t.m.Handing.Asked, t.nearNow)

@@ -164,7 +164,7 @@ func (t *turn) stillStreamed(m cluster.Member) bool {
 func (t *turn) askRivals(rivals []cluster.Member) bool {
 	t.m.RaceAsked = t.o.Now
 	t.wake(soon)
-	return t.answer(SituationLeaderless, sentence("nobody leads: asking %v for their positions", names(rivals)),
+	return t.answer(SituationLeaderless, sentence("nobody leads: asking for the position of %v", names(rivals)),
 		Action{Kind: AskPeers, Names: names(rivals)})
 }
 

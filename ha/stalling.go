@@ -38,7 +38,7 @@ func (t *turn) stalledPrimary() bool {
 	if t.since(t.m.StallAsked) >= backoff || t.m.StallAsked.IsZero() {
 		t.m.StallAsked = t.o.Now
 		t.wake(peerWait)
-		return t.answer(SituationLeading, what+sentence(": asking %v whether they can take over", names(cands)),
+		return t.answer(SituationLeading, what+sentence(": asking %v about taking over", names(cands)),
 			Action{Kind: AskPeers, Names: names(cands)})
 	}
 	good, open := t.goodCandidates(cands, t.m.StallAsked, t.nearEnough)

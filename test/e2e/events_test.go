@@ -279,7 +279,7 @@ func raceIsTold(t *testing.T, c *lab.Cluster, of map[string]*source, lost, next 
 		of[m.Name].await(t, "why it does not lead", func(r journal.Record) bool {
 			// It compared, or the other was faster than a word that it asked or waited for.
 			return r.Rule == ha.Race && (strings.Contains(r.Why, next.Name+" is the better candidate") ||
-				strings.Contains(r.Why, "waiting for the word of") || strings.Contains(r.Why, "for their positions"))
+				strings.Contains(r.Why, "waiting for the word of") || strings.Contains(r.Why, "asking for the position"))
 		})
 	}
 }

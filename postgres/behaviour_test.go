@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -218,6 +217,15 @@ func TestFastShutdownWaitsForItsWalsenders(t *testing.T) {
 // As long as one process of a killed server is left, none can be started.
 func TestNoStartBesideAProcessThatIsLeft(t *testing.T) {
 	l, ctx := newLab(t), testCtx(t)
+	waits := make(chan struct{}, 1)
+	l.heard = func(line []byte) {
+		if strings.Contains(string(line), "waiting for the processes of the former server") {
+			select {
+			case waits <- struct{}{}:
+			default:
+			}
+		}
+	}
 	a := l.primary(ctx, "a")
 	c, err := a.session(ctx)
 	must(t, err)
@@ -249,12 +257,7 @@ func TestNoStartBesideAProcessThatIsLeft(t *testing.T) {
 		t.Fatalf("killed %d times, started beside a process of the former server: %v", killed, err)
 	}
 	a.formerWait = time.Minute
-	waits := make(chan struct{})
-	a.log = slog.New(slog.NewTextHandler(writerFunc(func(line []byte) {
-		if strings.Contains(string(line), "waiting for the processes of the former server") {
-			close(waits)
-		}
-	}), nil))
+	<-waits // that of the attempts before
 	started := make(chan error, 1)
 	go func() { started <- a.StartPrimary(ctx, 0) }()
 	select {
@@ -270,7 +273,7 @@ func TestNoStartBesideAProcessThatIsLeft(t *testing.T) {
 	must(t, err)
 	defer again.Close()
 	must(t, freeze(again.BackendPID()))
-	a.log, a.formerWait = a.opt.Logger, 100*time.Millisecond
+	a.formerWait = 100 * time.Millisecond
 	a.opt.Kill = func(context.Context, string) error {
 		a.formerWait = time.Minute // the kernel may be busy
 		return syscall.Kill(again.BackendPID(), syscall.SIGKILL)
@@ -279,14 +282,6 @@ func TestNoStartBesideAProcessThatIsLeft(t *testing.T) {
 	must(t, p.Signal(syscall.SIGKILL))
 	must(t, p.Wait(ctx))
 	must(t, a.StartPrimary(ctx, 0))
-}
-
-// writerFunc is told each line of a log.
-type writerFunc func([]byte)
-
-func (f writerFunc) Write(line []byte) (int, error) {
-	f(line)
-	return len(line), nil
 }
 
 // A server that finds no room for its WAL panics: what it acknowledged is there

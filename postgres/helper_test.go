@@ -27,8 +27,9 @@ const (
 
 // lab is a directory for several servers, traversable by the server's user.
 type lab struct {
-	t   *testing.T
-	dir string
+	t     *testing.T
+	dir   string
+	heard func(line []byte) // of the logs of the servers that are made from then on
 }
 
 func newLab(t *testing.T) *lab {
@@ -107,7 +108,7 @@ func (l *lab) server(name string) *Server {
 
 func (l *lab) options(name string, port int) Options {
 	opt := testOptions(l.dir, name, port)
-	opt.Logger = slog.New(slog.NewTextHandler(testWriter{l.t}, nil))
+	opt.Logger = slog.New(slog.NewTextHandler(testWriter{l.t, l.heard}, nil))
 	return opt
 }
 
@@ -120,9 +121,16 @@ func testOptions(dir, name string, port int) Options {
 	}
 }
 
-type testWriter struct{ t *testing.T }
+// testWriter writes a server's log into the test's; heard, if any, is told each line.
+type testWriter struct {
+	t     *testing.T
+	heard func([]byte)
+}
 
 func (w testWriter) Write(b []byte) (int, error) {
+	if w.heard != nil {
+		w.heard(b)
+	}
 	if w.t.Context().Err() == nil {
 		w.t.Log(strings.TrimSpace(string(b)))
 	}

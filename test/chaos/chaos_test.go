@@ -69,12 +69,20 @@ func chaos(t *testing.T, test string, usual time.Duration) {
 	}
 }
 
+// lastRound is what a round, its healing and the end of all take at most.
+const lastRound = 5 * time.Minute
+
 // run drives a cluster through a schedule, until something is violated.
 func run(t *testing.T, s Schedule, store lab.StoreKind) *world {
 	t.Logf("%s, %s", store, s)
 	w := newWorld(t, s, store)
 	w.judged.sync = s.Synchronous
 	for i, r := range s.Rounds {
+		if end, limited := t.Deadline(); limited && time.Until(end) < lastRound {
+			// What was checked is told, and nothing is left running.
+			t.Logf("ended after %d of %d rounds: -timeout leaves no time for another", i, len(s.Rounds))
+			break
+		}
 		w.round = i
 		w.judged.of(i)
 		from := now()

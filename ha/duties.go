@@ -129,14 +129,10 @@ func (t *turn) syncDuty() []Action {
 		t.wake(soon)
 		return nil
 	}
-	if k := &m.SyncOpen; k.Session != t.o.Lease.Session {
-		// The agent that led under this lease before may have left one.
-		*k = SyncOpen{Session: t.o.Lease.Session, Version: t.view.Sync.Version}
-	}
 	step := syncrep.Next(syncrep.State{
 		Me: t.o.Self.Name, Mode: t.o.Settings.SyncMode, Sync: t.view.Sync,
 		InForce: s.SyncNames, Streaming: t.syncCandidates(), Mark: m.SyncMark,
-		Open: t.view.Sync.Version != "" && t.view.Sync.Version == m.SyncOpen.Version,
+		Open: m.SyncOpen.may(t.o.Lease.Session, t.view.Sync.Version),
 	})
 	switch step.Kind {
 	case syncrep.WriteKey:

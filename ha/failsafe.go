@@ -146,6 +146,7 @@ func (t *turn) rememberFailsafe() {
 func (t *turn) failsafeDuty() []Action {
 	v := t.view
 	write := Action{Kind: WriteFailsafe, Session: t.o.Lease.Session, Version: v.FailsafeVersion}
+	open := t.m.FailsafeOpen.may(t.o.Lease.Session, v.FailsafeVersion)
 	if !t.o.Settings.Failsafe {
 		switch {
 		case v.FailsafeVersion == "":
@@ -155,7 +156,7 @@ func (t *turn) failsafeDuty() []Action {
 			t.wake(soon)
 			return nil
 		}
-		t.m.FailsafeDropped = v.FailsafeVersion
+		t.m.FailsafeOpen.Version = v.FailsafeVersion
 		return []Action{write}
 	}
 	for _, m := range v.Members {
@@ -163,9 +164,7 @@ func (t *turn) failsafeDuty() []Action {
 			write.Failsafe = append(write.Failsafe, cluster.FailsafeMember{Name: m.Name, APIURL: m.APIURL})
 		}
 	}
-	// A removal over this version may arrive yet; a write takes its place.
-	dropping := v.FailsafeVersion != "" && t.m.FailsafeDropped == v.FailsafeVersion
-	if !listed(write.Failsafe, t.o.Self.Name) || slices.Equal(write.Failsafe, v.Failsafe) && !dropping {
+	if !listed(write.Failsafe, t.o.Self.Name) || slices.Equal(write.Failsafe, v.Failsafe) && !open {
 		return nil // its own key is written in this turn
 	}
 	if (t.o.Lease.ByWord || t.o.Failsafe.Open()) && !covers(v.Failsafe, write.Failsafe) {
@@ -174,7 +173,7 @@ func (t *turn) failsafeDuty() []Action {
 		t.wake(soon)
 		return nil
 	}
-	t.m.FailsafeTried = union(t.m.FailsafeTried, write.Failsafe)
+	t.m.FailsafeTried, t.m.FailsafeOpen.Version = union(t.m.FailsafeTried, write.Failsafe), v.FailsafeVersion
 	return []Action{write}
 }
 

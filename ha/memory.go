@@ -101,8 +101,6 @@ type Memory struct {
 	// unnoticed.
 	FailsafeTried []cluster.FailsafeMember `json:"failsafe_tried,omitempty"`
 	FailsafeBase  cluster.Version          `json:"failsafe_base,omitempty"`
-	// FailsafeDropped is the version over which the list was removed last.
-	FailsafeDropped cluster.Version `json:"failsafe_dropped,omitempty"`
 	// FailsafeOff is when failsafe_mode was first seen off.
 	FailsafeOff boot.Instant `json:"failsafe_off,omitempty"`
 
@@ -112,8 +110,9 @@ type Memory struct {
 	SyncSince boot.Instant `json:"sync_since,omitempty"`
 	SyncMark  wal.LSN      `json:"sync_mark,omitempty"`
 
-	// SyncOpen tells whether a write of the sync key may be under way still.
-	SyncOpen SyncOpen `json:"sync_open"`
+	// SyncOpen and FailsafeOpen tell whether an earlier write of the key may arrive yet.
+	SyncOpen     OpenWrite `json:"sync_open,omitzero"`
+	FailsafeOpen OpenWrite `json:"failsafe_open,omitzero"`
 
 	// SlotsSeen says when each member's slot was last wanted, so that it outlives
 	// a short absence.
@@ -198,11 +197,3 @@ type Decision struct {
 
 // RuleID is the stable name of a rule: seen in journals, logs and metrics.
 type RuleID string
-
-// SyncOpen is the version of the sync key that the last write demanded, under Session:
-// while the key has that version, the write may arrive yet. At the beginning of a
-// leadership it is the version that was found: an agent before may have left a write.
-type SyncOpen struct {
-	Session string          `json:"session,omitempty"`
-	Version cluster.Version `json:"version,omitempty"`
-}

@@ -201,7 +201,7 @@ func (t *turn) goodCandidates(cands []cluster.Member, since boot.Instant, near f
 // nearEnough: a member at that position may lead after a failure, as in a race: what
 // a synchronous standby lacks was never acknowledged.
 func (t *turn) nearEnough(name string, at wal.LSN) bool {
-	return t.view.Status.Optime.Sub(at) <= t.o.Settings.MaxLagOnFailover || election.HasAcknowledged(name, t.view.Sync)
+	return !election.TooFar(election.Standing{Name: name, Position: wal.Position{LSN: at}}, t.ground())
 }
 
 // nearNow: a switchover to a member at that position does not take long.

@@ -76,17 +76,24 @@ func Reasons(s Standing, g Ground) []string {
 	}
 	// After a clean stop the published position may be that of the leader before: who
 	// led last need not have published any.
-	if lag := g.Optime.Sub(s.Position.LSN); lag > g.MaxLag && !HasAcknowledged(s.Name, g.Sync) && !provenToHaveAll(s, g) {
-		out = append(out, fmt.Sprintf("it is %d bytes behind the last known position of the leader, more than the %d allowed", lag, g.MaxLag))
+	if TooFar(s, g) {
+		out = append(out, fmt.Sprintf("it is %d bytes behind the last known position of the leader, more than the %d allowed",
+			g.Optime.Sub(s.Position.LSN), g.MaxLag))
 	}
 	return out
 }
 
-// HasAcknowledged: by the sync key the member has all that was ever acknowledged,
+// TooFar reports whether s is further behind the published position than may be lost,
+// and is not known to have all that was acknowledged.
+func TooFar(s Standing, g Ground) bool {
+	return g.Optime.Sub(s.Position.LSN) > g.MaxLag && !hasAcknowledged(s.Name, g.Sync) && !provenToHaveAll(s, g)
+}
+
+// hasAcknowledged: by the sync key the member has all that was ever acknowledged,
 // however much a leader wrote beyond that: it is a synchronous standby, or was one and
 // is being promoted. The key's leader has what it published itself; where it has not,
 // its data went back.
-func HasAcknowledged(name string, k cluster.SyncState) bool {
+func hasAcknowledged(name string, k cluster.SyncState) bool {
 	return k.Active() && (k.HasStandby(name) || k.Before != nil && k.Holds(name))
 }
 

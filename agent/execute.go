@@ -28,15 +28,13 @@ type step struct {
 	o ha.Observation
 }
 
-// execute carries out the decision's actions in order. The first failure drops
-// the rest, since each relies on those before it; fencing is never dropped, and a
-// slot that cannot be kept drops no status: where the leader is must be known, or
-// those who could take over are judged by where it was. It reports whether something was written to the store that the next turn must
-// see, and whether all went well.
+// execute carries out the decision's actions in order, and of those after a failure
+// the ones that do not rely on what failed. It reports whether something was written to
+// the store that the next turn must see, and whether all went well.
 func (a *Agent) execute(ctx context.Context, o ha.Observation, d ha.Decision) (wrote, ok bool, exit *ErrExit) {
-	failed, slotsAlone := false, true
+	var failed []ha.ActionKind
 	for _, act := range d.Actions {
-		if failed && act.Kind != ha.Fence && !(act.Kind == ha.PublishStatus && slotsAlone) {
+		if !act.Kind.StillDone(failed) {
 			continue
 		}
 		if act.Kind == ha.Exit {
@@ -46,11 +44,12 @@ func (a *Agent) execute(ctx context.Context, o ha.Observation, d ha.Decision) (w
 		err := a.perform(ctx, step{act, o})
 		took := a.opt.Clock.Now().Sub(began)
 		wrote = wrote || writesStore(act.Kind)
-		failed = failed || err != nil
-		slotsAlone = slotsAlone && (err == nil || act.Kind == ha.KeepSlots)
+		if err != nil {
+			failed = append(failed, act.Kind)
+		}
 		a.report(act, took, err)
 	}
-	return wrote, !failed, nil
+	return wrote, len(failed) == 0, nil
 }
 
 // writesStore: the next turn must see the store as it is after the action.

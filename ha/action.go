@@ -3,6 +3,7 @@ package ha
 import (
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/wal"
+	"slices"
 )
 
 // ActionKind names one thing to do.
@@ -196,4 +197,13 @@ type Action struct {
 	Request     int     `json:"request,omitempty"`
 	Detail      string  `json:"detail,omitempty"`
 	Outcome     Outcome `json:"outcome,omitempty"`
+}
+
+// StillDone reports whether the action is carried out although earlier ones of its
+// decision, of these kinds, failed. Each relies on those before it. Fencing is never
+// dropped; and where the leader is must be known, or those who could take over are
+// judged by where it was: a slot that cannot be kept does not drop that.
+func (k ActionKind) StillDone(failed []ActionKind) bool {
+	relied := slices.ContainsFunc(failed, func(f ActionKind) bool { return f != KeepSlots || k != PublishStatus })
+	return !relied || k == Fence
 }

@@ -26,7 +26,7 @@ func (a *agent) turn() {
 	}
 	a.m.w.traceTurn(a, &o, &d)
 	wake := d.WakeAfter // a closure that holds all of d costs a kilobyte a turn
-	a.run(d.Actions, 0, false, func() {
+	a.run(d.Actions, 0, nil, func() {
 		a.turning = false
 		a.publish()
 		if a.again {
@@ -56,10 +56,9 @@ func (a *agent) tendGuard() {
 	k.unguarded = paused
 }
 
-// run carries actions out in order. After a failure only fences are. A fault
-// may strike between any two.
-func (a *agent) run(acts []ha.Action, i int, failed bool, done func()) {
-	for i < len(acts) && failed && acts[i].Kind != ha.Fence {
+// run carries actions out in order. A fault may strike between any two.
+func (a *agent) run(acts []ha.Action, i int, failed []ha.ActionKind, done func()) {
+	for i < len(acts) && !acts[i].Kind.StillDone(failed) {
 		i++
 	}
 	if i == len(acts) {
@@ -74,6 +73,7 @@ func (a *agent) run(acts []ha.Action, i int, failed bool, done func()) {
 		a.do(*act, func(ok bool) {
 			if !ok {
 				a.m.w.traceAs(told, "%s:   %s failed", a.m.name, act.Kind)
+				failed = append(failed, act.Kind)
 			}
 			if after := a.after; after != nil {
 				a.after = nil
@@ -83,7 +83,7 @@ func (a *agent) run(acts []ha.Action, i int, failed bool, done func()) {
 				return
 			}
 			a.doing = ""
-			a.run(acts, i+1, failed || !ok, done)
+			a.run(acts, i+1, failed, done)
 		})
 	}
 	if !a.struck(act.Kind) && !a.aimed(act.Kind) {

@@ -13,7 +13,7 @@ func (t *turn) leaseLost() bool {
 	l := t.o.Lease
 	if !l.Held && t.leftPromoting() {
 		t.wake(soon)
-		return t.answer(SituationLeaseLost, "the server was being promoted when an agent before this one ended, and may begin to write at any moment without a lease: fencing it", Action{Kind: Fence})
+		return t.answer(SituationLeaseLost, "an agent before this one may have left the server in the middle of a promotion, which would end with a primary without a lease: fencing it", Action{Kind: Fence})
 	}
 	if !l.Held {
 		t.wake(soon)

@@ -330,7 +330,7 @@ func (a *Agent) turn(ctx context.Context) (exit *ErrExit, wait time.Duration) {
 	d := ha.Decide(o, before)
 	defer func() { a.opt.Recorder.Turn(a.opt.Clock.Now().Sub(begin), d.Rule) }()
 	a.memory = d.Memory
-	a.viewer.learned(d.Memory.Longest.TTL, o.Store.Known && d.Memory.StoreSure)
+	a.viewer.learned(o.Store, d.Memory.Longest.TTL, d.Memory.StoreSure)
 	a.snapshot(o, d)
 	a.tell(o, before, d)
 	a.beat(o, d)

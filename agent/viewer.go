@@ -42,10 +42,6 @@ type known struct {
 	LongestTTL time.Duration `json:"longest_ttl,omitempty"`
 }
 
-// newStoreKept is how long the former store's identity is remembered after
-// another one was seen: longer than any lease that may have been held there.
-const newStoreKept = 5 * time.Minute
-
 // readAgain is how often a store that counts as lost is read beside the watch.
 const readAgain = time.Second
 
@@ -192,19 +188,16 @@ func (v *viewer) noticeAnother(s dcs.Snapshot, news bool) {
 	if v.state.Known {
 		was.Mark = v.mark
 	}
-	if was.Lost(s) {
+	lost := was.Lost(s)
+	if lost {
 		v.state.NewSince = v.opt.Clock.Now()
-		// What is on disk may be a minute old, and older than what the store went back
-		// to: an agent that restarts now would not notice.
-		v.save(was)
+		was.Unsure = true // also to an agent that is started meanwhile
 		v.opt.Logger.Warn("the store is another one than before, or was restored from an older state: nobody is promoted for a full ttl",
 			"store", s.StoreID, "revision", s.Revision, "known_store", was.StoreID, "known_revision", was.Revision)
 	}
-	if since := v.state.NewSince; !since.IsZero() && v.opt.Clock.Now().Sub(since) < newStoreKept {
-		return // an agent that restarts now must find out again
-	}
 	// A ZooKeeper in which nothing was written yet has no identity.
-	if s.StoreID != "" && (news || v.noted.StoreID != s.StoreID || v.opt.Clock.Wall().Sub(v.saved) > time.Minute) {
+	changed := news || v.noted.StoreID != s.StoreID || v.opt.Clock.Wall().Sub(v.saved) > time.Minute
+	if lost || s.StoreID != "" && changed {
 		was.Mark = s.Mark()
 		v.save(was)
 	}
@@ -228,16 +221,16 @@ func (v *viewer) begin() {
 // learned notes beside the store's identity what a turn concluded. That is how long
 // a lease may be in force: an agent that restarts would not know that ttl was
 // lowered; and whether an agent that restarts may take this store for its own. A
-// turn that began before the first reading of the store knows nothing, and must not
-// undo what was noted.
-func (v *viewer) learned(ttl time.Duration, sure bool) {
+// turn that began before the store was first read, or was seen to be another one,
+// knows nothing of it, and must not undo what was noted.
+func (v *viewer) learned(of ha.Store, ttl time.Duration, sure bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	k := v.noted
 	if ttl != 0 {
 		k.LongestTTL = ttl
 	}
-	if sure {
+	if sure && of.Known && of.NewSince == v.state.NewSince {
 		k.Unsure = false
 	}
 	if k.StoreID == "" || k.LongestTTL == v.noted.LongestTTL && k.Unsure == v.noted.Unsure {

@@ -110,8 +110,9 @@
 //     nothing but a newer word of its agent prevents the kill, and whoever is its
 //     agent, there is always a deadline.
 //   - A deadline that has come may be sent: the lease was lost before its deadline
-//     (its key deleted, its session ended). The guard kills at once. No handle comes
-//     with that word, so no helper ends a session that lives on.
+//     (its key deleted, its session ended). The guard has the kernel close the port and
+//     kills at once. No handle comes with that word, so no helper ends a session that
+//     lives on.
 //   - A session is released only after the proof that nothing of the server runs.
 //   - A disarm that was sent in time but read late is still obeyed: after each
 //     wake the socket is read first, the clock second. A newer deadline is not, once

@@ -386,6 +386,36 @@ func TestTheKillDoesNotWaitForTheKernel(t *testing.T) {
 	}
 }
 
+// A lease that was lost early: the kernel closes the port at once, so that nothing is
+// answered either if the guard itself is killed before its kill.
+func TestADeadlineThatHasComeClosesThePort(t *testing.T) {
+	k, err := newKiller(t.TempDir(), clock.Real{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	c := &child{killer: k, clock: clock.Real{}, sock: -1, kern: pair[0], dogWake: -1}
+	past := int64(now())
+	c.hear(message{kind: kindArm, nonce: 7, a: past, b: past}, nil)
+	var buf [maxMessage]byte
+	n, err := unix.Read(pair[1], buf[:])
+	if err != nil {
+		t.Fatalf("the kernel was told nothing: %v", err)
+	}
+	if m, err := decode(buf[:n]); err != nil || m.kind != kindArm || m.b != past {
+		t.Errorf("the kernel was told %+v, %v", m, err)
+	}
+	if c.owed.nonce == 7 {
+		t.Error("a deadline that has come may be acknowledged")
+	}
+}
+
 // A fence that fails while the guard runs is told once, and that it is back.
 func TestMessagesKernelFence(t *testing.T) {
 	var log bytes.Buffer

@@ -75,7 +75,12 @@ func (c *child) hear(m message, text []byte) {
 		c.watch.Armed, c.watch.Soft, c.watch.Hard, c.watch.Claimed = true, boot.Instant(m.a), boot.Instant(m.b), false
 		c.session = append(c.session[:0], text...)
 		if c.clock.Now() >= c.watch.Hard {
-			return // too late: act fences, and says so instead of an acknowledgement
+			// Too late: act fences, and says so instead of an acknowledgement. The kernel
+			// closes the port meanwhile, also if this process does not live to the kill.
+			if c.kern >= 0 {
+				c.tellKernel(m)
+			}
+			return
 		}
 		// Acknowledged when the element stands, and the device runs.
 		c.owed = owed{nonce: m.nonce, kernel: c.kern >= 0, dog: c.feed(m)}

@@ -29,10 +29,7 @@ func (t *turn) duties() []Action {
 	}
 	add(t.failsafeDuty()...)
 	add(t.syncDuty()...)
-	if lines, stale := t.staleHistory(); stale {
-		add(Action{Kind: WriteHistory, Session: session, Lines: lines})
-	}
-	add(t.identityDuty()...)
+	add(t.announcements()...)
 	if f := t.view.Failover; f.Requested() && !(t.o.Settings.Paused && f.ScheduledAt != "") && t.refusal(f) != "" {
 		add(Action{Kind: ClearFailover, Version: f.Version, Why: t.refusal(f)})
 	}
@@ -43,6 +40,33 @@ func (t *turn) duties() []Action {
 		add(Action{Kind: Checkpoint})
 	}
 	return acts
+}
+
+// announce has the timeline of this primary published whatever else it is busy with,
+// a handover or a stop that takes long: until then a member that diverged from it
+// cannot know that, and serves on. It comes last and holds nothing up; it is not
+// retried in place of anything, since the next turn announces again.
+func (t *turn) announce() {
+	s := t.o.Server
+	switch {
+	case !t.live() || !t.o.Store.Reachable || s.Role != ServerPrimary || t.m.Led != t.o.Lease.Session || !s.Position.Known(),
+		t.o.Task.Kind == Promote || t.o.Task.Kind == StartPrimary,
+		t.view.Initialize.SystemID == "" || t.view.Initialize.SystemID != s.SystemID,
+		slices.ContainsFunc(t.d.Actions, func(a Action) bool {
+			return a.Kind == Exit || a.Kind == Fence || a.Kind == ReleaseLeader || a.Kind == WriteHistory || a.Kind == PublishIdentity
+		}):
+		return
+	}
+	t.d.Actions = append(slices.Clip(t.d.Actions), t.announcements()...)
+}
+
+// announcements are what says which branch this primary writes.
+func (t *turn) announcements() []Action {
+	var acts []Action
+	if lines, stale := t.staleHistory(); stale {
+		acts = append(acts, Action{Kind: WriteHistory, Session: t.o.Lease.Session, Lines: lines})
+	}
+	return append(acts, t.identityDuty()...)
 }
 
 // staleHistory returns the history as it should be, and whether the stored one

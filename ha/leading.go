@@ -251,7 +251,7 @@ func (t *turn) switchoverAway() bool {
 		t.m.Handing = h
 		t.wake(askWait)
 		return t.answer(SituationHandingOver, sentence("a switchover was asked for: asking %v about taking over", names(cands)),
-			Action{Kind: AskPeers, Names: names(cands)})
+			append([]Action{{Kind: AskPeers, Names: names(cands)}}, t.duties()...)...)
 	}
 	good, open := t.goodCandidates(cands, t.m.Handing.Asked, t.nearNow)
 	streaming := slices.DeleteFunc(slices.Clone(good), func(name string) bool { return !t.streams(name) })
@@ -260,7 +260,7 @@ func (t *turn) switchoverAway() bool {
 		// Right after a restart of the primary its standbys are still on their way
 		// back; one that is not connected would not get the last record.
 		t.wake(soon)
-		return t.answer(SituationHandingOver, sentence("a switchover was asked for; waiting until one of the candidates (%v) streams", good))
+		return t.answer(SituationHandingOver, sentence("a switchover was asked for; waiting until one of the candidates (%v) streams", good), t.duties()...)
 	case len(good) > 0 && len(streaming) == 0:
 		return t.refuse(sentence("none of the candidates (%v) streams from this primary", good))
 	case len(streaming) > 0:
@@ -268,7 +268,7 @@ func (t *turn) switchoverAway() bool {
 		return t.beginHanding(h, sentence("a switchover was asked for and %v can take over: stopping the primary cleanly", streaming))
 	case open && t.since(t.m.Handing.Asked) < askWait:
 		t.wake(soon)
-		return t.answer(SituationHandingOver, sentence("waiting for the word of %v", names(cands)))
+		return t.answer(SituationHandingOver, sentence("waiting for the word of %v", names(cands)), t.duties()...)
 	default:
 		return t.refuse(sentence("none of the candidates (%v) answered that it can take over with at most %d bytes of lag", names(cands), t.o.Settings.MaxLagOnFailover))
 	}

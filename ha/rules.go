@@ -100,6 +100,7 @@ func decide(table []rule, o Observation, m Memory) Decision {
 	for i := range table {
 		if r := &table[i]; r.try(t) {
 			t.d.Rule = r.id
+			t.announce()
 			t.answerPeople()
 			t.d.Memory = t.m
 			return t.d

@@ -208,7 +208,7 @@ func (t *turn) newSince() boot.Instant { return max(t.o.Store.NewSince, t.m.Stor
 // howNew says why the store counts as new.
 func (t *turn) howNew() string {
 	if t.m.StoreUnsure > t.o.Store.NewSince {
-		return "there are data here, and no note of which store they were served by"
+		return "it is not known whether this is the store that the data here were served by"
 	}
 	return "the store is another one than before, or was restored"
 }
@@ -256,7 +256,7 @@ func (t *turn) rememberFirst() {
 			m.StoreNewFor = max(m.StoreNewFor, m.Longest.TTL)
 		}
 	}
-	m.StoreSure = m.StoreUnsure.IsZero() || t.since(m.StoreUnsure) >= t.newFor()
+	m.StoreSure = !t.storeIsNew()
 }
 
 // leaderDescent is the leader's line of descent, and whether what the store

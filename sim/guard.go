@@ -104,6 +104,7 @@ func (g *guard) void() {
 		g.do(func() {
 			if now := m.host.now(); g.deadline > now {
 				g.deadline, g.lease.session = now, ""
+				m.raiseFence()
 				g.plan()
 			}
 		})

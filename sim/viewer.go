@@ -23,10 +23,6 @@ type storeSeen struct {
 	unsure bool
 }
 
-// newStoreKept is how long the former store's identity is remembered after
-// another one was seen.
-const newStoreKept = 5 * time.Minute
-
 // knows takes note of the life of the store that an answer came from, as the
 // client of a store does (see package dcs/etcd): whatever an older life says
 // counts for nothing, and sessions that were opened in it have ended for good,
@@ -102,10 +98,10 @@ func (a *agent) noticeAnother(x *snapshot, news bool) {
 	} else {
 		was.id, was.rev, was.life = a.snap.view.StoreID, a.snap.view.Revision, a.snap.life
 	}
+	lost := false
 	if was.id != "" && (was.id != x.view.StoreID || x.view.Revision < was.rev) {
 		a.newSince = a.now()
-		*disk = was
-		disk.at = w.now
+		disk.unsure, lost = true, true // also to an agent that is started meanwhile
 		w.stats.NewStores++
 		a.m.noticed = w.now
 		w.tracef("%s: the store is another one than before: %s at %d, known was %s at %d", a.m.name, x.view.StoreID, x.view.Revision, was.id, was.rev)
@@ -113,10 +109,7 @@ func (a *agent) noticeAnother(x *snapshot, news bool) {
 	if was.life < x.life && was.id == x.view.StoreID && x.view.Revision >= was.rev {
 		a.m.blind = x.life
 	}
-	if !a.newSince.IsZero() && a.now().Sub(a.newSince) < newStoreKept {
-		return // an agent that restarts now must find out again
-	}
-	if was.id == "" || news || w.now-disk.at > time.Minute {
+	if lost || was.id == "" || news || w.now-disk.at > time.Minute {
 		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now, x.life, disk.ttl, disk.unsure}
 	}
 }

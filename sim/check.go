@@ -49,24 +49,24 @@ type handover struct {
 	branch *branch
 	end    wal.LSN
 	at     time.Duration
-	until  time.Duration
+	since  time.Duration // of the record
+	waits  bool          // it binds for as long as it takes, else for a ttl
 }
 
 // binds: m may not lead without the record. To an agent that sees only later that the
-// store went back, it may be of any time: it binds for a ttl.
+// store went back, it may be of any time: it binds for a ttl. A ttl is that of now: who
+// chose to lose the record and lowers the ttl meanwhile waits less for it.
 func (h handover) binds(m *member) bool {
 	w := m.w
-	ofAnyTime := m.noticed > h.at && w.now > m.noticed+w.cfg.shortest*99/100
-	return h.branch != nil && w.now < h.until && !ofAnyTime
+	ttl := w.cfg.shortest * 99 / 100
+	ofAnyTime := m.noticed > h.at && w.now > m.noticed+ttl
+	return h.branch != nil && (h.waits || w.now < h.since+ttl) && !ofAnyTime
 }
 
 // released: a lease was given up after the position was recorded.
 func (c *checker) released(s *server) {
 	if h := c.w.store.view.Handover; h.Leader == s.m.name && (s.shutDown || s.proc == ha.ProcessStopped && s.clean) && h.LSN == s.end {
-		c.handover = handover{s.branch, s.end, c.w.now, c.w.store.handoverAt + c.w.cfg.shortest*99/100}
-		if !c.w.cfg.settings.LoseLastRecord {
-			c.handover.until = 1 << 62 // for ever
-		}
+		c.handover = handover{s.branch, s.end, c.w.now, c.w.store.handoverAt, !c.w.cfg.settings.LoseLastRecord}
 	}
 }
 

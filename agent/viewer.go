@@ -36,8 +36,10 @@ type viewer struct {
 type known struct {
 	dcs.Mark
 	// Unsure: the member may have data that another store's leader is still writing
-	// to, and has not waited for a ttl yet.
+	// to, and has not waited for a ttl yet. New: nor has it since it saw that the store
+	// is another one than before, or went back.
 	Unsure bool `json:"unsure,omitempty"`
+	New    bool `json:"new,omitempty"`
 	// LongestTTL is the longest lease that may have been in force there.
 	LongestTTL time.Duration `json:"longest_ttl,omitempty"`
 }
@@ -191,7 +193,7 @@ func (v *viewer) noticeAnother(s dcs.Snapshot, news bool) {
 	lost := was.Lost(s)
 	if lost {
 		v.state.NewSince = v.opt.Clock.Now()
-		was.Unsure = true // also to an agent that is started meanwhile
+		was.New = true // also to an agent that is started meanwhile
 		v.opt.Logger.Warn("the store is another one than before, or was restored from an older state: nobody is promoted for a full ttl",
 			"store", s.StoreID, "revision", s.Revision, "known_store", was.StoreID, "known_revision", was.Revision)
 	}
@@ -215,6 +217,9 @@ func (v *viewer) begin() {
 	if was.Unsure {
 		v.state.FirstSeen = v.opt.Clock.Now()
 	}
+	if was.New {
+		v.state.NewSince = v.opt.Clock.Now()
+	}
 	v.noted, v.state.LongestTTL = was, was.LongestTTL
 }
 
@@ -231,9 +236,10 @@ func (v *viewer) learned(of ha.Store, ttl time.Duration, sure bool) {
 		k.LongestTTL = ttl
 	}
 	if sure && of.Known && of.NewSince == v.state.NewSince {
-		k.Unsure = false
+		k.Unsure, k.New = false, false
 	}
-	if k.StoreID == "" || k.LongestTTL == v.noted.LongestTTL && k.Unsure == v.noted.Unsure {
+	was := v.noted
+	if k.StoreID == "" || k.LongestTTL == was.LongestTTL && k.Unsure == was.Unsure && k.New == was.New {
 		return
 	}
 	v.save(k)

@@ -50,10 +50,6 @@ func TestWhatMatters(t *testing.T) {
 
 func (r *rig) newSince() bool { return !r.agent.viewer.current("").NewSince.IsZero() }
 
-// unsure: it waits before it takes the store for the one that it knew, because it saw
-// that it is another one, or noted so before it was started again.
-func (r *rig) unsure() bool { return r.newSince() || !r.agent.viewer.current("").FirstSeen.IsZero() }
-
 func TestReplacedStoreIsNoticed(t *testing.T) {
 	for what, damage := range map[string]func(*memory.Core, memory.Backup){
 		"replaced": func(c *memory.Core, _ memory.Backup) { c.Replace("other") },
@@ -143,7 +139,7 @@ func TestReplacedStoreIsNoticedAcrossRestarts(t *testing.T) {
 		for range 3 {
 			again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
 			again.agent.viewer.refresh(t.Context())
-			if !again.unsure() {
+			if !again.newSince() {
 				t.Fatal("not noticed after a restart")
 			}
 			time.Sleep(20 * time.Second)
@@ -153,7 +149,7 @@ func TestReplacedStoreIsNoticedAcrossRestarts(t *testing.T) {
 		last.agent.viewer.learned(last.agent.viewer.current(""), 30*time.Second, true) // a ttl later
 		synctest.Wait()
 		again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
-		if again.agent.viewer.refresh(t.Context()); again.unsure() {
+		if again.agent.viewer.refresh(t.Context()); again.newSince() {
 			t.Error("still new after a long time")
 		}
 	})
@@ -178,7 +174,7 @@ func TestRestoredStoreIsNoticedAcrossRestarts(t *testing.T) {
 		}
 		synctest.Wait()
 		again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
-		if again.agent.viewer.refresh(t.Context()); !again.unsure() {
+		if again.agent.viewer.refresh(t.Context()); !again.newSince() {
 			t.Error("not noticed after a restart")
 		}
 	})
@@ -210,7 +206,7 @@ func TestSecondLossDoesNotMakeTheFirstForgotten(t *testing.T) {
 		r.agent.viewer.learned(before, 30*time.Second, true)
 		synctest.Wait()
 		again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
-		if again.agent.viewer.refresh(t.Context()); !again.unsure() {
+		if again.agent.viewer.refresh(t.Context()); !again.newSince() {
 			t.Error("taken for the store that was known, after a restart")
 		}
 	})
@@ -279,7 +275,7 @@ func TestEmptyStoreIsNoticed(t *testing.T) {
 		}
 		r.server.Do(func(c *memory.Core) { c.Replace("its own") })
 		last := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
-		if last.agent.viewer.refresh(t.Context()); !last.unsure() {
+		if last.agent.viewer.refresh(t.Context()); !last.newSince() {
 			t.Error("not noticed once it has an identity")
 		}
 		fresh := newRig(t, memory.NewServer(r.clock), r.clock, t.TempDir(), nil)
@@ -456,8 +452,8 @@ func TestLongestLeaseIsKnownAcrossRestarts(t *testing.T) {
 		for range 2 {
 			again := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
 			again.agent.viewer.refresh(t.Context())
-			if got := again.agent.viewer.current("").LongestTTL; got != 20*time.Second || !again.unsure() {
-				t.Fatalf("after a restart: longest ttl %s, unsure %t", got, again.unsure())
+			if got := again.agent.viewer.current("").LongestTTL; got != 20*time.Second || !again.newSince() {
+				t.Fatalf("after a restart: longest ttl %s, new %t", got, again.newSince())
 			}
 			again.agent.viewer.learned(ha.Store{}, 0, false) // of a turn that began before that reading
 			synctest.Wait()

@@ -415,7 +415,7 @@ func TestWord(t *testing.T) {
 		"it is diverged":               {"server lsn=0/3500000 tl=1 identity=_ history=_"},
 		"nofailover":                   {"self nofailover=yes"},
 		"the store is another one":     {"store new"},
-		"it is not known whether this is the store": {"store first"},
+		"no note of which store":       {"store first"},
 		"it lacks the handover":        {"handover leader=b lsn=0/5000001 tl=2"},
 		"it is not synchronous":        {"sync leader=b standbys=c"},
 	} {

@@ -208,7 +208,7 @@ func (t *turn) newSince() boot.Instant { return max(t.o.Store.NewSince, t.m.Stor
 // howNew says why the store counts as new.
 func (t *turn) howNew() string {
 	if t.m.StoreUnsure > t.o.Store.NewSince {
-		return "it is not known whether this is the store that the data here were served by"
+		return "there are data here, and no note of which store they were served by"
 	}
 	return "the store is another one than before, or was restored"
 }
@@ -256,7 +256,6 @@ func (t *turn) rememberFirst() {
 			m.StoreNewFor = max(m.StoreNewFor, m.Longest.TTL)
 		}
 	}
-	m.StoreSure = !t.storeIsNew()
 }
 
 // leaderDescent is the leader's line of descent, and whether what the store
@@ -405,6 +404,8 @@ func (t *turn) remember() {
 	if t.live() && t.running(ServerPrimary) {
 		m.Led, m.CrashedSince, m.CrashAsked, m.StartFailures, m.PromoteFailures = o.Lease.Session, 0, 0, 0, 0
 	}
+	// Also of what was not looked at yet, because the store does not answer now.
+	m.StoreSure = m.StoreNew == o.Store.NewSince && m.StoreFirst == o.Store.FirstSeen && !t.storeIsNew()
 	m.SeenDown = m.SeenDown || t.down() || o.Task.Kind == Promote || o.Task.Last.Kind == Promote
 	t.rememberTask()
 	m.WhyNot = t.whyNot()

@@ -66,7 +66,7 @@ var hunts = map[Mutant]struct {
 
 	LSNAlone:     {[]FaultKind{CutPair, HostOff, Isolate}, []string{"I3", "V3"}},
 	DescentByLSN: {[]FaultKind{CutPair, HostOff, Isolate}, []string{"I3", "V3"}},
-	RecordByLSN:  {[]FaultKind{CutPair, HostOff, StopPromoted}, []string{"V3"}},
+	RecordByLSN:  {[]FaultKind{CutStore, CutPair, StopPromoted, LoseReplies}, []string{"V3"}},
 
 	PutBackBlind:   {[]FaultKind{CutStore, Isolate, HostFreeze, AskSync}, []string{"I2", "register"}},
 	NamesFirst:     {[]FaultKind{CutPair, CutStore, LoseReplies, AgentMidKill, AgentMidStop}, []string{"I2", "register"}},

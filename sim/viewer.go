@@ -19,8 +19,9 @@ type storeSeen struct {
 	at   time.Duration
 	life int           // of the store: not known to the member
 	ttl  time.Duration // the longest that may be in force
-	// unsure: it may be another store than that of the member's data.
-	unsure bool
+	// unsure: it may be another store than that of the member's data; lost: it was seen
+	// to be another one than before, less than a ttl ago.
+	unsure, lost bool
 }
 
 // knows takes note of the life of the store that an answer came from, as the
@@ -89,6 +90,9 @@ func (a *agent) noticeAnother(x *snapshot, news bool) {
 	}
 	if a.snap == nil {
 		a.longestTTL = was.ttl
+		if was.lost {
+			a.newSince, a.m.noticed = a.now(), w.now
+		}
 		if disk.id == "" || disk.unsure {
 			disk.unsure, a.firstSeen = true, a.now()
 		}
@@ -101,7 +105,7 @@ func (a *agent) noticeAnother(x *snapshot, news bool) {
 	lost := false
 	if was.id != "" && (was.id != x.view.StoreID || x.view.Revision < was.rev) {
 		a.newSince = a.now()
-		disk.unsure, lost = true, true // also to an agent that is started meanwhile
+		disk.lost, lost = true, true // also to an agent that is started meanwhile
 		w.stats.NewStores++
 		a.m.noticed = w.now
 		w.tracef("%s: the store is another one than before: %s at %d, known was %s at %d", a.m.name, x.view.StoreID, x.view.Revision, was.id, was.rev)
@@ -110,7 +114,7 @@ func (a *agent) noticeAnother(x *snapshot, news bool) {
 		a.m.blind = x.life
 	}
 	if lost || was.id == "" || news || w.now-disk.at > time.Minute {
-		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now, x.life, disk.ttl, disk.unsure}
+		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now, x.life, disk.ttl, disk.unsure, disk.lost}
 	}
 }
 

@@ -40,6 +40,8 @@ type known struct {
 	// is another one than before, or went back.
 	Unsure bool `json:"unsure,omitempty"`
 	New    bool `json:"new,omitempty"`
+	// Handover is the version of the record of a clean stop that was there then.
+	Handover cluster.Version `json:"handover,omitempty"`
 	// LongestTTL is the longest lease that may have been in force there.
 	LongestTTL time.Duration `json:"longest_ttl,omitempty"`
 }
@@ -167,7 +169,7 @@ func (v *viewer) take(s dcs.Snapshot, floor int64) {
 		return
 	}
 	news := matters(before.View, view, v.opt.Name)
-	v.noticeAnother(s, news)
+	v.noticeAnother(s, view.Handover.Version, news)
 	v.mark = s.Mark()
 	v.state.Known, v.state.Reachable, v.state.LastError = true, true, ""
 	v.state.View, v.state.Seen = view, v.opt.Clock.Now()
@@ -182,7 +184,7 @@ func (v *viewer) take(s dcs.Snapshot, floor int64) {
 }
 
 // noticeAnother compares with what was known, under the lock.
-func (v *viewer) noticeAnother(s dcs.Snapshot, news bool) {
+func (v *viewer) noticeAnother(s dcs.Snapshot, handover cluster.Version, news bool) {
 	if !v.state.Known {
 		v.begin()
 	}
@@ -192,8 +194,8 @@ func (v *viewer) noticeAnother(s dcs.Snapshot, news bool) {
 	}
 	lost := was.Lost(s)
 	if lost {
-		v.state.NewSince = v.opt.Clock.Now()
-		was.New = true // also to an agent that is started meanwhile
+		v.state.NewSince, v.state.NewHandover = v.opt.Clock.Now(), handover
+		was.New, was.Handover = true, handover // also to an agent that is started meanwhile
 		v.opt.Logger.Warn("the store is another one than before, or was restored from an older state: nobody is promoted for a full ttl",
 			"store", s.StoreID, "revision", s.Revision, "known_store", was.StoreID, "known_revision", was.Revision)
 	}
@@ -218,7 +220,7 @@ func (v *viewer) begin() {
 		v.state.FirstSeen = v.opt.Clock.Now()
 	}
 	if was.New {
-		v.state.NewSince = v.opt.Clock.Now()
+		v.state.NewSince, v.state.NewHandover = v.opt.Clock.Now(), was.Handover
 	}
 	v.noted, v.state.LongestTTL = was, was.LongestTTL
 }
@@ -236,7 +238,7 @@ func (v *viewer) learned(of ha.Store, ttl time.Duration, sure bool) {
 		k.LongestTTL = ttl
 	}
 	if sure && of.Known && of.NewSince == v.state.NewSince {
-		k.Unsure, k.New = false, false
+		k.Unsure, k.New, k.Handover = false, false, ""
 	}
 	was := v.noted
 	if k.StoreID == "" || k.LongestTTL == was.LongestTTL && k.Unsure == was.Unsure && k.New == was.New {

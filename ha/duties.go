@@ -43,14 +43,15 @@ func (t *turn) duties() []Action {
 }
 
 // announce has the timeline of this primary published whatever else it is busy with,
-// a handover or a stop that takes long: until then a member that diverged from it
-// cannot know that, and serves on. It comes last and holds nothing up; it is not
-// retried in place of anything, since the next turn announces again.
+// candidates that it asks or a stop that it orders: until then a member that diverged
+// from it cannot know that, and serves on. It comes last, so that what the rule wants
+// relies on none of it; like any duty it waits for the store for a while. A server
+// that is shutting down tells nothing of itself, so this is the last turn before that.
 func (t *turn) announce() {
-	s := t.o.Server
+	s, l := t.o.Server, t.o.Lease
 	switch {
-	case !t.live() || !t.o.Store.Reachable || s.Role != ServerPrimary || t.m.Led != t.o.Lease.Session || !s.Position.Known(),
-		t.o.Task.Kind == Promote || t.o.Task.Kind == StartPrimary,
+	case !t.live() || l.Session == "" || l.Adrift || t.m.Led != l.Session || !t.o.Store.Reachable || t.leaderIsOther(),
+		s.Role != ServerPrimary || !s.Position.Known() || t.o.Task.Kind == Promote || t.o.Task.Kind == StartPrimary,
 		t.view.Initialize.SystemID == "" || t.view.Initialize.SystemID != s.SystemID,
 		slices.ContainsFunc(t.d.Actions, func(a Action) bool {
 			return a.Kind == Exit || a.Kind == Fence || a.Kind == ReleaseLeader || a.Kind == WriteHistory || a.Kind == PublishIdentity

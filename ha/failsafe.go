@@ -118,8 +118,11 @@ func (t *turn) holdBack() bool {
 // lead: while failsafe_mode is on, and until a ttl after it was seen off, since a
 // leader that has not heard of that yet may be led by its word. The ttl is the longest
 // that its lease may have.
-func (t *turn) unlisted() bool {
-	if len(t.view.Failsafe) == 0 || listed(t.view.Failsafe, t.o.Self.Name) {
+func (t *turn) unlisted() bool { return t.notListed(t.o.Self.Name) }
+
+// notListed is unlisted for any member.
+func (t *turn) notListed(name string) bool {
+	if len(t.view.Failsafe) == 0 || listed(t.view.Failsafe, name) {
 		return false
 	}
 	return t.o.Settings.Failsafe || t.since(t.m.FailsafeOff) < max(t.o.Settings.TTL, t.m.Longest.TTL)

@@ -186,12 +186,12 @@ func (t *turn) replaceCrashed(release Action, down time.Duration) bool {
 }
 
 // goodCandidates are those that answered since the instant and could take over
-// from here. near says whether one at a position is. open: somebody has not answered yet.
+// from here; one that failsafe_mode's list lacks could not. near says whether one at a position is. open: somebody has not answered yet.
 func (t *turn) goodCandidates(cands []cluster.Member, since boot.Instant, near func(string, wal.LSN) bool) (good []string, open bool) {
 	for _, m := range cands {
 		p, ok, waiting := t.word(m.Name, since)
 		open = open || waiting
-		if ok && p.InRecovery && !p.WatchdogFailed && p.Tags.MayLead() && p.Position.Known() && near(m.Name, p.Position.LSN) {
+		if ok && p.InRecovery && !p.WatchdogFailed && p.Tags.MayLead() && p.Position.Known() && near(m.Name, p.Position.LSN) && !t.notListed(m.Name) {
 			good = append(good, m.Name)
 		}
 	}
@@ -251,7 +251,7 @@ func (t *turn) switchoverAway() bool {
 		t.m.Handing = h
 		t.wake(askWait)
 		return t.answer(SituationHandingOver, sentence("a switchover was asked for: asking %v about taking over", names(cands)),
-			append([]Action{{Kind: AskPeers, Names: names(cands)}}, t.duties()...)...)
+			append([]Action{{Kind: AskPeers, Names: names(cands)}}, t.failsafeDuty()...)...)
 	}
 	good, open := t.goodCandidates(cands, t.m.Handing.Asked, t.nearNow)
 	streaming := slices.DeleteFunc(slices.Clone(good), func(name string) bool { return !t.streams(name) })
@@ -260,7 +260,7 @@ func (t *turn) switchoverAway() bool {
 		// Right after a restart of the primary its standbys are still on their way
 		// back; one that is not connected would not get the last record.
 		t.wake(soon)
-		return t.answer(SituationHandingOver, sentence("a switchover was asked for; waiting until one of the candidates (%v) streams", good), t.duties()...)
+		return t.answer(SituationHandingOver, sentence("a switchover was asked for; waiting until one of the candidates (%v) streams", good))
 	case len(good) > 0 && len(streaming) == 0:
 		return t.refuse(sentence("none of the candidates (%v) streams from this primary", good))
 	case len(streaming) > 0:
@@ -268,9 +268,13 @@ func (t *turn) switchoverAway() bool {
 		return t.beginHanding(h, sentence("a switchover was asked for and %v can take over: stopping the primary cleanly", streaming))
 	case open && t.since(t.m.Handing.Asked) < askWait:
 		t.wake(soon)
-		return t.answer(SituationHandingOver, sentence("waiting for the word of %v", names(cands)), t.duties()...)
+		return t.answer(SituationHandingOver, sentence("waiting for the word of %v", names(cands)))
 	default:
-		return t.refuse(sentence("none of the candidates (%v) answered that it can take over with at most %d bytes of lag", names(cands), t.o.Settings.MaxLagOnFailover))
+		why := sentence("none of the candidates (%v) answered that it can take over with at most %d bytes of lag", names(cands), t.o.Settings.MaxLagOnFailover)
+		if out := slices.DeleteFunc(names(cands), func(name string) bool { return !t.notListed(name) }); len(out) > 0 {
+			why += sentence("; not recorded for failsafe_mode yet: %v", out)
+		}
+		return t.refuse(why)
 	}
 }
 

@@ -251,9 +251,12 @@ type Store struct {
 	Seen      boot.Instant `json:"seen,omitempty"` // when View was last known to be current
 	LastError string       `json:"last_error,omitempty"`
 	// NewSince is when this process first saw that the store is another one
-	// than before (its id changed, or its revision went back); zero when it is
-	// the one that was always known, or none was known before.
-	NewSince boot.Instant `json:"new_since,omitempty"`
+	// than before (its id changed, or its revision went back), or read that an agent
+	// before it had, and had not waited for a ttl since; zero when it is the one that
+	// was always known, or none was known before. NewHandover is the version of the
+	// record of a clean stop that was there when it was seen.
+	NewSince    boot.Instant    `json:"new_since,omitempty"`
+	NewHandover cluster.Version `json:"new_handover,omitempty"`
 	// FirstSeen is when this process saw the store first, where nothing was noted of
 	// the one that the member had before, if any; zero when that is known.
 	FirstSeen boot.Instant `json:"first_seen,omitempty"`

@@ -43,7 +43,7 @@ func editStore(w *world, a args) error {
 	case "unknown":
 		*s = ha.Store{LastError: "no answer in 5s"}
 	case "new":
-		s.NewSince = w.o.Now
+		s.NewSince, s.NewHandover = w.o.Now, s.View.Handover.Version
 	case "first":
 		s.FirstSeen = w.o.Now
 	default:

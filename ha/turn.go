@@ -227,7 +227,7 @@ func (t *turn) rememberLongest() {
 	}
 	if since := t.o.Store.NewSince; since != t.m.StoreNew {
 		t.m.StoreNew, t.m.StoreNewFor = since, l.TTL
-		t.m.HandoverRestored = t.view.Handover.Version // a later one is of this store's own leaders
+		t.m.HandoverRestored = t.o.Store.NewHandover // a later one is of this store's own leaders
 	}
 	t.rememberFirst()
 	if t.o.Settings.TTL >= l.TTL {

@@ -25,17 +25,18 @@ type agent struct {
 	keeper keeper
 
 	// The cached view.
-	snap       *snapshot
-	seen       boot.Instant
-	reachable  bool
-	newSince   boot.Instant
-	firstSeen  boot.Instant // where no note said which store the member had
-	longestTTL time.Duration
-	storeLife  int    // of the store, as its client knows
-	readUnder  string // the session under which the store was read last
-	watch      *watcher
-	loading    bool
-	storeErr   string
+	snap        *snapshot
+	seen        boot.Instant
+	reachable   bool
+	newSince    boot.Instant
+	newHandover cluster.Version
+	firstSeen   boot.Instant // where no note said which store the member had
+	longestTTL  time.Duration
+	storeLife   int    // of the store, as its client knows
+	readUnder   string // the session under which the store was read last
+	watch       *watcher
+	loading     bool
+	storeErr    string
 
 	round    round
 	promised boot.Instant // until then the lease is left alone

@@ -22,7 +22,7 @@ func (a *agent) turn() {
 		a.m.storeSeen.ttl = ttl
 	}
 	if o.Store.Known && d.Memory.StoreSure {
-		a.m.storeSeen.unsure, a.m.storeSeen.lost = false, false
+		a.m.storeSeen.unsure, a.m.storeSeen.lost, a.m.storeSeen.handover = false, false, ""
 	}
 	a.m.w.traceTurn(a, &o, &d)
 	wake := d.WakeAfter // a closure that holds all of d costs a kilobyte a turn

@@ -30,7 +30,7 @@ func (a *agent) observe() ha.Observation {
 	o.Requests.Scheduled = a.m.scheduled
 	k := &a.keeper
 	o.Lease = ha.Lease{Session: k.session, Held: k.held, Deadlines: k.term.Until(), Adrift: k.term.Adrift, ByWord: k.term.ByWord(), Granted: k.granted, LastError: k.lastError}
-	o.Store = ha.Store{Known: a.snap != nil, Reachable: a.snap != nil && a.reachable, Seen: a.seen, LastError: a.storeErr, NewSince: a.newSince, FirstSeen: a.firstSeen, LongestTTL: a.longestTTL}
+	o.Store = ha.Store{Known: a.snap != nil, Reachable: a.snap != nil && a.reachable, Seen: a.seen, LastError: a.storeErr, NewSince: a.newSince, NewHandover: a.newHandover, FirstSeen: a.firstSeen, LongestTTL: a.longestTTL}
 	if a.snap != nil {
 		o.Store.View = a.snap.view
 		if a.snap.view.Config.Present {
@@ -47,6 +47,12 @@ func (a *agent) observeServer() ha.Server {
 	v := ha.Server{Dir: s.dir, Process: s.proc, Role: s.role, SystemID: s.sysID,
 		RoleSince: a.m.host.at(s.since), LastError: a.told}
 	if s.branch == nil {
+		return v
+	}
+	if s.proc == ha.ProcessStopping && !s.shutDown && a.task.kind == ha.Stop {
+		// A stop closes the connections first, and leaves the signal file.
+		v.Role = ha.ServerStandby
+		v.Rewinding, v.RewindUnproven, v.CanRewind, v.CheckpointTimeline = s.rewinding, s.unproven, a.m.w.cfg.canRewind, s.ckptTL
 		return v
 	}
 	if s.still() && s.proc != ha.ProcessStopped {

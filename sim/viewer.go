@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
 )
 
@@ -22,6 +23,7 @@ type storeSeen struct {
 	// unsure: it may be another store than that of the member's data; lost: it was seen
 	// to be another one than before, less than a ttl ago.
 	unsure, lost bool
+	handover     cluster.Version // the record that was there when it was seen
 }
 
 // knows takes note of the life of the store that an answer came from, as the
@@ -91,7 +93,7 @@ func (a *agent) noticeAnother(x *snapshot, news bool) {
 	if a.snap == nil {
 		a.longestTTL = was.ttl
 		if was.lost {
-			a.newSince, a.m.noticed = a.now(), w.now
+			a.newSince, a.newHandover, a.m.noticed = a.now(), was.handover, w.now
 		}
 		if disk.id == "" || disk.unsure {
 			disk.unsure, a.firstSeen = true, a.now()
@@ -104,7 +106,8 @@ func (a *agent) noticeAnother(x *snapshot, news bool) {
 	}
 	lost := false
 	if was.id != "" && (was.id != x.view.StoreID || x.view.Revision < was.rev) {
-		a.newSince = a.now()
+		a.newSince, a.newHandover = a.now(), x.view.Handover.Version
+		disk.handover = a.newHandover
 		disk.lost, lost = true, true // also to an agent that is started meanwhile
 		w.stats.NewStores++
 		a.m.noticed = w.now
@@ -114,7 +117,7 @@ func (a *agent) noticeAnother(x *snapshot, news bool) {
 		a.m.blind = x.life
 	}
 	if lost || was.id == "" || news || w.now-disk.at > time.Minute {
-		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now, x.life, disk.ttl, disk.unsure, disk.lost}
+		*disk = storeSeen{x.view.StoreID, x.view.Revision, w.now, x.life, disk.ttl, disk.unsure, disk.lost, disk.handover}
 	}
 }
 

@@ -186,7 +186,16 @@ func portKey(port uint16) []byte { return binary.BigEndian.AppendUint16(nil, por
 // would trade a rare risk for a certain outage. Who wants it the other way asks
 // for "required". Only when the old element can neither be replaced nor removed
 // is the answer false: the port will fall silent when it runs out.
+//
+// A deadline that has come closes the port at once. What stands then stays where that
+// cannot be done: nothing is extended, and it closes the port later.
 func (f *Fence) Raise(hard boot.Instant) bool {
+	if f.standing && hard <= f.clock.Now() {
+		if !f.lapsed() && f.refresh(hard) != nil {
+			f.trouble = f.rebuild(hard)
+		}
+		return f.trouble == nil
+	}
 	if f.able && f.standing && len(f.foreign) == 0 && !f.lapsed() && f.refresh(hard) == nil {
 		f.trouble = nil
 		return true

@@ -471,6 +471,24 @@ func TestAPastDeadline(t *testing.T) {
 	}
 }
 
+// It does so too where somebody has flushed the rules.
+func TestAPastDeadlineWithoutRules(t *testing.T) {
+	ownNetwork(t)
+	p := connect(t, listen(t, "127.0.0.1:0"))
+	f := open(t, p.port)
+	raise(t, f, time.Minute)
+	c := &nftables.Conn{}
+	c.FlushRuleset()
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	raise(t, f, -time.Second)
+	p.send(t, "late")
+	if got, _ := p.hears(t, 300*time.Millisecond); got != "" {
+		t.Errorf("heard %q", got)
+	}
+}
+
 func TestRenewingAllocatesNothing(t *testing.T) {
 	ownNetwork(t)
 	f := open(t, 5432)

@@ -103,46 +103,7 @@ func (s *statistics) watch(a *agent.Agent, clk clock.Clock) {
 
 // entrypoint shows the numbers of the entrypoint that runs in this process.
 func (s *statistics) entrypoint(stats func() proxy.Stats) {
-	s.register.MustRegister(&entrypointStats{read: stats,
-		accepted:   describe("connections_accepted_total", "Connections accepted."),
-		held:       describe("connections_held", "Connections that wait for a server now."),
-		refused:    describe("connections_refused_total", "Connections turned away."),
-		terminated: describe("sessions_terminated_total", "Sessions ended because their server was lost."),
-		sessions:   describe("sessions", "Sessions with a member now.", "member"),
-		served:     describe("sessions_total", "Sessions with a member ever.", "member"),
-	})
-}
-
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("matriarch_entrypoint_"+name, help, labels, nil)
-}
-
-type entrypointStats struct {
-	read                                                  func() proxy.Stats
-	accepted, held, refused, terminated, sessions, served *prometheus.Desc
-}
-
-// Describe implements prometheus.Collector.
-func (e *entrypointStats) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{e.accepted, e.held, e.refused, e.terminated, e.sessions, e.served} {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (e *entrypointStats) Collect(ch chan<- prometheus.Metric) {
-	st := e.read()
-	send := func(d *prometheus.Desc, kind prometheus.ValueType, n int64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, kind, float64(n), labels...)
-	}
-	send(e.accepted, prometheus.CounterValue, st.Accepted)
-	send(e.held, prometheus.GaugeValue, st.Held)
-	send(e.refused, prometheus.CounterValue, st.Refused)
-	send(e.terminated, prometheus.CounterValue, st.Terminated)
-	for _, b := range st.Backends {
-		send(e.sessions, prometheus.GaugeValue, b.Sessions, b.Member)
-		send(e.served, prometheus.CounterValue, b.Served, b.Member)
-	}
+	s.register.MustRegister(proxy.NewCollector(stats))
 }
 
 // Write writes everything in the text format.

@@ -34,7 +34,8 @@ func scrape(t *testing.T, scope, member string) string {
 	s.renewed(25 * time.Second)
 	s.gauge("matriarch_guard_running", "Value is 1 if the guard process runs, 0 otherwise.", func() float64 { return 1 })
 	s.entrypoint(func() proxy.Stats {
-		return proxy.Stats{Accepted: 7, Held: 1, Backends: []proxy.BackendStats{{Member: "n1", Sessions: 2, Served: 3}, {Member: `n"2\`, Served: 4}}}
+		ports := []proxy.PortStats{{Port: "read-write", Members: []proxy.MemberStats{{Member: "n1", In: true}, {Member: `n"2\`}}}}
+		return proxy.Stats{Ports: ports, Accepted: 7, Held: 1, Backends: []proxy.BackendStats{{Member: "n1", Sessions: 2, Served: 3}, {Member: `n"2\`, Served: 4}}}
 	})
 	store := s.measured(memory.NewServer(clock.Real{}).Connect())
 	if _, err := store.Load(t.Context()); err != nil {

@@ -86,7 +86,7 @@ func startHAProxy(b *testing.B, server string) string {
 
 // BenchmarkGate is what the check before each write costs.
 func BenchmarkGate(b *testing.B) {
-	g := newGate(route.Backend{}, clock.Real{}, clock.Real{}.Now().Add(time.Hour), nil)
+	g := newGate(route.Backend{}, clock.Real{}, clock.Real{}.Now().Add(time.Hour))
 	for b.Loop() {
 		g.open()
 	}

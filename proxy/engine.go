@@ -9,11 +9,16 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/matriarch-ha/matriarch/boot"
 )
 
 // chunkSize is how much one read takes at most. Buffers come from a pool and
 // are held only while they hold bytes: an idle session has none.
 const chunkSize = 32 << 10
+
+// sampleEvery is how many chunks go by for each whose way through here is timed.
+const sampleEvery = 16
 
 // farewell is the message with which clients end a session, usually sent alone.
 // What comes after it is no loss of the server.
@@ -48,6 +53,10 @@ type pipe struct {
 	fromClient bool
 	last       atomic.Int64
 	bye        atomic.Bool
+
+	count  *atomic.Int64 // of the bytes that went out; nil when nobody counts
+	delay  *timing       // of a part of the chunks; nil when nobody measures
+	chunks uint64
 }
 
 func newPipe(g *gate, b *buffers, src, dst *net.TCPConn, sent func([]byte)) (*pipe, error) {
@@ -84,10 +93,19 @@ func (p *pipe) run() error {
 				return err
 			}
 		}
+		timed := p.delay != nil && p.chunks%sampleEvery == 0
+		p.chunks++
+		var read boot.Instant
+		if timed {
+			read = p.gate.clock.Now()
+		}
 		err := p.dst.Write(write)
 		p.giveBack()
 		if err = errors.Join(err, p.err); err != nil {
 			return err
+		}
+		if timed {
+			p.delay.took(p.gate.clock.Now().Sub(read))
 		}
 	}
 }
@@ -146,6 +164,9 @@ func (p *pipe) write(fd uintptr) bool {
 		if err != nil {
 			p.err = err
 			return true
+		}
+		if p.count != nil {
+			p.count.Add(int64(n))
 		}
 		if p.sent != nil {
 			p.sent(p.data[:n])

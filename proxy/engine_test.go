@@ -41,7 +41,7 @@ func TestBlockedWriteStopsAtTheDeadline(t *testing.T) {
 	dst.SetWriteBuffer(4 << 10)
 	sink.SetReadBuffer(4 << 10)
 	clk := &shiftClock{}
-	g := newGate(route.Backend{}, clk, clk.Now().Add(time.Minute), nil)
+	g := newGate(route.Backend{}, clk, clk.Now().Add(time.Minute))
 	var sent atomic.Int64
 	p, err := newPipe(g, newBuffers(), src, dst, func(b []byte) { sent.Add(int64(len(b))) })
 	if err != nil {

@@ -29,14 +29,13 @@ type gate struct {
 	sessions atomic.Int64
 	opaque   atomic.Int64 // sessions whose cancel key is unknown to us
 	forwards atomic.Int64 // sessions whose bytes are being copied
-	served   *atomic.Int64
 
 	ctx  context.Context // ends when the gate is shut
 	shut context.CancelCauseFunc
 }
 
-func newGate(b route.Backend, c clock.Clock, until boot.Instant, served *atomic.Int64) *gate {
-	g := &gate{backend: b, primary: until != noDeadline, clock: c, served: served}
+func newGate(b route.Backend, c clock.Clock, until boot.Instant) *gate {
+	g := &gate{backend: b, primary: until != noDeadline, clock: c}
 	g.ctx, g.shut = context.WithCancelCause(context.Background())
 	g.deadline.Store(int64(until))
 	return g

@@ -37,7 +37,7 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 	var waited func(released bool)
 	for {
 		news := s.p.table.news()
-		g, why := s.p.table.take(s.access)
+		g, why := s.p.table.take(s.port.access)
 		var retry <-chan time.Time
 		if g != nil {
 			err := s.connect(hold, g, pkt)
@@ -58,11 +58,12 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 		if !held {
 			if s.p.held.Add(1) > int64(s.p.o.HoldLimit) {
 				s.p.held.Add(-1)
-				s.p.turnedAway(s.access)
+				s.p.turnedAway(s.port.access)
 				return errTooMany
 			}
 			held = true
-			waited = s.p.waits(s.access, why)
+			defer s.port.holds(s.p.o.Clock)()
+			waited = s.p.waits(s.port.access, why)
 			defer s.p.held.Add(-1)
 			// Nobody waits for StartupTimeout any more but for us.
 			s.client.SetDeadline(time.Time{})
@@ -114,7 +115,9 @@ func holdEnd(ctx, hold context.Context, why string) error {
 // connect dials the gate's backend and sends the packet through the gate. On
 // failure the gate is given back.
 func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
-	s.gate = g
+	s.gate, s.account = g, s.p.table.account(s.port.access, g.backend.Member)
+	s.account.sessions.add(1)
+	began := s.p.o.Clock.Now()
 	dial, cancel := context.WithTimeout(ctx, s.p.o.ConnectTimeout)
 	defer cancel()
 	defer context.AfterFunc(g.ctx, cancel)()
@@ -133,6 +136,7 @@ func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
 	if err := s.deliver(ctx, pkt); err != nil {
 		return s.giveUp(ctx, err)
 	}
+	s.account.connects.took(s.p.o.Clock.Now().Sub(began))
 	return nil
 }
 
@@ -142,6 +146,7 @@ func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
 func (s *session) giveUp(ctx context.Context, err error) error {
 	name := s.gate.backend.Member
 	if ctx.Err() == nil && s.gate.ctx.Err() == nil {
+		s.account.failed.Add(1)
 		s.p.table.refused(name, err)
 	}
 	s.dropServer()
@@ -185,7 +190,7 @@ func (s *session) refuse(pkt packet, err error) {
 		return
 	}
 	s.end()
-	s.p.refusals.Add(1)
+	s.port.refused.Add(1)
 	s.p.o.Logger.Debug("a client is turned away", "client", s.client.RemoteAddr(), "why", err)
 	s.client.SetDeadline(time.Now().Add(lastWords))
 	for round := 0; pkt.kind == packetSSL || pkt.kind == packetGSSENC; round++ {

@@ -33,17 +33,8 @@ type Proxy struct {
 	wg      sync.WaitGroup     // everything but the sessions
 	clients sync.WaitGroup     // one per accepted client
 
-	reads    chan struct{} // places for readers of the journal
-	held     atomic.Int64
-	accepted atomic.Int64
-	refusals atomic.Int64
-	broken   atomic.Int64
-}
-
-// port is one listener and what its clients may do.
-type port struct {
-	access route.Access
-	ln     *net.TCPListener
+	reads chan struct{} // places for readers of the journal
+	held  atomic.Int64  // clients that wait, at all ports
 }
 
 // New checks the options and makes a proxy that does nothing yet.
@@ -104,10 +95,10 @@ func (p *Proxy) listen(ctx context.Context) error {
 		return ln.(*net.TCPListener)
 	}
 	if ln := open("listen", p.o.Listen); ln != nil {
-		p.ports = append(p.ports, &port{route.ReadWrite, ln})
+		p.ports = append(p.ports, newPort(route.ReadWrite, ln))
 	}
 	if ln := open("listen_replicas", p.o.ListenReplicas); ln != nil {
-		p.ports = append(p.ports, &port{route.ReadOnly, ln})
+		p.ports = append(p.ports, newPort(route.ReadOnly, ln))
 	}
 	if ln := open("stats", p.o.Stats); ln != nil {
 		p.stats = newStatsServer(ln, p)
@@ -234,9 +225,12 @@ func (p *Proxy) accept(ctx context.Context, pt *port) {
 			sleep(ctx, 100*time.Millisecond)
 			continue
 		}
-		p.accepted.Add(1)
-		s := &session{p: p, access: pt.access, client: c}
-		p.clients.Go(func() { s.run(ctx) })
+		pt.taken(p.o.Clock.Now())
+		s := &session{p: p, port: pt, client: c}
+		p.clients.Go(func() {
+			defer pt.clients.add(-1)
+			s.run(ctx)
+		})
 	}
 }
 

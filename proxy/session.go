@@ -31,14 +31,15 @@ var longPast = time.Unix(1, 0)
 // all fields; interrupt, from elsewhere, touches only the connections.
 type session struct {
 	p      *Proxy
-	access route.Access
+	port   *port
 	client *net.TCPConn
 
-	server *net.TCPConn
-	gate   *gate // taken; nil before
-	opaque bool  // encrypted: nothing can be said nor learnt
-	frames frames
-	key    cancelKey
+	server  *net.TCPConn
+	gate    *gate    // taken; nil before
+	account *account // of the gate's member
+	opaque  bool     // encrypted: nothing can be said nor learnt
+	frames  frames
+	key     cancelKey
 	// greeting was read from the server and not yet passed on.
 	greeting []byte
 
@@ -78,7 +79,7 @@ func (s *session) negotiate(ctx context.Context) bool {
 		}
 		if pkt.kind == packetCancel {
 			s.leave()
-			s.p.cancel(ctx, s.access, pkt)
+			s.p.cancel(ctx, s.port.access, pkt)
 			return false
 		}
 		if err := s.pass(ctx, pkt); err != nil {
@@ -135,12 +136,16 @@ func (s *session) send(b []byte) error {
 	if err != nil {
 		return err
 	}
+	pipe.count = &s.account.toServer
 	return pipe.send(b)
 }
 
 // forward copies both ways until the session ends.
 func (s *session) forward() {
-	s.gate.served.Add(1)
+	began := s.p.o.Clock.Now()
+	s.account.served.Add(1)
+	s.account.began.add(began)
+	defer func() { s.account.lasted.took(s.p.o.Clock.Now().Sub(began)) }()
 	s.gate.forwards.Add(1)
 	if s.gate.primary {
 		s.p.table.forwarded(s.gate)
@@ -154,7 +159,7 @@ func (s *session) forward() {
 		sent = s.frames.advance
 	}
 	var intro func([]byte) (int, error)
-	if s.gate.primary && s.access == route.ReadWrite && !s.opaque {
+	if s.gate.primary && s.port.access == route.ReadWrite && !s.opaque {
 		intro = s.introduction()
 	}
 	down, err := newPipe(s.gate, s.p.buffers, s.server, s.client, sent)
@@ -164,6 +169,8 @@ func (s *session) forward() {
 		return
 	}
 	up.fromClient = true
+	up.count, down.count = &s.account.toServer, &s.account.toClient
+	up.delay, down.delay = &s.port.delay, &s.port.delay
 	unwatch := context.AfterFunc(s.gate.ctx, s.interrupt)
 	defer unwatch()
 	upDone := make(chan error, 1)
@@ -261,7 +268,7 @@ func (s *session) end() {
 // would understand.
 func (s *session) breakOff() {
 	s.end()
-	s.p.broken.Add(1)
+	s.port.broken.Add(1)
 	s.server.SetLinger(0)
 	s.server.Close()
 	if s.opaque || !s.frames.atBoundary() {
@@ -304,7 +311,8 @@ func (s *session) dropServer() {
 	s.mu.Unlock()
 	if s.gate != nil {
 		s.gate.sessions.Add(-1)
-		s.gate = nil
+		s.account.sessions.add(-1)
+		s.gate, s.account = nil, nil
 	}
 }
 
@@ -314,6 +322,6 @@ func (s *session) badStart(err error) {
 		return // hung up, reset, or said nothing in time
 	}
 	s.end()
-	s.p.refusals.Add(1)
+	s.port.malformed.Add(1)
 	s.say(errorResponse(stateBadProtocol, err.Error(), ""))
 }

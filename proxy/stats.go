@@ -19,6 +19,7 @@ type Stats struct {
 	Refused    int64          `json:"refused"`     // clients turned away ever
 	Terminated int64          `json:"terminated"`  // sessions ended because their backend was lost
 	Backends   []BackendStats `json:"backends"`    // sorted by member
+	Ports      []PortStats    `json:"ports"`
 }
 
 // BackendStats are the numbers of one member.
@@ -29,15 +30,90 @@ type BackendStats struct {
 	State    string  `json:"state,omitempty"`
 	WordAge  float64 `json:"word_age_ms"` // since its API was asked; -1: never answered
 	Failure  string  `json:"failure,omitempty"`
+	Failures int64   `json:"failures"` // questions ever that had no answer
 	Sessions int64   `json:"sessions"`
 	Served   int64   `json:"served"` // sessions ever
+}
+
+// PortStats are the numbers of one port.
+type PortStats struct {
+	Port       string        `json:"port"` // read-write, read-only
+	Address    string        `json:"address"`
+	Clients    Level         `json:"clients"`
+	Accepted   int64         `json:"accepted"`
+	Rate       Level         `json:"accepted_per_second"`
+	Held       Level         `json:"held"`
+	Refused    int64         `json:"refused"`    // got no backend
+	Malformed  int64         `json:"malformed"`  // did not speak the protocol
+	Terminated int64         `json:"terminated"` // lost their backend
+	Hold       Times         `json:"hold_ms"`
+	Delay      Times         `json:"added_latency_ms"` // of every sixteenth chunk
+	Members    []MemberStats `json:"members"`          // sorted by member
+}
+
+// MemberStats are the numbers of one member at one port.
+type MemberStats struct {
+	Member string `json:"member"`
+	// In: the port uses it; Spare: only because nobody else may be used. Why says why
+	// it does, or does not.
+	In       bool    `json:"in"`
+	Spare    bool    `json:"spare,omitempty"`
+	Why      string  `json:"why"`
+	Since    float64 `json:"since_s"` // the last change of In
+	Falls    int64   `json:"falls"`   // times that it was in and came out
+	OutFor   float64 `json:"out_s"`   // altogether
+	Sessions Level   `json:"sessions"`
+	Served   int64   `json:"served"`
+	Rate     Level   `json:"served_per_second"`
+	Failed   int64   `json:"connect_failures"`
+	ToServer int64   `json:"bytes_to_server"`
+	ToClient int64   `json:"bytes_to_client"`
+	Connect  Times   `json:"connect_ms"`
+	Lasted   Times   `json:"session_ms"`
+}
+
+// Level is a number now, and the most that it ever was.
+type Level struct {
+	Now  int64 `json:"now"`
+	Most int64 `json:"most"`
+}
+
+// Times are durations in milliseconds.
+type Times struct {
+	Count   uint64  `json:"count"`
+	Mean    float64 `json:"mean"`
+	Longest float64 `json:"longest"`
+
+	seconds snapshot
+}
+
+func timesOf(t timing) Times {
+	s := t.snapshot()
+	return Times{Count: s.count, Mean: s.mean(), Longest: s.longest * 1000, seconds: s}
+}
+
+func (g *gauge) level() Level { return Level{g.now.Load(), g.most.Load()} }
+
+func (r *rate) level(at boot.Instant) Level {
+	last, most := r.read(at)
+	return Level{last, most}
 }
 
 // Stats returns the numbers.
 func (p *Proxy) Stats() Stats {
 	s := p.table.stats()
-	s.Accepted, s.Held = p.accepted.Load(), p.held.Load()
-	s.Refused, s.Terminated = p.refusals.Load(), p.broken.Load()
+	s.Held, s.Ports = p.held.Load(), []PortStats{}
+	now := p.o.Clock.Now()
+	for _, pt := range p.ports {
+		ps := PortStats{Port: string(pt.access), Address: pt.ln.Addr().String(), Clients: pt.clients.level(),
+			Accepted: pt.accepted.Load(), Rate: pt.began.level(now), Held: pt.held.level(), Refused: pt.refused.Load(),
+			Malformed: pt.malformed.Load(), Terminated: pt.broken.Load(), Hold: timesOf(pt.hold), Delay: timesOf(pt.delay),
+			Members: p.table.membersOf(pt.access)}
+		s.Ports = append(s.Ports, ps)
+		s.Accepted += ps.Accepted
+		s.Refused += ps.Refused + ps.Malformed
+		s.Terminated += ps.Terminated
+	}
 	return s
 }
 
@@ -61,22 +137,43 @@ func (t *table) stats() Stats {
 	}
 	for _, m := range t.view.Members {
 		w := t.words[m.Name]
-		b := BackendStats{Member: m.Name, Role: string(w.Role), State: string(w.State), WordAge: -1, Failure: t.failures[m.Name]}
+		b := BackendStats{Member: m.Name, Role: string(w.Role), State: string(w.State), WordAge: -1,
+			Failure: t.failures[m.Name], Failures: t.failed[m.Name]}
 		if where, ok := route.BackendOf(t.view, m.Name); ok {
 			b.Address = where.Addr
 		}
 		if !w.Asked.IsZero() {
 			b.WordAge = millisOf(now.Sub(w.Asked))
 		}
-		for _, g := range []*gate{t.leader, t.replicas[m.Name]} {
-			if g != nil && g.backend.Member == m.Name {
-				b.Sessions += g.sessions.Load()
+		for of, a := range t.accounts {
+			if of.member == m.Name {
+				b.Sessions += a.sessions.now.Load()
+				b.Served += a.served.Load()
 			}
-		}
-		if n := t.served[m.Name]; n != nil {
-			b.Served = n.Load()
 		}
 		s.Backends = append(s.Backends, b)
 	}
 	return s
+}
+
+// membersOf are the numbers of every member at one port.
+func (t *table) membersOf(port route.Access) []MemberStats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now, out := t.clock.Now(), []MemberStats{}
+	for _, m := range t.view.Members {
+		of := accountOf{port, m.Name}
+		st := t.standing[of]
+		ms := MemberStats{Member: m.Name, In: st.In, Spare: st.Spare, Why: st.Why, Falls: st.falls}
+		if !st.since.IsZero() {
+			ms.Since, ms.OutFor = now.Sub(st.since).Seconds(), st.outFor(now).Seconds()
+		}
+		if a := t.accounts[of]; a != nil {
+			ms.Sessions, ms.Served, ms.Rate, ms.Failed = a.sessions.level(), a.served.Load(), a.began.level(now), a.failed.Load()
+			ms.ToServer, ms.ToClient = a.toServer.Load(), a.toClient.Load()
+			ms.Connect, ms.Lasted = timesOf(a.connects), timesOf(a.lasted)
+		}
+		out = append(out, ms)
+	}
+	return out
 }

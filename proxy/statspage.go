@@ -9,12 +9,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/matriarch-ha/matriarch/internal/httpclock"
 	"github.com/matriarch-ha/matriarch/journal/rest"
 )
 
-// statsServer shows the numbers, text on /, JSON on /stats, and the journal on
-// /journal. It changes nothing and shows no secret, so it asks for no password.
+// statsServer shows the numbers: a page on / (plain text for who does not ask for
+// HTML), JSON on /stats, HAProxy's CSV where its own pages are usually asked for it,
+// Prometheus' format on /metrics; and the journal on /journal. It changes nothing and shows no secret, so it asks for no password.
 type statsServer struct {
 	ln  net.Listener
 	srv *http.Server
@@ -33,7 +37,25 @@ func (p *Proxy) pages() http.Handler {
 		json.NewEncoder(w).Encode(p.Stats())
 	})
 	mux.HandleFunc("GET /journal", p.getJournal)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+	for _, path := range []string{"/;csv", "/stats;csv"} {
+		mux.HandleFunc("GET "+path, p.getCSV)
+	}
+	mux.HandleFunc("GET /haproxy", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "stats;csv" {
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			return
+		}
+		p.getCSV(w, r)
+	})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(NewCollector(p.Stats))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "Accept")
+		if strings.Contains(r.Header.Get("Accept"), "text/html") {
+			p.getPage(w)
+			return
+		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprint(w, p.Stats().Text())
 	})
@@ -43,6 +65,11 @@ func (p *Proxy) pages() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+func (p *Proxy) getCSV(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	p.Stats().WriteCSV(w) // an error means that the asker is gone
 }
 
 // getJournal answers as the members do.
@@ -90,6 +117,16 @@ func (s Stats) Text() string {
 	}
 	fmt.Fprintf(&b, "clients accepted %d, held now %d, refused %d, sessions terminated %d\n",
 		s.Accepted, s.Held, s.Refused, s.Terminated)
+	for _, p := range s.Ports {
+		fmt.Fprintf(&b, "%s at %s: %d clients, %d wait\n", p.Port, p.Address, p.Clients.Now, p.Held.Now)
+		for _, m := range p.Members {
+			used := "out"
+			if m.In {
+				used = "in"
+			}
+			fmt.Fprintf(&b, "  %-3s %s\n", used, m.Why)
+		}
+	}
 	for _, m := range s.Backends {
 		fmt.Fprintf(&b, "%-20s %-22s %-15s %-10s sessions %d, ever %d", m.Member, m.Address, m.Role, m.State, m.Sessions, m.Served)
 		if m.Failure != "" {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
@@ -32,7 +31,7 @@ type table struct {
 	outages     *outages
 	interval    time.Duration
 	askReplicas bool
-	readOnly    route.Policy
+	ports       []route.Policy // of the ports that there are
 
 	mu       sync.Mutex
 	view     cluster.View
@@ -44,7 +43,10 @@ type table struct {
 	leader   *gate             // the one gate that allows writes; nil when nobody may
 	replicas map[string]*gate
 	down     map[string]boot.Instant
-	served   map[string]*atomic.Int64 // sessions ever, by member
+	accounts map[accountOf]*account
+	standing map[accountOf]standing
+	serves   map[route.Access]bool // the ports that use somebody
+	failed   map[string]int64      // questions to a member that had no answer
 	watchers map[string]*watcher
 	changed  chan struct{} // closed and replaced when a new choice may differ
 	wake     chan struct{} // tells expire that the next deadline moved
@@ -53,10 +55,9 @@ type table struct {
 func newTable(o Options, a asker, out *outages) *table {
 	return &table{
 		clock: o.Clock, asker: a, log: o.Logger, outages: out, interval: o.AskInterval, askReplicas: o.ListenReplicas != "",
-		readOnly: route.Policy{Access: route.ReadOnly, MaxLag: o.MaxLag, NoFallback: o.NoLeaderFallback,
-			MaxWordAge: max(route.DefaultWordAge, 3*o.AskInterval)},
+		ports: o.policies(), failed: map[string]int64{}, accounts: map[accountOf]*account{}, standing: map[accountOf]standing{}, serves: map[route.Access]bool{},
 		words: map[string]route.Word{}, failures: map[string]string{}, replicas: map[string]*gate{},
-		down: map[string]boot.Instant{}, served: map[string]*atomic.Int64{}, watchers: map[string]*watcher{},
+		down: map[string]boot.Instant{}, watchers: map[string]*watcher{},
 		changed: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 }
@@ -166,6 +167,7 @@ func (t *table) setWord(member string, w route.Word, err error) {
 			t.log.Warn("a member does not answer", "asked", member, "error", err)
 		}
 		t.failures[member] = err.Error()
+		t.failed[member]++
 		return
 	}
 	if t.failures[member] != "" {
@@ -185,6 +187,7 @@ func (t *table) setWord(member string, w route.Word, err error) {
 // refresh derives the gates anew. The caller holds the lock.
 func (t *table) refresh() {
 	t.refreshLeader()
+	t.judge()
 	for name, g := range t.replicas {
 		w, leads := t.words[name], t.view.Leader.Name == name
 		if w.Role == cluster.RolePrimary || leads && w.Role != cluster.RoleStandbyLeader {
@@ -222,7 +225,7 @@ func (t *table) refreshLeader() {
 		t.shutLeader(r.Why, r.Detail)
 	}
 	if c := route.Pick(q); c.OK {
-		t.leader = newGate(c.Backend, t.clock, c.Until, t.servedBy(c.Backend.Member))
+		t.leader = newGate(c.Backend, t.clock, c.Until)
 		t.log.Info("a primary is served", "primary", c.Backend.Member, "address", c.Backend.Addr, "why", c.Why)
 		t.outages.open(t.primary(t.leader))
 	}
@@ -272,6 +275,7 @@ func (t *table) expire(ctx context.Context) {
 			next = min(next, boot.Instant(g.deadline.Load()).Sub(t.clock.Now()))
 			if next <= 0 {
 				t.refreshLeader()
+				t.judge()
 				next = t.interval
 			}
 		}
@@ -313,11 +317,7 @@ func (t *table) take(a route.Access) (*gate, string) {
 	if t.viewAt.IsZero() {
 		return nil, noView
 	}
-	p := t.readOnly
-	if a == route.ReadWrite {
-		p = route.Policy{Access: a}
-	}
-	c := route.Pick(t.query(p))
+	c := route.Pick(t.query(t.policy(a)))
 	if !c.OK {
 		return nil, c.Why
 	}
@@ -343,17 +343,10 @@ func (t *table) gateFor(c route.Choice) *gate {
 		g = nil
 	}
 	if g == nil {
-		g = newGate(c.Backend, t.clock, noDeadline, t.servedBy(name))
+		g = newGate(c.Backend, t.clock, noDeadline)
 		t.replicas[name] = g
 	}
 	return g
-}
-
-func (t *table) servedBy(member string) *atomic.Int64 {
-	if t.served[member] == nil {
-		t.served[member] = new(atomic.Int64)
-	}
-	return t.served[member]
 }
 
 // refused notes that a member could not be used just now.

@@ -48,7 +48,7 @@ func tune(c *net.TCPConn, ka net.KeepAliveConfig, userTimeout time.Duration) {
 
 // wanted names what a session's port leads to.
 func (s *session) wanted() string {
-	if s.access == route.ReadOnly {
+	if s.port.access == route.ReadOnly {
 		return "server for reading"
 	}
 	return "primary"

@@ -103,6 +103,14 @@ func (t *turn) contest() bool {
 			writing = append(writing, r.Name)
 		case open && !late:
 			waiting = append(waiting, r.Name)
+		case !answered && !late && r.State == cluster.StateStarting:
+			// Its agent is there, and its server will be: after a loss of power it may
+			// have what nobody else has.
+			waiting = append(waiting, r.Name)
+			if t.mayAskAgain(r.Name) {
+				again = append(again, r.Name)
+			}
+			t.wake(askEvery)
 		case !answered:
 			// Unreachable: it does not count; the store arbitrates.
 			silent = append(silent, r.Name)

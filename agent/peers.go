@@ -44,7 +44,7 @@ func newPeers(o Options, wake func()) *peers {
 func (p *peers) ask(ctx context.Context, members []cluster.Member) {
 	for _, m := range members {
 		sent := p.opt.Clock.Now()
-		p.update(m.Name, func(w *ha.Peer) { w.Asked, w.Error = sent, "" })
+		p.update(m.Name, func(w *ha.Peer) { w.Asked, w.Error, w.ServerSilent = sent, "", false })
 		go func() {
 			ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 			defer cancel()
@@ -55,12 +55,15 @@ func (p *peers) ask(ctx context.Context, members []cluster.Member) {
 	}
 }
 
+// errServerSilent: an agent has no answer of its server's to pass on.
+var errServerSilent = errors.New("its server did not answer it")
+
 // heard notes the outcome of the question sent at that instant. An answer to an
 // older question than one already answered is dropped.
 func (p *peers) heard(w *ha.Peer, sent boot.Instant, answer ha.Peer, err error) {
 	switch {
 	case err != nil && w.Asked == sent:
-		w.Error, w.Closed = err.Error(), answer.Closed
+		w.Error, w.Closed, w.ServerSilent = err.Error(), answer.Closed, errors.Is(err, errServerSilent)
 	case err == nil && sent >= w.AnswerTo:
 		answer.Name, answer.Asked, answer.Error = w.Name, w.Asked, ""
 		answer.AnswerTo, answer.Answered = sent, p.opt.Clock.Now()
@@ -167,7 +170,7 @@ func decodeVote(name string, body []byte) (ha.Peer, error) {
 		return ha.Peer{}, errors.New("understand the vote: it does not say whether the server is in recovery")
 	}
 	if !v.Fresh {
-		return ha.Peer{}, errors.New("its server did not answer it")
+		return ha.Peer{}, errServerSilent
 	}
 	p := ha.Peer{InRecovery: *v.InRecovery, Voting: v.Voting, EligibleKnown: true, Eligible: v.Eligible, WatchdogFailed: v.WatchdogFailed}
 	var err error
@@ -216,7 +219,7 @@ func decodeStatus(name string, body []byte) (ha.Peer, error) {
 		x = s.WAL
 	}
 	if x == nil {
-		return ha.Peer{}, errors.New("its server did not answer it")
+		return ha.Peer{}, errServerSilent
 	}
 	tags, err := decodeTags(s.Tags)
 	p := ha.Peer{Tags: tags, WatchdogFailed: s.Failed,

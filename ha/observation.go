@@ -276,6 +276,8 @@ type Peer struct {
 	// Error is why the latest question got no answer; empty while it is open
 	// and after an answer.
 	Error string `json:"error,omitempty"`
+	// ServerSilent: the agent answered that question, its server did not.
+	ServerSilent bool `json:"server_silent,omitempty"`
 
 	// What the answer said.
 	InRecovery bool         `json:"in_recovery,omitempty"`

@@ -103,9 +103,9 @@ func (t *turn) contest() bool {
 			writing = append(writing, r.Name)
 		case open && !late:
 			waiting = append(waiting, r.Name)
-		case !answered && !late && r.State == cluster.StateStarting:
-			// Its agent is there, and its server will be: after a loss of power it may
-			// have what nobody else has.
+		case !answered && !late && p.ServerSilent:
+			// Its agent is there, and its server may be in a moment: after a loss of power
+			// it may have what nobody else has.
 			waiting = append(waiting, r.Name)
 			if t.mayAskAgain(r.Name) {
 				again = append(again, r.Name)

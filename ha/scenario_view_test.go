@@ -198,6 +198,7 @@ func editPeer(w *world, a args) error {
 		return nil
 	case strings.HasPrefix(a.word(1), "error="):
 		p.Error, p.Closed = strings.TrimPrefix(a.word(1), "error="), a.word(2) == "closed"
+		p.ServerSilent = a.word(2) == "server-silent"
 		return nil
 	case p.Asked.IsZero():
 		return fmt.Errorf("%s was never asked", p.Name)

@@ -66,7 +66,7 @@ func (r *rate) read(at boot.Instant) (last, most int64) {
 
 func (r *rate) turn(at boot.Instant) {
 	second := int64(at) / int64(time.Second)
-	if second == r.second {
+	if second <= r.second { // or read before another's
 		return
 	}
 	r.last = 0

@@ -57,6 +57,7 @@ type pipe struct {
 	count  *atomic.Int64 // of the bytes that went out; nil when nobody counts
 	delay  *timing       // of a part of the chunks; nil when nobody measures
 	chunks uint64
+	waited bool // for the destination, since it was last reset
 }
 
 func newPipe(g *gate, b *buffers, src, dst *net.TCPConn, sent func([]byte)) (*pipe, error) {
@@ -97,14 +98,14 @@ func (p *pipe) run() error {
 		p.chunks++
 		var read boot.Instant
 		if timed {
-			read = p.gate.clock.Now()
+			read, p.waited = p.gate.clock.Now(), false
 		}
 		err := p.dst.Write(write)
 		p.giveBack()
 		if err = errors.Join(err, p.err); err != nil {
 			return err
 		}
-		if timed {
+		if timed && !p.waited { // for a slow receiver
 			p.delay.took(p.gate.clock.Now().Sub(read))
 		}
 	}
@@ -159,6 +160,7 @@ func (p *pipe) write(fd uintptr) bool {
 		}
 		n, err := ignoringEINTR(unix.Write, int(fd), p.data)
 		if err == unix.EAGAIN {
+			p.waited = true
 			return false
 		}
 		if err != nil {

@@ -67,7 +67,6 @@ func (p PortStats) csv(id int, members []BackendStats) []csvRow {
 	back.number("type", rowBackend)
 	var sum MemberStats
 	var active, spare int64
-	up := math.Inf(1) // since the newest change
 	for i, m := range p.Members {
 		rows = append(rows, m.server(p.Port, id, i+1, memberNamed(members, m.Member)))
 		sum.Sessions.Now += m.Sessions.Now
@@ -75,7 +74,6 @@ func (p PortStats) csv(id int, members []BackendStats) []csvRow {
 		sum.Failed += m.Failed
 		sum.ToServer += m.ToServer
 		sum.ToClient += m.ToClient
-		up = min(up, m.Since)
 		switch {
 		case m.In && m.Spare:
 			spare++
@@ -83,16 +81,15 @@ func (p PortStats) csv(id int, members []BackendStats) []csvRow {
 			active++
 		}
 	}
-	if active+spare > 0 {
+	if p.Serving {
 		back["status"] = "UP"
 	}
-	if !math.IsInf(up, 1) {
-		back.whole("lastchg", up)
-	}
+	back.whole("lastchg", p.Since)
+	back.whole("downtime", p.OutFor)
 	front.number("bin", sum.ToServer)
 	front.number("bout", sum.ToClient)
-	for column, n := range map[string]int64{"qcur": p.Held.Now, "qmax": p.Held.Most, "scur": sum.Sessions.Now, "smax": p.Clients.Most,
-		"stot": sum.Served, "lbtot": sum.Served, "bin": sum.ToServer, "bout": sum.ToClient, "econ": sum.Failed, "eresp": p.Terminated,
+	for column, n := range map[string]int64{"qcur": p.Held.Now, "qmax": p.Held.Most, "scur": sum.Sessions.Now + p.Held.Now, "smax": p.Clients.Most,
+		"stot": sum.Served, "lbtot": sum.Served, "bin": sum.ToServer, "bout": sum.ToClient, "econ": sum.Failed + p.Refused, "eresp": p.Terminated, "chkdown": p.Falls,
 		"act": active, "bck": spare, "weight": active + spare, "rate": p.Rate.Now, "rate_max": p.Rate.Most} {
 		back.number(column, n)
 	}
@@ -105,7 +102,7 @@ func (p PortStats) csv(id int, members []BackendStats) []csvRow {
 func (p PortStats) frontend(id int) csvRow {
 	r := csvRow{"pxname": p.Port, "svname": "FRONTEND", "status": "OPEN", "pid": "1", "mode": "tcp", "addr": p.Address}
 	for column, n := range map[string]int64{"scur": p.Clients.Now, "smax": p.Clients.Most, "stot": p.Accepted, "conn_tot": p.Accepted,
-		"dreq": p.Refused, "ereq": p.Malformed, "iid": int64(id), "sid": 0, "type": rowFrontend,
+		"dreq": 0, "ereq": p.Malformed, "iid": int64(id), "sid": 0, "type": rowFrontend,
 		"rate": p.Rate.Now, "rate_max": p.Rate.Most, "conn_rate": p.Rate.Now, "conn_rate_max": p.Rate.Most} {
 		r.number(column, n)
 	}

@@ -115,8 +115,7 @@ func holdEnd(ctx, hold context.Context, why string) error {
 // connect dials the gate's backend and sends the packet through the gate. On
 // failure the gate is given back.
 func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
-	s.gate, s.account = g, s.p.table.account(s.port.access, g.backend.Member)
-	s.account.sessions.add(1)
+	s.gate, s.account = g, s.p.table.enter(s.port.access, g.backend.Member)
 	began := s.p.o.Clock.Now()
 	dial, cancel := context.WithTimeout(ctx, s.p.o.ConnectTimeout)
 	defer cancel()

@@ -1,6 +1,10 @@
 package proxy
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // NewCollector shows the numbers of an entrypoint to Prometheus.
 func NewCollector(read func() Stats) prometheus.Collector {
@@ -43,11 +47,20 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	// Names come from the store, and are what anybody wrote there.
+	made := func(d *prometheus.Desc, m prometheus.Metric, err error) {
+		if err != nil {
+			m = prometheus.NewInvalidMetric(d, err)
+		}
+		ch <- m
+	}
 	send := func(d *prometheus.Desc, kind prometheus.ValueType, n int64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, kind, float64(n), labels...)
+		m, err := prometheus.NewConstMetric(d, kind, float64(n), valid(labels)...)
+		made(d, m, err)
 	}
 	times := func(d *prometheus.Desc, t Times, labels ...string) {
-		ch <- prometheus.MustNewConstHistogram(d, t.seconds.count, t.seconds.sum, t.seconds.buckets, labels...)
+		m, err := prometheus.NewConstHistogram(d, t.seconds.count, t.seconds.sum, t.seconds.buckets, valid(labels)...)
+		made(d, m, err)
 	}
 	st := c.read()
 	send(c.accepted, prometheus.CounterValue, st.Accepted)
@@ -75,4 +88,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			times(c.lasted, m.Lasted, p.Port, m.Member)
 		}
 	}
+}
+
+func valid(labels []string) []string {
+	out := make([]string, len(labels))
+	for i, l := range labels {
+		out[i] = strings.ToValidUTF8(l, "\uFFFD")
+	}
+	return out
 }

@@ -53,14 +53,15 @@ type accountOf struct {
 	member string
 }
 
-// account is where the sessions of a port with a member are counted.
-func (t *table) account(a route.Access, member string) *account {
+// enter counts a session of a port with a member, and returns where it is counted.
+func (t *table) enter(a route.Access, member string) *account {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	of := accountOf{a, member}
 	if t.accounts[of] == nil {
 		t.accounts[of] = newAccount()
 	}
+	t.accounts[of].sessions.add(1)
 	return t.accounts[of]
 }
 
@@ -74,6 +75,10 @@ func (t *table) policy(a route.Access) route.Policy {
 	return route.Policy{Access: a}
 }
 
+// keptNames bounds how many members are remembered that are in the store no more:
+// what became of one shows when it is back.
+const keptNames = 100
+
 // judge notes whether each port uses each member, and wakes who waits for one when a
 // port that used nobody does: the word that allows that need not differ from the one
 // before it, which was only too old. The caller holds the lock.
@@ -83,22 +88,46 @@ func (t *table) judge() {
 	}
 	now, news := t.clock.Now(), false
 	for _, p := range t.ports {
-		serves := false
-		for member, v := range route.Judge(t.query(p)) {
+		q := t.query(p)
+		verdicts := route.Judge(q)
+		for member, v := range verdicts {
 			of := accountOf{p.Access, member}
 			t.standing[of] = t.standing[of].next(v, now)
-			serves = serves || v.In
 		}
-		news = news || serves && !t.serves[p.Access]
-		t.serves[p.Access] = serves
+		for of, st := range t.standing {
+			if _, judged := verdicts[of.member]; of.access == p.Access && !judged {
+				t.standing[of] = st.next(route.Verdict{Why: of.member + " has no key in the store"}, now)
+			}
+		}
+		c := route.Pick(q)
+		before := t.serving[p.Access]
+		t.serving[p.Access] = before.next(route.Verdict{In: c.OK, Why: c.Why}, now)
+		news = news || c.OK && !before.In
 	}
+	t.forget()
 	if news {
 		t.announce()
 	}
-	gone := func(of accountOf) bool {
-		_, there := t.view.Member(of.member)
+}
+
+// forget drops what is known of members that are gone when there are too many. The
+// caller holds the lock.
+func (t *table) forget() {
+	idle := func(member string) bool {
+		_, there := t.view.Member(member)
+		for _, p := range t.ports {
+			if a := t.accounts[accountOf{p.Access, member}]; a != nil && a.sessions.now.Load() > 0 {
+				return false
+			}
+		}
 		return !there
 	}
-	maps.DeleteFunc(t.standing, func(of accountOf, _ standing) bool { return gone(of) })
-	maps.DeleteFunc(t.accounts, func(of accountOf, a *account) bool { return gone(of) && a.sessions.now.Load() == 0 })
+	if len(t.standing) <= len(t.ports)*(len(t.view.Members)+keptNames) && len(t.failed) <= len(t.view.Members)+keptNames &&
+		len(t.down) <= len(t.view.Members)+keptNames {
+		return
+	}
+	maps.DeleteFunc(t.standing, func(of accountOf, _ standing) bool { return idle(of.member) })
+	maps.DeleteFunc(t.accounts, func(of accountOf, _ *account) bool { return idle(of.member) })
+	maps.DeleteFunc(t.failed, func(member string, _ int64) bool { return idle(member) })
+	maps.DeleteFunc(t.down, func(member string, _ boot.Instant) bool { return idle(member) })
 }

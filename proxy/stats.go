@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
@@ -48,6 +50,10 @@ type PortStats struct {
 	Terminated int64         `json:"terminated"` // lost their backend
 	Hold       Times         `json:"hold_ms"`
 	Delay      Times         `json:"added_latency_ms"` // of every sixteenth chunk
+	Serving    bool          `json:"serving"`          // it uses some member
+	Since      float64       `json:"since_s"`          // the last change of Serving
+	Falls      int64         `json:"falls"`            // times that it was lost
+	OutFor     float64       `json:"out_s"`            // without any, altogether
 	Members    []MemberStats `json:"members"`          // sorted by member
 }
 
@@ -109,6 +115,7 @@ func (p *Proxy) Stats() Stats {
 			Accepted: pt.accepted.Load(), Rate: pt.began.level(now), Held: pt.held.level(), Refused: pt.refused.Load(),
 			Malformed: pt.malformed.Load(), Terminated: pt.broken.Load(), Hold: timesOf(pt.hold), Delay: timesOf(pt.delay),
 			Members: p.table.membersOf(pt.access)}
+		p.table.servingOf(&ps, now)
 		s.Ports = append(s.Ports, ps)
 		s.Accepted += ps.Accepted
 		s.Refused += ps.Refused + ps.Malformed
@@ -122,6 +129,7 @@ func millisOf(d time.Duration) float64 { return float64(d.Microseconds()) / 1000
 func (t *table) stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.judge()
 	now := t.clock.Now()
 	s := Stats{Leader: t.view.Leader.Name, ViewAge: -1, Backends: []BackendStats{}}
 	if !t.viewAt.IsZero() {
@@ -156,18 +164,29 @@ func (t *table) stats() Stats {
 	return s
 }
 
-// membersOf are the numbers of every member at one port.
+// servingOf fills in whether the port serves.
+func (t *table) servingOf(ps *PortStats, now boot.Instant) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := t.serving[route.Access(ps.Port)]
+	ps.Serving, ps.Falls = st.In, st.falls
+	if !st.since.IsZero() {
+		ps.Since, ps.OutFor = now.Sub(st.since).Seconds(), st.outFor(now).Seconds()
+	}
+}
+
+// membersOf are the numbers of every member at one port, also of those whose key is
+// gone.
 func (t *table) membersOf(port route.Access) []MemberStats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now, out := t.clock.Now(), []MemberStats{}
-	for _, m := range t.view.Members {
-		of := accountOf{port, m.Name}
-		st := t.standing[of]
-		ms := MemberStats{Member: m.Name, In: st.In, Spare: st.Spare, Why: st.Why, Falls: st.falls}
-		if !st.since.IsZero() {
-			ms.Since, ms.OutFor = now.Sub(st.since).Seconds(), st.outFor(now).Seconds()
+	for of, st := range t.standing {
+		if of.access != port {
+			continue
 		}
+		ms := MemberStats{Member: of.member, In: st.In, Spare: st.Spare, Why: st.Why, Falls: st.falls,
+			Since: now.Sub(st.since).Seconds(), OutFor: st.outFor(now).Seconds()}
 		if a := t.accounts[of]; a != nil {
 			ms.Sessions, ms.Served, ms.Rate, ms.Failed = a.sessions.level(), a.served.Load(), a.began.level(now), a.failed.Load()
 			ms.ToServer, ms.ToClient = a.toServer.Load(), a.toClient.Load()
@@ -175,5 +194,6 @@ func (t *table) membersOf(port route.Access) []MemberStats {
 		}
 		out = append(out, ms)
 	}
+	slices.SortFunc(out, func(a, b MemberStats) int { return strings.Compare(a.Member, b.Member) })
 	return out
 }

@@ -65,11 +65,11 @@ func TestHAProxyCSV(t *testing.T) {
 	answered(t, p, 1)
 	connect(t, p.Addr()).wantMember("a")
 	connect(t, p.ReplicasAddr()).wantMember("b")
-	for _, path := range []string{"/;csv", "/stats;csv", "/haproxy?stats;csv"} {
+	for _, path := range []string{"/;csv", "/stats;csv", "/;csv;norefresh", "/haproxy?stats;csv", "/haproxy?stats/;csv"} {
 		text, _ := page(t, p, path, "*/*")
 		rows := rowsOf(t, text)
 		for row, want := range map[string]map[string]string{
-			"read-write/FRONTEND": {"status": "OPEN", "scur": "1", "stot": "1", "type": "0", "dreq": "0"},
+			"read-write/FRONTEND": {"status": "OPEN", "scur": "1", "stot": "1", "type": "0", "ereq": "0"},
 			"read-write/a":        {"status": "UP", "scur": "1", "smax": "1", "stot": "1", "type": "2", "act": "1", "chkdown": "0", "check_status": "L7OK"},
 			"read-write/b":        {"status": "DOWN", "scur": "0", "last_chk": "b does not lead", "check_status": "L7STS"},
 			"read-write/BACKEND":  {"status": "UP", "scur": "1", "act": "1", "bck": "0", "type": "1"},
@@ -162,9 +162,10 @@ func TestPortStats(t *testing.T) {
 	}
 }
 
-// Whoever has left the cluster is not counted for ever.
-func TestMembersThatAreGoneAreForgotten(t *testing.T) {
-	p, f := start(t, nil)
+// Whoever has left the store is remembered with what became of its sessions, but not
+// everybody who was ever there.
+func TestMembersThatAreGone(t *testing.T) {
+	p, f := start(t, func(o *Options) { o.AskInterval = 20 * time.Millisecond })
 	a, b := newMember(t, "a", "primary", long), newMember(t, "b", "replica", 0)
 	f.send(t, "a", a, b)
 	answered(t, p, 1)
@@ -173,12 +174,38 @@ func TestMembersThatAreGoneAreForgotten(t *testing.T) {
 	c.c.Close()
 	eventually(t, "its session is over", func() bool { return p.Stats().Backends[1].Sessions == 0 })
 	f.send(t, "a", a)
-	eventually(t, "it is forgotten", func() bool {
-		p.table.mu.Lock()
-		defer p.table.mu.Unlock()
-		_, standing := p.table.standing[accountOf{route.ReadOnly, "b"}]
-		return !standing && p.table.accounts[accountOf{route.ReadOnly, "b"}] == nil
+	eventually(t, "it is out", func() bool {
+		m := p.Stats().Ports[1].Members
+		return len(m) == 2 && !m[1].In && m[1].Falls == 1 && m[1].Served == 1 && m[1].Why == "b has no key in the store"
 	})
+	p.table.mu.Lock()
+	defer p.table.mu.Unlock()
+	for n := range 3 * keptNames {
+		name := fmt.Sprint("gone", n)
+		p.table.failed[name]++
+		for _, of := range []accountOf{{route.ReadWrite, name}, {route.ReadOnly, name}} {
+			p.table.standing[of], p.table.accounts[of] = standing{since: 1}, newAccount()
+		}
+		p.table.judge()
+	}
+	if n := len(p.table.standing); n > 2*(1+keptNames) || len(p.table.accounts) > n || len(p.table.failed) > 1+keptNames {
+		t.Errorf("%d standings, %d accounts and %d counts of failures are kept", n, len(p.table.accounts), len(p.table.failed))
+	}
+}
+
+// A word that nothing came after grows too old: the member is out, as it is for those
+// who connect.
+func TestAnOldWordCountsForNobody(t *testing.T) {
+	clk := &shiftClock{}
+	p, f := start(t, func(o *Options) { o.Clock = clk })
+	a, b := newMember(t, "a", "primary", long), newMember(t, "b", "replica", 0)
+	f.send(t, "a", a, b)
+	answered(t, p, 1)
+	b.rest.Close()
+	clk.shift.Store(int64(time.Hour))
+	if m := p.Stats().Ports[1].Members[1]; m.In || !strings.Contains(m.Why, "answered last 1h0m") {
+		t.Errorf("%+v", m)
+	}
 }
 
 func TestPageForBrowsers(t *testing.T) {
@@ -218,6 +245,16 @@ func TestMetricsOfAnEntrypointAlone(t *testing.T) {
 	}
 }
 
+// What a name in the store is made of ends no entrypoint.
+func TestMetricsOfAnyName(t *testing.T) {
+	p, f := start(t, nil)
+	f.send(t, "n\xff", newMember(t, "n\xff", "primary", long))
+	eventually(t, "it is known", func() bool { return len(p.Stats().Ports[0].Members) == 1 })
+	if text, _ := page(t, p, "/metrics", "*/*"); !strings.Contains(text, `member="n\uFFFD"`) && !strings.Contains(text, "member=\"n\uFFFD\"") {
+		t.Errorf("%s", text)
+	}
+}
+
 func TestRate(t *testing.T) {
 	var r rate
 	at := boot.Instant(100 * time.Second)
@@ -228,6 +265,7 @@ func TestRate(t *testing.T) {
 	if last, most := r.read(at.Add(1900 * time.Millisecond)); last != 3 || most != 3 {
 		t.Errorf("a second later: %d, at most %d", last, most)
 	}
+	r.read(at) // by who looked at the clock before
 	if last, _ := r.read(at.Add(2 * time.Second)); last != 1 {
 		t.Errorf("two seconds later: %d", last)
 	}

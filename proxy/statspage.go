@@ -37,16 +37,6 @@ func (p *Proxy) pages() http.Handler {
 		json.NewEncoder(w).Encode(p.Stats())
 	})
 	mux.HandleFunc("GET /journal", p.getJournal)
-	for _, path := range []string{"/;csv", "/stats;csv"} {
-		mux.HandleFunc("GET "+path, p.getCSV)
-	}
-	mux.HandleFunc("GET /haproxy", func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.RawQuery != "stats;csv" {
-			http.Redirect(w, r, "/", http.StatusSeeOther)
-			return
-		}
-		p.getCSV(w, r)
-	})
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(NewCollector(p.Stats))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -60,11 +50,21 @@ func (p *Proxy) pages() http.Handler {
 		fmt.Fprint(w, p.Stats().Text())
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && asksForCSV(r) {
+			p.getCSV(w, r)
+			return
+		}
 		if _, stamped := w.(*httpclock.Writer); !stamped {
 			w = &httpclock.Writer{ResponseWriter: w, Clock: p.o.Clock}
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// asksForCSV: HAProxy's pages are put anywhere, and its CSV is any of them with
+// ";csv" after it, in the path or in the query, and perhaps more options after that.
+func asksForCSV(r *http.Request) bool {
+	return strings.Contains(r.URL.Path, ";csv") || strings.Contains(r.URL.RawQuery, ";csv")
 }
 
 func (p *Proxy) getCSV(w http.ResponseWriter, _ *http.Request) {

@@ -45,8 +45,8 @@ type table struct {
 	down     map[string]boot.Instant
 	accounts map[accountOf]*account
 	standing map[accountOf]standing
-	serves   map[route.Access]bool // the ports that use somebody
-	failed   map[string]int64      // questions to a member that had no answer
+	serving  map[route.Access]standing // whether the port uses anybody
+	failed   map[string]int64          // questions to a member that had no answer
 	watchers map[string]*watcher
 	changed  chan struct{} // closed and replaced when a new choice may differ
 	wake     chan struct{} // tells expire that the next deadline moved
@@ -55,7 +55,7 @@ type table struct {
 func newTable(o Options, a asker, out *outages) *table {
 	return &table{
 		clock: o.Clock, asker: a, log: o.Logger, outages: out, interval: o.AskInterval, askReplicas: o.ListenReplicas != "",
-		ports: o.policies(), failed: map[string]int64{}, accounts: map[accountOf]*account{}, standing: map[accountOf]standing{}, serves: map[route.Access]bool{},
+		ports: o.policies(), failed: map[string]int64{}, accounts: map[accountOf]*account{}, standing: map[accountOf]standing{}, serving: map[route.Access]standing{},
 		words: map[string]route.Word{}, failures: map[string]string{}, replicas: map[string]*gate{},
 		down: map[string]boot.Instant{}, watchers: map[string]*watcher{},
 		changed: make(chan struct{}), wake: make(chan struct{}, 1),
@@ -270,6 +270,7 @@ func (t *table) expire(ctx context.Context) {
 		case <-timer.C:
 		}
 		t.mu.Lock()
+		t.judge() // words grow old
 		next := t.interval
 		if g := t.leader; g != nil {
 			next = min(next, boot.Instant(g.deadline.Load()).Sub(t.clock.Now()))

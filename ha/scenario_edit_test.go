@@ -42,7 +42,7 @@ import (
 //	config none
 //	handover none | handover leader=b lsn=0/5000000 tl=2 members=c term=2   term: the leader key that it ended with
 //	peer c lsn=0/5000000 tl=2 voting=yes eligible=yes …   the answer to the latest question
-//	peer c error=refused | peer c silent
+//	peer c error=refused [closed|server-silent] | peer c silent
 //	request restart id=1 role=primary … | request reinit id=2 force=yes … | request scheduled at=… … | request none
 //	stopping
 var verbs = map[string]func(*world, args) error{

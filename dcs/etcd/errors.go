@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/raft/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -78,8 +79,13 @@ func class(err error, maybeSent bool) error {
 		return dcs.ErrRefused
 	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented, codes.OutOfRange, codes.AlreadyExists:
 		return dcs.ErrRefused
+	case codes.Unknown:
+		if dropped(err) {
+			return dcs.ErrUnavailable
+		}
+		return lost
 	default:
-		// Unavailable, DeadlineExceeded, Canceled, Internal, Unknown, … and errors
+		// Unavailable, DeadlineExceeded, Canceled, Internal, … and errors
 		// that did not come from gRPC: the request may have been carried out.
 		return lost
 	}
@@ -102,6 +108,13 @@ func unwrapLogin(err error) error {
 		return l.err
 	}
 	return err
+}
+
+// dropped: the server did not take a proposal into its log, because it hands the
+// leadership on or has no leader; see undropped.
+func dropped(err error) bool {
+	err = unwrapLogin(err)
+	return status.Code(err) == codes.Unknown && rpctypes.ErrorDesc(err) == raft.ErrProposalDropped.Error()
 }
 
 func same(err, want error) bool {

@@ -46,6 +46,7 @@ type scripted struct {
 	now    round
 	did    []*pb.ResponseOp // what a write's answer says that it did
 	asked  int
+	drops  int // of the writes, before one is taken in
 }
 
 func (s *scripted) Range(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
@@ -60,6 +61,10 @@ func (s *scripted) LeaseGrant(context.Context, *pb.LeaseGrantRequest) (*pb.Lease
 }
 
 func (s *scripted) Txn(context.Context, *pb.TxnRequest) (*pb.TxnResponse, error) {
+	if s.drops > 0 {
+		s.drops--
+		return nil, status.Error(codes.Unknown, "raft proposal dropped")
+	}
 	return &pb.TxnResponse{Header: s.now.header(s.now.readTerm, s.now.readRev), Succeeded: true, Responses: s.did}, nil
 }
 
@@ -201,4 +206,21 @@ func loadTwice(t *testing.T, st *Store) dcs.Snapshot {
 		t.Fatal(err)
 	}
 	return snap
+}
+
+// A server that hands its leadership on drops what it is asked: nothing has happened,
+// and it is asked again; one that goes on so has done nothing either.
+func TestDroppedProposal(t *testing.T) {
+	server := &scripted{now: round{readTerm: 5}, drops: 3}
+	st := open(t, "/x", server.serve(t))
+	defer st.Close()
+	if _, err := st.Put(t.Context(), "config", "{}", dcs.Always()); err != nil || server.drops != 0 {
+		t.Errorf("%v, %d drops are left", err, server.drops)
+	}
+	server.drops = 1 << 30
+	ctx, cancel := context.WithTimeout(t.Context(), 4*droppedDelay)
+	defer cancel()
+	if _, err := st.Put(ctx, "config", "{}", dcs.Always()); !errors.Is(err, dcs.ErrUnavailable) || errors.Is(err, dcs.ErrUnknown) {
+		t.Errorf("dropped for ever: %v", err)
+	}
 }

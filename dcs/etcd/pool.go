@@ -158,7 +158,7 @@ func once[T any](ctx context.Context, p *pool, probe func(context.Context, *endp
 			continue
 		}
 		var sent atomic.Bool
-		v, err := call(withSent(ctx, &sent), e)
+		v, err := undropped(ctx, func() (T, error) { return call(withSent(ctx, &sent), e) })
 		if err == nil {
 			e.answeredAt(p.clk.Now())
 			p.prefer(e)
@@ -175,4 +175,24 @@ func once[T any](ctx context.Context, p *pool, probe func(context.Context, *endp
 		p.distrust(e)
 	}
 	return none, errors.Join(errs...)
+}
+
+// droppedDelay is how long a server is left alone that dropped a proposal.
+const droppedDelay = 50 * time.Millisecond
+
+// undropped makes a call again as long as its server drops it, which changes nothing:
+// a leader does so while it hands the leadership on, for a moment. Another server
+// would pass the call to that leader and wait in vain.
+func undropped[T any](ctx context.Context, call func() (T, error)) (T, error) {
+	for {
+		v, err := call()
+		if err == nil || !dropped(err) {
+			return v, err
+		}
+		select {
+		case <-ctx.Done():
+			return v, err
+		case <-time.After(droppedDelay):
+		}
+	}
 }

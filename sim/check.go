@@ -309,8 +309,10 @@ func (c *checker) givenUp(published wal.LSN) {
 func (c *checker) wrote(m *member, x ha.Action) {
 	switch x.Kind {
 	case ha.PublishStatus:
-		// What a former leader's late request writes binds nobody who has won since.
-		if b := m.server.branch; b != nil && c.holds(m.server) {
+		// What a former leader's late request writes binds nobody who has won since, nor
+		// what one writes into a store that went back and does not know that it leads.
+		l := c.w.store.view.Leader
+		if b := m.server.branch; b != nil && l.Name == m.name && l.Session != "" {
 			c.published[b] = c.w.store.view.Status.Optime
 		}
 		if c.forced && c.holds(m.server) {

@@ -32,12 +32,14 @@ func newAccount() *account {
 // gauge is a number that goes up and down, with the most that it ever was.
 type gauge struct{ now, most atomic.Int64 }
 
-func (g *gauge) add(n int64) int64 {
-	now := g.now.Add(n)
+func (g *gauge) add(n int64) { raise(&g.most, g.now.Add(n)) }
+
+// raise makes the most of what it is and another number.
+func raise(most *atomic.Int64, n int64) {
 	for {
-		most := g.most.Load()
-		if now <= most || g.most.CompareAndSwap(most, now) {
-			return now
+		was := most.Load()
+		if n <= was || most.CompareAndSwap(was, n) {
+			return
 		}
 	}
 }
@@ -96,12 +98,7 @@ func newTiming(buckets []float64) timing {
 
 func (t timing) took(d time.Duration) {
 	t.Observe(d.Seconds())
-	for {
-		longest := t.longest.Load()
-		if int64(d) <= longest || t.longest.CompareAndSwap(longest, int64(d)) {
-			return
-		}
-	}
+	raise(t.longest, int64(d))
 }
 
 // snapshot is a histogram as a metric is made of it.

@@ -13,7 +13,7 @@ import (
 var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"size": size, "ago": ago, "ms": func(f float64) string { return fmt.Sprintf("%.2f", f) }, // milliseconds in milliseconds, and in seconds
+	"size": size, "ago": ago, "ms": func(f float64) string { return fmt.Sprintf("%.2f", f) }, // both of milliseconds
 	"s": func(f float64) string { return fmt.Sprintf("%.1f", f/1000) },
 }).Parse(pageText))
 

@@ -88,8 +88,7 @@ func (t *table) judge() {
 	}
 	now, news := t.clock.Now(), false
 	for _, p := range t.ports {
-		q := t.query(p)
-		verdicts := route.Judge(q)
+		c, verdicts := route.Judge(t.query(p))
 		for member, v := range verdicts {
 			of := accountOf{p.Access, member}
 			t.standing[of] = t.standing[of].next(v, now)
@@ -99,7 +98,6 @@ func (t *table) judge() {
 				t.standing[of] = st.next(route.Verdict{Why: of.member + " has no key in the store"}, now)
 			}
 		}
-		c := route.Pick(q)
 		before := t.serving[p.Access]
 		t.serving[p.Access] = before.next(route.Verdict{In: c.OK, Why: c.Why}, now)
 		news = news || c.OK && !before.In

@@ -113,9 +113,8 @@ func (p *Proxy) Stats() Stats {
 	for _, pt := range p.ports {
 		ps := PortStats{Port: string(pt.access), Address: pt.ln.Addr().String(), Clients: pt.clients.level(),
 			Accepted: pt.accepted.Load(), Rate: pt.began.level(now), Held: pt.held.level(), Refused: pt.refused.Load(),
-			Malformed: pt.malformed.Load(), Terminated: pt.broken.Load(), Hold: timesOf(pt.hold), Delay: timesOf(pt.delay),
-			Members: p.table.membersOf(pt.access)}
-		p.table.servingOf(&ps, now)
+			Malformed: pt.malformed.Load(), Terminated: pt.broken.Load(), Hold: timesOf(pt.hold), Delay: timesOf(pt.delay)}
+		p.table.fill(&ps, pt.access)
 		s.Ports = append(s.Ports, ps)
 		s.Accepted += ps.Accepted
 		s.Refused += ps.Refused + ps.Malformed
@@ -164,23 +163,16 @@ func (t *table) stats() Stats {
 	return s
 }
 
-// servingOf fills in whether the port serves.
-func (t *table) servingOf(ps *PortStats, now boot.Instant) {
+// fill tells of a port whether it serves, and the numbers of every member at it, also of
+// those whose key is gone.
+func (t *table) fill(ps *PortStats, port route.Access) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	st := t.serving[route.Access(ps.Port)]
-	ps.Serving, ps.Falls = st.In, st.falls
-	if !st.since.IsZero() {
-		ps.Since, ps.OutFor = now.Sub(st.since).Seconds(), st.outFor(now).Seconds()
+	now, serving := t.clock.Now(), t.serving[port]
+	ps.Serving, ps.Falls, ps.Members = serving.In, serving.falls, []MemberStats{}
+	if !serving.since.IsZero() {
+		ps.Since, ps.OutFor = now.Sub(serving.since).Seconds(), serving.outFor(now).Seconds()
 	}
-}
-
-// membersOf are the numbers of every member at one port, also of those whose key is
-// gone.
-func (t *table) membersOf(port route.Access) []MemberStats {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now, out := t.clock.Now(), []MemberStats{}
 	for of, st := range t.standing {
 		if of.access != port {
 			continue
@@ -192,8 +184,7 @@ func (t *table) membersOf(port route.Access) []MemberStats {
 			ms.ToServer, ms.ToClient = a.toServer.Load(), a.toClient.Load()
 			ms.Connect, ms.Lasted = timesOf(a.connects), timesOf(a.lasted)
 		}
-		out = append(out, ms)
+		ps.Members = append(ps.Members, ms)
 	}
-	slices.SortFunc(out, func(a, b MemberStats) int { return strings.Compare(a.Member, b.Member) })
-	return out
+	slices.SortFunc(ps.Members, func(a, b MemberStats) int { return strings.Compare(a.Member, b.Member) })
 }

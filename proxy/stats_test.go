@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/internal/httpclock"
 	"github.com/matriarch-ha/matriarch/route"
 )
 
@@ -66,7 +67,10 @@ func TestHAProxyCSV(t *testing.T) {
 	connect(t, p.Addr()).wantMember("a")
 	connect(t, p.ReplicasAddr()).wantMember("b")
 	for _, path := range []string{"/;csv", "/stats;csv", "/;csv;norefresh", "/haproxy?stats;csv", "/haproxy?stats/;csv"} {
-		text, _ := page(t, p, path, "*/*")
+		text, header := page(t, p, path, "*/*")
+		if header.Get(httpclock.Header) == "" {
+			t.Errorf("%s: without %s", path, httpclock.Header)
+		}
 		rows := rowsOf(t, text)
 		for row, want := range map[string]map[string]string{
 			"read-write/FRONTEND": {"status": "OPEN", "scur": "1", "stot": "1", "type": "0", "ereq": "0"},

@@ -50,12 +50,12 @@ func (p *Proxy) pages() http.Handler {
 		fmt.Fprint(w, p.Stats().Text())
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet && asksForCSV(r) {
-			p.getCSV(w, r)
-			return
-		}
 		if _, stamped := w.(*httpclock.Writer); !stamped {
 			w = &httpclock.Writer{ResponseWriter: w, Clock: p.o.Clock}
+		}
+		if r.Method == http.MethodGet && asksForCSV(r) {
+			p.getCSV(w)
+			return
 		}
 		mux.ServeHTTP(w, r)
 	})
@@ -67,7 +67,7 @@ func asksForCSV(r *http.Request) bool {
 	return strings.Contains(r.URL.Path, ";csv") || strings.Contains(r.URL.RawQuery, ";csv")
 }
 
-func (p *Proxy) getCSV(w http.ResponseWriter, _ *http.Request) {
+func (p *Proxy) getCSV(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	p.Stats().WriteCSV(w) // an error means that the asker is gone
 }

@@ -263,14 +263,18 @@ func (t *table) expire(ctx context.Context) {
 	timer := time.NewTimer(t.interval)
 	defer timer.Stop()
 	for {
+		aged := false
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.wake:
+		case <-t.wake: // by who has judged just now
 		case <-timer.C:
+			aged = true
 		}
 		t.mu.Lock()
-		t.judge() // words grow old
+		if aged {
+			t.judge()
+		}
 		next := t.interval
 		if g := t.leader; g != nil {
 			next = min(next, boot.Instant(g.deadline.Load()).Sub(t.clock.Now()))

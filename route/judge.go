@@ -10,11 +10,10 @@ type Verdict struct {
 	Why   string
 }
 
-// Judge says of every member of the view whether the port uses it. It goes by the
-// same rules as Pick, which chooses one of those that are in.
-func Judge(q Query) map[string]Verdict {
-	out := make(map[string]Verdict, len(q.View.Members))
-	chosen := Pick(q)
+// Judge is Pick, and says of every member of the view whether the port uses it: what
+// Pick chooses is one of those.
+func Judge(q Query) (chosen Choice, out map[string]Verdict) {
+	chosen, out = Pick(q), make(map[string]Verdict, len(q.View.Members))
 	for _, m := range q.View.Members {
 		switch {
 		case q.Policy.Access == ReadOnly && m.Name != chosen.Backend.Member:
@@ -29,7 +28,7 @@ func Judge(q Query) map[string]Verdict {
 			out[m.Name] = Verdict{Why: m.Name + " does not lead"}
 		}
 	}
-	return out
+	return chosen, out
 }
 
 func describe(m cluster.Member, why string) string {

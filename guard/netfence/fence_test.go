@@ -420,6 +420,15 @@ func TestTakingOver(t *testing.T) {
 	}
 }
 
+func flushRules(t *testing.T) {
+	t.Helper()
+	c := &nftables.Conn{}
+	c.FlushRuleset()
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Somebody loads rules of their own, which takes all others away: the next
 // renewal brings the fence back.
 func TestFlushedRulesComeBack(t *testing.T) {
@@ -427,11 +436,7 @@ func TestFlushedRulesComeBack(t *testing.T) {
 	p := connect(t, listen(t, "127.0.0.1:0"))
 	f := open(t, p.port)
 	raise(t, f, time.Minute)
-	c := &nftables.Conn{}
-	c.FlushRuleset()
-	if err := c.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	flushRules(t)
 	lapsed(t, f, 200*time.Millisecond)
 	p.send(t, "late")
 	if got, _ := p.hears(t, 500*time.Millisecond); got != "" {
@@ -477,11 +482,7 @@ func TestAPastDeadlineWithoutRules(t *testing.T) {
 	p := connect(t, listen(t, "127.0.0.1:0"))
 	f := open(t, p.port)
 	raise(t, f, time.Minute)
-	c := &nftables.Conn{}
-	c.FlushRuleset()
-	if err := c.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	flushRules(t)
 	raise(t, f, -time.Second)
 	p.send(t, "late")
 	if got, _ := p.hears(t, 300*time.Millisecond); got != "" {

@@ -114,9 +114,12 @@ func (c *checker) violate(invariant, format string, args ...any) {
 }
 
 // holds reports whether the store gives the lease to the server's member.
-func (c *checker) holds(s *server) bool {
+func (c *checker) holds(s *server) bool { return c.w.store.formerly(s.m) || c.named(s.m) }
+
+// named: the leader key is the member's. One written by hand is nobody's lease.
+func (c *checker) named(m *member) bool {
 	l := c.w.store.view.Leader
-	return c.w.store.formerly(s.m) || l.Name == s.m.name && l.Session != "" // one written by hand is nobody's lease
+	return l.Name == m.name && l.Session != ""
 }
 
 // exempt: a frozen host, and the moment after its thaw until the guard has run,
@@ -311,8 +314,7 @@ func (c *checker) wrote(m *member, x ha.Action) {
 	case ha.PublishStatus:
 		// What a former leader's late request writes binds nobody who has won since, nor
 		// what one writes into a store that went back and does not know that it leads.
-		l := c.w.store.view.Leader
-		if b := m.server.branch; b != nil && l.Name == m.name && l.Session != "" {
+		if b := m.server.branch; b != nil && c.named(m) {
 			c.published[b] = c.w.store.view.Status.Optime
 		}
 		if c.forced && c.holds(m.server) {

@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 	"testing"
 
 	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/postgres/conf"
 	"github.com/matriarch-ha/matriarch/wal"
 )
@@ -118,4 +120,17 @@ func FuzzSyncNames(f *testing.F) {
 			t.Errorf("%q read as %q, want %q", text, syncNames(text), want)
 		}
 	})
+}
+
+// A server that is silent behind an agent that answers is told from an agent that is
+// not there: a race waits for the one and not for the other.
+func TestSilentServer(t *testing.T) {
+	p := newPeers(Options{Clock: clock.Real{}}, func() {})
+	_, silent := decodeVote("b", []byte(`{"name":"b","in_recovery":true,"fresh":false}`))
+	for err, want := range map[error]bool{silent: true, errors.New("connection refused"): false} {
+		w := ha.Peer{Name: "b", Asked: 7, ServerSilent: !want}
+		if p.heard(&w, 7, ha.Peer{}, err); w.ServerSilent != want || w.Error == "" {
+			t.Errorf("%v: %+v", err, w)
+		}
+	}
 }

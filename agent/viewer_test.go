@@ -97,7 +97,18 @@ func TestNobodyLeadsInANewStoreForATTL(t *testing.T) {
 					}
 				})
 				since := time.Now()
+				r.until("the new store to be noticed", r.newSince)
+				synctest.Wait()
+				early := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+				if early.agent.viewer.refresh(t.Context()); !early.newSince() {
+					t.Error("an agent that is started meanwhile does not wait")
+				}
 				r.until("the lease", func() bool { return r.agent.Lease().Held })
+				synctest.Wait()
+				late := newRig(t, r.server, r.clock, r.agent.opt.StateDir, nil)
+				if late.agent.viewer.refresh(t.Context()); late.newSince() {
+					t.Error("an agent that is started a ttl later waits again")
+				}
 				if waited := time.Since(since); waited < 30*time.Second {
 					t.Errorf("led %v after the store was %s", waited, what)
 				}

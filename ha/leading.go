@@ -250,6 +250,8 @@ func (t *turn) switchoverAway() bool {
 		h.Asked = t.o.Now
 		t.m.Handing = h
 		t.wake(askWait)
+		// Asked right after a promotion, no duty was done yet: a candidate that came back
+		// meanwhile could not lead. The others wait for the end of the request.
 		return t.answer(SituationHandingOver, sentence("a switchover was asked for: asking %v about taking over", names(cands)),
 			append([]Action{{Kind: AskPeers, Names: names(cands)}}, t.failsafeDuty()...)...)
 	}

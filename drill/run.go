@@ -62,6 +62,7 @@ type Timing struct {
 	After    time.Duration // of writing after everything is well again
 	Effect   time.Duration // until the fault has shown and writes are back
 	Whole    time.Duration // until all members follow again
+	Fit      time.Duration // for a member to keep up, before anything is done to it
 	Undo     time.Duration // for one way back
 	Clean    time.Duration // for reading the rows, and for dropping the table
 	PerRetry time.Duration
@@ -71,7 +72,7 @@ type Timing struct {
 func UsualTiming(ttl time.Duration) Timing {
 	return Timing{Look: 250 * time.Millisecond, Before: 3 * time.Second, After: 2 * time.Second,
 		Effect: 3*ttl + time.Minute, Whole: 3*ttl + 5*time.Minute,
-		Undo: 3 * time.Minute, Clean: time.Minute, PerRetry: time.Second}
+		Fit: 30 * time.Second, Undo: 3 * time.Minute, Clean: time.Minute, PerRetry: time.Second}
 }
 
 // Longest is how long a fault lasts at most before its undo is due: after that
@@ -207,20 +208,30 @@ func firstError(l *Ledger) string {
 
 // look makes sure that the cluster is still as it was when the drill was
 // confirmed: nothing may be done to a member that does not lead any more, or to
-// a cluster that lost a member meanwhile.
+// a cluster that lost a member meanwhile. The rows of the drill itself, or a
+// segment that has just been switched, leave a replica behind for a moment, so
+// it is waited for.
 func (r *Run) look(ctx context.Context) error {
-	now, err := r.Cluster.Look(ctx)
-	if err != nil {
-		return err
+	for begun := time.Now(); ; {
+		now, err := r.Cluster.Look(ctx)
+		if err != nil {
+			return err
+		}
+		if now.Disturbed(r.Before) {
+			l, _ := now.Leader()
+			return fmt.Errorf("the leader changed before anything was done: %s leads on timeline %d", l.Name, l.Timeline)
+		}
+		why := now.Unfit(r.Candidate)
+		if len(why) == 0 {
+			return nil
+		}
+		if time.Since(begun) >= r.Timing.Fit {
+			return fmt.Errorf("the cluster is not healthy any more, nothing was done to it: %s", strings.Join(why, "; "))
+		}
+		if err := r.wait(ctx, r.Timing.Look); err != nil {
+			return err
+		}
 	}
-	if why := now.Unfit(r.Candidate); len(why) > 0 {
-		return fmt.Errorf("the cluster is not healthy any more, nothing was done to it: %s", strings.Join(why, "; "))
-	}
-	if now.Disturbed(r.Before) {
-		l, _ := now.Leader()
-		return fmt.Errorf("the leader changed before anything was done: %s leads on timeline %d", l.Name, l.Timeline)
-	}
-	return nil
 }
 
 // makeFault goes the steps. The way back of each is with the second process

@@ -92,7 +92,7 @@ func (t *turn) contest() bool {
 	// A round that was lost is run again. One that was not is evaluated however
 	// late, or a member whose turns are slow would ask for ever.
 	late, over := t.since(t.m.RaceAsked) >= peerWait, t.since(t.m.RaceAsked) >= roundLength
-	var again, waiting, silent, writing []string
+	var again, waiting, silent, absent, writing []string
 	for _, r := range rivals {
 		p, answered, open := t.word(r.Name, t.m.RaceAsked)
 		switch {
@@ -130,6 +130,10 @@ func (t *turn) contest() bool {
 				again = append(again, r.Name)
 			}
 			t.wake(askEvery)
+		case !p.Voting && r.Matriarch != "" && t.since(t.m.LeaderlessSince) >= t.o.Settings.TTL:
+			// Its server answers and never stops its WAL receiver, as when the postmaster
+			// hangs: it takes no part, and whoever waits for it waits for ever.
+			absent = append(absent, r.Name)
 		case t.beatenBy(p):
 			t.wakeAt(t.m.RaceAsked.Add(roundLength))
 			return t.answer(SituationLeaderless, sentence("nobody leads; %s is the better candidate (%s, here %s)", r.Name, endOf(p.Position), endOf(t.o.Server.Position)))
@@ -146,6 +150,9 @@ func (t *turn) contest() bool {
 	why := "nobody that answered is better"
 	if len(silent) > 0 {
 		why += sentence(", and %v did not", silent)
+	}
+	if len(absent) > 0 {
+		why += sentence("; %v took no part for a ttl", absent)
 	}
 	if len(writing) > 0 {
 		why += sentence("; %v, which no guard stops, MAY STILL WRITE: what it commits from here on is lost; stop its server", writing)

@@ -195,6 +195,7 @@ func (p *project) killLeader(c *clients, lead string) {
 // once the new leader has taken one.
 func (p *project) pauseLeader(c *clients, lead string) {
 	direct, next := p.direct(lead), other(lead)
+	direct.WaitProgress(p.t, time.Minute)
 	p.docker("pause", lead)
 	if now := p.takenOver(c, lead, ttl+time.Minute); now != next {
 		p.t.Fatalf("%s leads, want %s", now, next)

@@ -189,7 +189,10 @@ func (a *Agent) publishStatus(ctx context.Context, o ha.Observation) error {
 	recent := o.Now.Sub(p.statusAt) < min(o.Settings.LoopWait, 10*time.Second) && p.status != ""
 	was := o.Store.View.Status.Optime
 	little := max(st.Optime.Sub(was), was.Sub(st.Optime)) <= o.Settings.MaxLagOnFailover/2
-	if text == p.status && was == st.Optime || recent && little {
+	// Before a promotion it is always written: what the former leader still sends is
+	// refused from then on.
+	leads := o.Server.Role == ha.ServerPrimary
+	if leads && (text == p.status && was == st.Optime || recent && little) {
 		return nil
 	}
 	// A former leader's word that comes late, or was sent by an agent that did not

@@ -391,11 +391,10 @@ func (t *turn) takeOver() bool {
 		// from leading who follow this member.
 		acts = append(acts, t.clearHandover()...)
 	}
-	if g := t.ground(); g.Optime.Sub(t.o.Server.Position.LSN) > g.MaxLag {
-		// So is the published position. If this agent died before it had published its
-		// own, nobody would be near enough to the one that the cluster has left.
-		acts = append(acts, Action{Kind: PublishStatus, Session: t.o.Lease.Session})
-	}
+	// The published position is the former leader's, and a word of it that comes late
+	// may be further still. If this agent died before it had published its own, nobody
+	// might be near enough to the one that the cluster has left.
+	acts = append(acts, Action{Kind: PublishStatus, Session: t.o.Lease.Session})
 	acts = append(acts,
 		Action{Kind: ClaimTimeline, Session: t.o.Lease.Session, Version: t.view.Timelines.Version,
 			Claim: cluster.TimelineClaim{Timeline: next, Winner: t.o.Self.Name}},

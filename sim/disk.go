@@ -26,16 +26,22 @@ func (h *host) stick(agentToo bool) {
 	h.m.minds()
 }
 
+// unarmed: a host that could do nothing goes on, and no turn of its agent has armed
+// the guard since a pause of the cluster.
+func (m *member) unarmed() {
+	if a := m.agent; a != nil && a.keeper.unguarded {
+		m.grace = max(m.grace, m.w.now+4*time.Second)
+		m.pauseGrace = m.grace
+	}
+}
+
 func (h *host) unstick() {
 	if !h.stuck {
 		return
 	}
 	h.stuck, h.hung = false, false
 	h.m.w.voters.changed()
-	if k := &h.m.agent.keeper; k.unguarded {
-		h.m.grace = max(h.m.grace, h.m.w.now+4*time.Second) // no turn has armed the guard since the pause
-		h.m.pauseGrace = h.m.grace
-	}
+	h.m.unarmed()
 	h.m.minds()
 	if s := h.m.server; s.doomed {
 		s.doomed = false

@@ -66,6 +66,7 @@ func (h *host) thaw() {
 		return
 	}
 	h.frozen = false
+	h.m.unarmed()
 	h.m.w.voters.changed()
 	if h.m.w.opt.Mutant == FrozenClock {
 		h.origin = h.origin.Add(h.froze - h.m.w.now)

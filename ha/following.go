@@ -34,6 +34,9 @@ func (t *turn) diverged() bool {
 		t.wakeAt(t.newSince().Add(t.newFor()))
 		return t.answer(SituationFollowing, why+"; "+t.howNew()+": nothing is replaced until a ttl has shown that this leader lives")
 	}
+	if t.awaitsLife(why) {
+		return true
+	}
 	rewindable := set.UsePgRewind && (t.o.Server.CanRewind || t.o.Server.Rewinding) && !sameNumber
 	spoilt := t.o.Server.Rewinding && (!rewindable || t.m.RewindFailures >= maxRewinds)
 	switch {
@@ -57,6 +60,27 @@ func (t *turn) diverged() bool {
 		}
 		return t.answer(SituationFollowing, stuck)
 	}
+}
+
+// awaitsLife: the store was new once, and its leader has given no word since it is
+// so no more. A lease that stands after a ttl proves nothing: a store whose own
+// leader changed counts all leases anew. Who leads in truth answers.
+func (t *turn) awaitsLife(why string) bool {
+	since := t.newSince()
+	if since.IsZero() {
+		return false
+	}
+	lead := t.view.Leader.Name
+	p, answered, _ := t.word(lead, since.Add(t.newFor()))
+	if answered && !p.InRecovery {
+		return false
+	}
+	var ask []Action
+	if t.since(p.Asked) >= roundLength {
+		ask = append(ask, Action{Kind: AskPeers, Names: []string{lead}})
+	}
+	t.wake(roundLength)
+	return t.answer(SituationFollowing, why+sentence("; %s: nothing is replaced before %s has answered as its leader", t.howNew(), lead), ask...)
 }
 
 // reclone copies the leader's data in place of diverged ones.

@@ -16,6 +16,7 @@ type guard struct {
 	m        *member
 	alive    bool
 	life     int // counts starts
+	killing  int // the life in which a kill is under way
 	paused   bool
 	deadline boot.Instant // zero: not armed
 	watch    fence.Watch  // but for Armed and Hard
@@ -161,7 +162,7 @@ func (g *guard) act(timer uint64) {
 	}
 	switch act, _ := g.next(); act {
 	case fence.Kill:
-		g.kill(timer)
+		g.kill()
 	case fence.Stop:
 		g.stop()
 	default:
@@ -169,16 +170,26 @@ func (g *guard) act(timer uint64) {
 	}
 }
 
-// kill kills what runs, taking the time that a kill takes.
-func (g *guard) kill(timer uint64) {
+// kill kills what runs, taking the time that a kill takes. Nothing that happens
+// meanwhile holds it up: the real guard does nothing else until it has its proof.
+func (g *guard) kill() {
 	if g.m.server.proc == ha.ProcessStopped {
 		g.ended()
 		return
 	}
+	if g.killing == g.life {
+		return
+	}
+	g.killing = g.life
+	life := g.life
 	g.m.w.after(g.m.w.upTo(g.m.w.cfg.kill), func() {
 		g.do(func() {
-			if g.timer != timer {
+			if g.life != life {
 				return
+			}
+			g.killing = 0
+			if g.deadline == 0 {
+				return // the server does not write: the agent has proven it
 			}
 			if g.m.server.proc == ha.ProcessStopped {
 				g.ended()

@@ -44,7 +44,7 @@ func (c *Cluster) WatchFall(former *Member) *Fall {
 			if f.free() {
 				f.Free = clock.Real{}.Now()
 			}
-			time.Sleep(2 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) // each look is a reading of the store
 		}
 		select {
 		case f.Dead = <-dead:

@@ -91,12 +91,15 @@ func (w *Writer) run(ctx context.Context, id int64) {
 			continue
 		}
 		w.acknowledged(id)
-		pauseFor(ctx, 2*time.Millisecond)
+		pauseFor(ctx, pace)
 	}
 	if conn != nil {
 		_ = conn.Close(context.Background())
 	}
 }
+
+// pace leaves the machine to the servers: each row costs three of them a flush.
+const pace = 10 * time.Millisecond
 
 // pauseFor paces the writer; it is no wait for anything.
 func pauseFor(ctx context.Context, d time.Duration) {

@@ -62,7 +62,7 @@ func proxyOptions(f *config.File, store dcs.Store, peers *http.Client, log *slog
 	return proxy.Options{
 		Version: Version,
 		Listen:  c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
-		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout,
+		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout, Engine: proxy.Engine(c.Engine),
 		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
 	}
 }

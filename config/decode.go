@@ -266,6 +266,7 @@ func decodeProxy(d reader) *Proxy {
 		HoldTimeout:    d.duration("hold_timeout", 30*time.Second),
 		HoldLimit:      int(min(d.int("hold_limit", "", 1000), 1<<31)),
 		ConnectTimeout: d.duration("connect_timeout", 5*time.Second),
+		Engine:         d.text("engine", "events"),
 	}
 }
 

@@ -26,6 +26,7 @@ func literalDefaults() map[string]string {
 		"proxy.hold_timeout":             "30s",
 		"proxy.hold_limit":               "1000",
 		"proxy.connect_timeout":          "5s",
+		"proxy.engine":                   "events",
 		"matriarch.guard.fence_budget":   "1s",
 		"matriarch.guard.clean_stop":     "2s",
 		"matriarch.guard.takeover_grace": "3s",

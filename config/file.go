@@ -202,6 +202,7 @@ type Proxy struct {
 	HoldTimeout    time.Duration // how long a client waits while nobody leads; default 30 s
 	HoldLimit      int           // how many may wait; default 1000
 	ConnectTimeout time.Duration // to a server; default 5 s
+	Engine         string        // what forwards: "events" (the default) or "goroutines"
 }
 
 // Matriarch is what the reference does not have.

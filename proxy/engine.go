@@ -31,6 +31,9 @@ func newBuffers() *buffers {
 	return &buffers{sync.Pool{New: func() any { return new([chunkSize]byte) }}}
 }
 
+// errSettled: a pipe ended where it was asked to, with nothing read and unsent.
+var errSettled = errors.New("the session has begun")
+
 // pipe copies one direction of a session. It works on raw descriptors, because
 // the gate must be asked before each system call that sends, also before the
 // second half of a write that had to wait: net.TCPConn's own loop would send the
@@ -53,6 +56,9 @@ type pipe struct {
 	fromClient bool
 	last       atomic.Int64
 	bye        atomic.Bool
+
+	// settled is asked after each chunk whether to end here; nil: never.
+	settled func() bool
 
 	count  *atomic.Int64 // of the bytes that went out; nil when nobody counts
 	delay  *timing       // of a part of the chunks; nil when nobody measures
@@ -104,6 +110,9 @@ func (p *pipe) run() error {
 		p.giveBack()
 		if err = errors.Join(err, p.err); err != nil {
 			return err
+		}
+		if p.settled != nil && p.settled() {
+			return errSettled
 		}
 		if timed && !p.waited { // for a slow receiver
 			p.delay.took(p.gate.clock.Now().Sub(read))

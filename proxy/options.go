@@ -46,6 +46,8 @@ type Options struct {
 	StartupTimeout time.Duration // for a client to send its first packets; 60 s, as PostgreSQL's
 	DrainTimeout   time.Duration // how long Run lets sessions end by themselves; 5 s
 
+	Engine Engine // what forwards; EngineEvents
+
 	MaxLag           uint64        // read-only port: limit of replay lag in bytes; 0 none
 	NoLeaderFallback bool          // read-only port: refuse rather than use the leader
 	AskInterval      time.Duration // the longest interval between two questions to a member; 1 s
@@ -64,6 +66,16 @@ type Options struct {
 	Clock  clock.Clock
 	Logger *slog.Logger
 }
+
+// Engine is a way to forward the bytes of sessions that have begun.
+type Engine string
+
+// EngineEvents forwards in event loops, EngineGoroutines in two goroutines for each
+// session.
+const (
+	EngineEvents     Engine = "events"
+	EngineGoroutines Engine = "goroutines"
+)
 
 func (o Options) withDefaults() Options {
 	setDuration(&o.HoldTimeout, 30*time.Second)

@@ -25,6 +25,8 @@ type Proxy struct {
 	asker   *restAsker
 	buffers *buffers
 	cancels *cancels
+	loops   []*loop // none: goroutines forward
+	looping sync.WaitGroup
 
 	ports   []*port
 	stats   *statsServer
@@ -62,6 +64,10 @@ func New(o Options) (*Proxy, error) {
 // opening only; Stop ends what was started.
 func (p *Proxy) Start(ctx context.Context) error {
 	if err := p.listen(ctx); err != nil {
+		p.closePorts()
+		return err
+	}
+	if err := p.startLoops(); err != nil {
 		p.closePorts()
 		return err
 	}
@@ -137,6 +143,7 @@ func (p *Proxy) Stop(ctx context.Context) error {
 	}
 	p.stopAll()
 	<-done // bounded: each session has a second for its last words
+	p.stopLoops()
 	if p.stats != nil {
 		p.stats.stop()
 	}
@@ -227,10 +234,8 @@ func (p *Proxy) accept(ctx context.Context, pt *port) {
 		}
 		pt.taken(p.o.Clock.Now())
 		s := &session{p: p, port: pt, client: c}
-		p.clients.Go(func() {
-			defer pt.clients.add(-1)
-			s.run(ctx)
-		})
+		p.clients.Add(1)
+		go s.run(ctx)
 	}
 }
 

@@ -7,11 +7,9 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
-	"github.com/matriarch-ha/matriarch/route"
 )
 
 // How long a client may take for the last words said to it, and to hang up.
@@ -42,26 +40,48 @@ type session struct {
 	key     cancelKey
 	// greeting was read from the server and not yet passed on.
 	greeting []byte
+	began    boot.Instant // of forwarding; zero before
 
 	mu     sync.Mutex // guards ending, and server against interrupt
 	ending bool       // last words are being said: interrupt keeps off
 }
 
-// run serves the client from its first packet to its end. ctx ends when the
-// proxy stops; a session that is forwarded by then goes on.
+// run serves the client from its first packet to its end, or until an event loop
+// has the session. ctx ends when the proxy stops; a session that is forwarded by
+// then goes on.
 func (s *session) run(ctx context.Context) {
-	defer s.client.Close()
-	defer s.leave()
+	if !s.serve(ctx) {
+		s.done()
+	}
+}
+
+func (s *session) serve(ctx context.Context) (handed bool) {
 	tune(s.client, clientKeepAlive, 0)
 	unwatch := context.AfterFunc(ctx, s.interrupt)
 	defer unwatch()
 	if !s.negotiate(ctx) {
-		return
+		return false
 	}
 	unwatch()
 	s.client.SetDeadline(time.Time{})
 	s.server.SetDeadline(time.Time{})
-	s.forward()
+	return s.forward()
+}
+
+// done is the end of a session, wherever it came.
+func (s *session) done() {
+	if !s.began.IsZero() {
+		s.account.lasted.took(s.p.o.Clock.Now().Sub(s.began))
+		if s.opaque {
+			s.gate.opaque.Add(-1)
+		}
+	}
+	s.leave()
+	if s.client != nil {
+		s.client.Close()
+	}
+	s.port.clients.add(-1)
+	s.p.clients.Done()
 }
 
 // negotiate brings the session to where both sides only exchange bytes; false
@@ -140,83 +160,57 @@ func (s *session) send(b []byte) error {
 	return pipe.send(b)
 }
 
-// forward copies both ways until the session ends.
-func (s *session) forward() {
-	began := s.p.o.Clock.Now()
+// forward copies both ways: the login here, and what follows in an event loop if
+// there is one. It reports whether one has the session now.
+func (s *session) forward() (handed bool) {
+	s.began = s.p.o.Clock.Now()
 	s.account.served.Add(1)
-	s.account.began.add(began)
-	defer func() { s.account.lasted.took(s.p.o.Clock.Now().Sub(began)) }()
+	s.account.began.add(s.began)
 	s.gate.forwards.Add(1)
 	if s.gate.primary {
 		s.p.table.forwarded(s.gate)
 	}
-	var sent func([]byte)
 	if s.opaque {
 		s.gate.opaque.Add(1)
-		defer s.gate.opaque.Add(-1)
 	} else {
 		s.frames.onKey = func(k cancelKey) { s.key = k; s.p.cancels.add(k, s.gate) }
-		sent = s.frames.advance
 	}
-	var intro func([]byte) (int, error)
-	if s.gate.primary && s.port.access == route.ReadWrite && !s.opaque {
-		intro = s.introduction()
-	}
-	down, err := newPipe(s.gate, s.p.buffers, s.server, s.client, sent)
-	up, err2 := newPipe(s.gate, s.p.buffers, s.client, s.server, nil)
-	if err != nil || err2 != nil {
+	c, err := s.newCopying()
+	if err != nil {
 		s.gate.forwards.Add(-1)
-		return
+		return false
 	}
-	up.fromClient = true
-	up.count, down.count = &s.account.toServer, &s.account.toClient
-	up.delay, down.delay = &s.port.delay, &s.port.delay
 	unwatch := context.AfterFunc(s.gate.ctx, s.interrupt)
 	defer unwatch()
-	upDone := make(chan error, 1)
-	var upEnded atomic.Bool
-	go func() {
-		err := s.half(up, s.server)
-		upEnded.Store(true)
-		upDone <- err
-	}()
-	if intro != nil {
-		down.check = intro
-		intro(s.greeting)
+	switch err = c.run(); {
+	case errors.Is(err, errSettled):
+		if s.handOver() {
+			return true
+		}
+		c.goOn()
+		err = c.run()
 	}
-	if err = down.send(s.greeting); err == nil {
-		err = down.run()
-	}
-	// Before the client learns of the end: it may be back at once.
-	s.told(up, upEnded.Load(), errors.Is(err, errShut))
-	if err == nil {
-		err = s.client.CloseWrite()
-	}
-	if err == nil {
-		// The server has ended the session; the client need only hang up.
-		s.client.SetReadDeadline(time.Now().Add(afterClose))
-	} else {
-		s.interrupt()
-	}
-	err = errors.Join(err, <-upDone)
-	switch {
-	case s.gate.ctx.Err() != nil || errors.Is(err, errShut):
-		s.breakOff()
-	case errors.Is(err, errStandby):
-		s.turnBack()
-	}
+	c.finish(err)
+	return false
 }
 
 // told notes the end of a session when its server's side has come to it: a client
 // may take its time to hang up.
-func (s *session) told(up *pipe, clientFirst, shut bool) {
+func (s *session) told(e lastOfClient, shut bool) {
 	s.gate.forwards.Add(-1)
 	if !s.gate.primary {
 		return
 	}
 	cut := shut || s.gate.ctx.Err() != nil
-	byServer := !up.bye.Load() && (!clientFirst || s.frames.refused())
-	s.p.outages.ended(howEnded(cut, byServer), boot.Instant(up.last.Load()))
+	byServer := !e.bye && (!e.finished || s.frames.refused())
+	s.p.outages.ended(howEnded(cut, byServer), e.last)
+}
+
+// lastOfClient is how far a client had come when its session ended.
+type lastOfClient struct {
+	bye      bool         // it had sent its farewell
+	finished bool         // it had hung up, or its connection had broken
+	last     boot.Instant // when something of it was sent to the primary
 }
 
 func howEnded(cut, byServer bool) sessionEnd {
@@ -229,19 +223,6 @@ func howEnded(cut, byServer bool) sessionEnd {
 	return endByClient
 }
 
-// half copies one direction. Its end is passed on as the end of that direction
-// only; its failure ends the other one too.
-func (s *session) half(p *pipe, dst *net.TCPConn) error {
-	err := p.run()
-	if err == nil {
-		err = dst.CloseWrite()
-	}
-	if err != nil {
-		s.interrupt()
-	}
-	return err
-}
-
 // interrupt wakes whoever waits on either side. Deadlines are set, not the
 // connections closed, so that last words can still be said.
 func (s *session) interrupt() {
@@ -250,7 +231,9 @@ func (s *session) interrupt() {
 	if s.ending {
 		return
 	}
-	s.client.SetDeadline(longPast)
+	if s.client != nil {
+		s.client.SetDeadline(longPast)
+	}
 	if s.server != nil {
 		s.server.SetDeadline(longPast)
 	}

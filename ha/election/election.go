@@ -7,6 +7,7 @@ package election
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/wal"
@@ -137,13 +138,34 @@ func DivergedFrom(s Standing, g Ground) string {
 		// line is newer than the published one.
 		c, claimed := g.Timelines.Claim(s.Position.Timeline)
 		if claimed && !c.Identity.Conflicts(s.Identity) {
-			return ""
+			return pastNewest(s, g.Timelines)
 		}
 		if _, ok := s.History.SwitchOf(d.Timeline); ok {
 			d.Timeline = s.Position.Timeline // it continues the published line
 		}
 	}
-	return d.WhyDiverged(s)
+	if why := d.WhyDiverged(s); why != "" {
+		return why
+	}
+	return pastNewest(s, g.Timelines)
+}
+
+// pastNewest: the newest branch that is known began before where s has come to on an
+// older timeline. That branch is the cluster's line, and where it begins is registered
+// before its history is published. Of older branches it is not known whether the line
+// runs through them.
+func pastNewest(s Standing, t cluster.Timelines) string {
+	for _, c := range slices.Backward(t.Claims) {
+		if !c.Identity.Known() {
+			continue
+		}
+		if s.Position.Timeline < c.Timeline && s.Position.LSN > c.Identity.Switch {
+			return fmt.Sprintf("it has WAL up to %s on timeline %d, and the cluster's timeline %d began at %s",
+				s.Position.LSN, s.Position.Timeline, c.Timeline, c.Identity.Switch)
+		}
+		break
+	}
+	return ""
 }
 
 // Current is the cluster's timeline, 0 when it is unknown. The history names

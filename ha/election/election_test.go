@@ -264,6 +264,19 @@ func TestWhyNot(t *testing.T) {
 		"old timeline": {func(s *Standing, g *Ground) { s.Position.Timeline, s.Position.LSN, g.CheckTimeline = 1, 4, true }, "timeline 1"},
 		"old, allowed": {func(s *Standing, g *Ground) { s.Position.Timeline, s.Position.LSN, s.History = 1, 4, nil }, ""},
 		"diverged":     {func(s *Standing, g *Ground) { s.Position.Timeline, s.Position.LSN, s.History = 1, 5, nil }, "left at"},
+		"past a branch whose history is not published": {func(s *Standing, g *Ground) {
+			g.History = cluster.History{}
+			s.Position.Timeline, s.Position.LSN, s.History = 1, 5, nil
+		}, "the cluster's timeline 2 began at 0/4"},
+		"where that branch began": {func(s *Standing, g *Ground) {
+			g.History = cluster.History{}
+			s.Position.Timeline, s.Position.LSN, s.History = 1, 4, nil
+		}, ""},
+		"past an older branch than the newest": {func(s *Standing, g *Ground) {
+			g.History = cluster.History{}
+			g.Timelines.Claims = append(g.Timelines.Claims, cluster.TimelineClaim{Timeline: 3, Identity: cluster.TimelineIdentity{Switch: 5}})
+			s.Position.Timeline, s.Position.LSN, s.History = 1, 5, nil
+		}, ""},
 		"not sync":     {func(s *Standing, g *Ground) { g.Sync = cluster.SyncState{Leader: "x", Standbys: []string{"y"}} }, "synchronous"},
 		"sync leader":  {func(s *Standing, g *Ground) { g.Sync = cluster.SyncState{Leader: "M"} }, ""},
 		"handover":     {func(s *Standing, g *Ground) { g.Handover = cluster.Handover{Leader: "x", LSN: 7} }, "stopped cleanly"},

@@ -5,8 +5,11 @@
 // newest view and each member's last word (asked by this package over REST) and
 // derives one permission, the gate, per backend. A client's first packet is
 // read, a gate is taken (or the client is held until there is one), the packet
-// is sent on, and from then an engine copies bytes both ways, passing the gate
-// before every write.
+// is sent on, and from then bytes are copied both ways, passing the gate before
+// every write: by two goroutines (copying, pipe) until the server is ready for the
+// first query, and by an event loop (loop, link) from then on, which costs an idle
+// session no goroutine and a message no wake-up of one. A session that ends comes
+// back from its loop to a goroutine for the last words.
 //
 // What must hold:
 //
@@ -25,5 +28,5 @@
 // What clients felt of a lost primary is journalled (outages), and members that are
 // asked are told where that can be read.
 //
-// Begin with Proxy, then gate, table and session.
+// Begin with Proxy, then gate, table and session; then copying and loop.
 package proxy

@@ -162,7 +162,7 @@ func (c *Cluster) startStore() {
 	case ZooKeeper:
 		c.StoreAt = h.IP + ":2181"
 		c.write(h, "zoo.cfg", fmt.Sprintf("tickTime=2000\ndataDir=%s/zk\nclientPort=2181\nclientPortAddress=%s\nadmin.enableServer=false\nmaxClientCnxns=0\n", h.Dir(), h.IP))
-		h.Start("zookeeper", nil, "java", "-Xmx256m", "-Dzookeeper.log.dir="+h.Dir(), "-cp", "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar",
+		h.Start("zookeeper", nil, "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.log.dir="+h.Dir(), "-cp", "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar",
 			"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(h.Dir(), "zoo.cfg"))
 	case Etcd:
 		c.StoreAt = h.IP + ":2379"

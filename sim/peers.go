@@ -19,7 +19,7 @@ func (a *agent) ask(names []string) {
 func (a *agent) askOne(m *member) {
 	w, sent := a.m.w, a.now()
 	p := a.peer(m.name)
-	p.Asked, p.Error = sent, ""
+	p.Asked, p.Error, p.ServerSilent = sent, "", false
 	a.later(w.cfg.peerTimeout, func() {
 		if p := a.peer(m.name); p.Asked == sent && p.AnswerTo != sent {
 			p.Error = "no answer in time"
@@ -29,17 +29,17 @@ func (a *agent) askOne(m *member) {
 	epoch := a.epoch
 	w.net.send(a.m.index, m.index, func() {
 		if !m.agent.alive || !m.host.up {
-			w.net.send(m.index, a.m.index, func() {
-				a.in(epoch, func() {
-					if p := a.peer(m.name); p.Asked == sent {
-						p.Error = "connection refused"
-						a.wake()
-					}
-				})
-			})
+			w.net.send(m.index, a.m.index, func() { a.in(epoch, func() { a.failed(m.name, sent, "connection refused", false) }) })
 			return
 		}
 		m.agent.in(m.agent.epoch, func() {
+			switch {
+			case m.server.still():
+				return // the agent waits for its server, longer than it is waited for
+			case m.server.proc != ha.ProcessRunning:
+				w.net.send(m.index, a.m.index, func() { a.in(epoch, func() { a.failed(m.name, sent, "its server did not answer it", true) }) })
+				return
+			}
 			word := m.agent.word()
 			w.net.send(m.index, a.m.index, func() { a.in(epoch, func() { a.heard(word, sent) }) })
 		})
@@ -61,6 +61,14 @@ func (a *agent) peer(name string) *ha.Peer {
 		return 1
 	})
 	return a.peer(name)
+}
+
+// failed notes that a question came to nothing.
+func (a *agent) failed(name string, sent boot.Instant, why string, server bool) {
+	if p := a.peer(name); p.Asked == sent {
+		p.Error, p.ServerSilent = why, server
+		a.wake()
+	}
 }
 
 func (a *agent) heard(word ha.Peer, sent boot.Instant) {

@@ -63,8 +63,18 @@ func proxyOptions(f *config.File, store dcs.Store, peers *http.Client, log *slog
 		Version: Version,
 		Listen:  c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
 		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout, Engine: proxy.Engine(c.Engine),
+		TLS:   entrypointTLS(c.TLS),
 		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
 	}
+}
+
+// entrypointTLS is nil where TLS passes through.
+func entrypointTLS(c config.ProxyTLS) *proxy.TLS {
+	if !c.End {
+		return nil
+	}
+	return &proxy.TLS{CertFile: c.CertFile, KeyFile: c.KeyFile, KeyPassword: c.KeyFilePassword.Reveal(),
+		CAFile: c.CAFile, MinVersion: c.MinVersion}
 }
 
 // entrypointName tells one entrypoint from another in their journals. A name in

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -267,7 +268,19 @@ func decodeProxy(d reader) *Proxy {
 		HoldLimit:      int(min(d.int("hold_limit", "", 1000), 1<<31)),
 		ConnectTimeout: d.duration("connect_timeout", 5*time.Second),
 		Engine:         d.text("engine", "events"),
+		TLS:            decodeProxyTLS(d.sub("tls")),
 	}
+}
+
+func decodeProxyTLS(d reader) ProxyTLS {
+	t := ProxyTLS{
+		End: orOff(d.text("mode", "pass")) == "end", CertFile: d.text("certfile", ""), KeyFile: d.text("keyfile", ""),
+		KeyFilePassword: d.secret("keyfile_password"), CAFile: d.text("cafile", ""), MinVersion: tls.VersionTLS12,
+	}
+	if orOff(d.text("min_version", "")) == "tlsv1.3" {
+		t.MinVersion = tls.VersionTLS13
+	}
+	return t
 }
 
 func decodeMatriarch(d reader, dataDir string) Matriarch {

@@ -203,6 +203,17 @@ type Proxy struct {
 	HoldLimit      int           // how many may wait; default 1000
 	ConnectTimeout time.Duration // to a server; default 5 s
 	Engine         string        // what forwards: "events" (the default) or "goroutines"
+	TLS            ProxyTLS
+}
+
+// ProxyTLS is what the entrypoint does with its clients' TLS.
+type ProxyTLS struct {
+	End             bool // it ends at the entrypoint; else it passes to the servers unread
+	CertFile        string
+	KeyFile         string // "": in CertFile
+	KeyFilePassword Secret
+	CAFile          string // not "": clients need a certificate that it signed
+	MinVersion      uint16 // as crypto/tls has them; default TLS 1.2
 }
 
 // Matriarch is what the reference does not have.

@@ -153,8 +153,8 @@ func (s *session) giveUp(ctx context.Context, err error) error {
 }
 
 // watchHangup calls gone when the client closes its connection; data that
-// arrives is left where it is, and ends the watch. The returned function stops
-// it and makes the connection readable again.
+// arrives is left where it is, such as TLS's own farewell. The returned function
+// stops it and makes the connection readable again.
 func watchHangup(c *net.TCPConn, gone func()) (stop func()) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -169,9 +169,10 @@ func watchHangup(c *net.TCPConn, gone func()) (stop func()) {
 			if err == unix.EAGAIN || err == unix.EINTR {
 				return false
 			}
-			if err != nil || n == 0 {
-				gone()
+			if err == nil && n > 0 && !closedByPeer(int(fd)) {
+				return false
 			}
+			gone()
 			return true
 		})
 	}()
@@ -214,6 +215,8 @@ func (s *session) refusal(err error) []byte {
 			"Try again later, or raise hold_limit.")
 	case errors.Is(err, errStopping):
 		return errorResponse(stateNoPrimary, errStopping.Error(), "Use another entrypoint, or try again.")
+	case errors.Is(err, errInsecure):
+		return errorResponse(stateNoEntry, errInsecure.Error(), "Connect with sslmode=require or stricter, and with sslcert and sslkey.")
 	case errors.As(err, &none):
 		return errorResponse(stateNoPrimary, "the database system has no "+s.wanted()+" at the moment",
 			fmt.Sprintf("The entrypoint waited %s. Last seen: %s.", s.p.o.HoldTimeout, none.why))

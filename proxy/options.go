@@ -59,6 +59,9 @@ type Options struct {
 	// own, in memory.
 	Journal *journal.Journal
 
+	// TLS of the clients ends here; nil: it is passed on to the servers unread.
+	TLS *TLS
+
 	Views Views
 	// HTTP asks the members' REST APIs: TLS and credentials are its transport's
 	// business. Nil means a plain client of our own.

@@ -27,6 +27,7 @@ type Proxy struct {
 	cancels *cancels
 	loops   []*loop // none: goroutines forward
 	looping sync.WaitGroup
+	certs   *certificates // nil: TLS does not end here
 
 	ports   []*port
 	stats   *statsServer
@@ -52,10 +53,17 @@ func New(o Options) (*Proxy, error) {
 		}
 		o.Journal = j
 	}
+	var certs *certificates
+	if o.TLS != nil {
+		var err error
+		if certs, err = newCertificates(*o.TLS, o.Clock, o.Logger); err != nil {
+			return nil, err
+		}
+	}
 	out := newOutages(o.Journal, o.Clock, o.Name)
 	asker := &restAsker{http: o.HTTP, clock: o.Clock}
 	return &Proxy{
-		o: o, outages: out, asker: asker, table: newTable(o, asker, out),
+		o: o, certs: certs, outages: out, asker: asker, table: newTable(o, asker, out),
 		buffers: newBuffers(), cancels: newCancels(o.ConnectTimeout), reads: make(chan struct{}, rest.AtOnce),
 	}, nil
 }

@@ -31,6 +31,7 @@ type session struct {
 	p      *Proxy
 	port   *port
 	client *net.TCPConn
+	secure *secured // over client, when its TLS ends here
 
 	server  *net.TCPConn
 	gate    *gate    // taken; nil before
@@ -92,7 +93,7 @@ func (s *session) negotiate(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		pkt, err := readPacket(s.client)
+		pkt, err := readPacket(s.reader())
 		if err != nil {
 			s.badStart(err)
 			return false
@@ -100,6 +101,16 @@ func (s *session) negotiate(ctx context.Context) bool {
 		if pkt.kind == packetCancel {
 			s.leave()
 			s.p.cancel(ctx, s.port.access, pkt)
+			return false
+		}
+		if s.p.certs != nil && pkt.kind != packetStartup {
+			if !s.encrypt(pkt) {
+				return false
+			}
+			continue
+		}
+		if s.secure == nil && s.p.o.TLS.wantsCertificates() {
+			s.refuse(pkt, errInsecure)
 			return false
 		}
 		if err := s.pass(ctx, pkt); err != nil {
@@ -269,10 +280,10 @@ func (s *session) breakOff() {
 // with unread input would reset the connection and could take the words along.
 func (s *session) say(b []byte) {
 	s.client.SetDeadline(time.Now().Add(lastWords))
-	if _, err := s.client.Write(b); err != nil {
+	if err := s.tell(b); err != nil {
 		return
 	}
-	s.client.CloseWrite()
+	s.closeWrite()
 	io.Copy(io.Discard, io.LimitReader(s.client, 1<<20))
 }
 

@@ -93,6 +93,7 @@ const (
 	stateTooMany     = "53300" // too_many_connections
 	stateTerminated  = "57P01" // admin_shutdown
 	stateBadProtocol = "08P01" // protocol_violation
+	stateNoEntry     = "28000" // invalid_authorization_specification
 )
 
 // errorResponse encodes a FATAL ErrorResponse.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
+	"github.com/matriarch-ha/matriarch/route"
 )
 
 // How long a client may take for the last words said to it, and to hang up.
@@ -38,7 +39,7 @@ type session struct {
 	account *account // of the gate's member
 	opaque  bool     // encrypted: nothing can be said nor learnt
 	frames  frames
-	key     cancelKey
+	key     *issued // nil: the client has none yet
 	// greeting was read from the server and not yet passed on.
 	greeting []byte
 	began    boot.Instant // of forwarding; zero before
@@ -183,8 +184,6 @@ func (s *session) forward() (handed bool) {
 	}
 	if s.opaque {
 		s.gate.opaque.Add(1)
-	} else {
-		s.frames.onKey = func(k cancelKey) { s.key = k; s.p.cancels.add(k, s.gate) }
 	}
 	c, err := s.newCopying()
 	if err != nil {
@@ -203,6 +202,15 @@ func (s *session) forward() (handed bool) {
 	}
 	c.finish(err)
 	return false
+}
+
+// introduction is for the server that the session has.
+func (s *session) introduction() *introduction {
+	return &introduction{
+		primary: s.gate.primary && s.port.access == route.ReadWrite,
+		issue:   func(size int) []byte { s.key = s.p.cancels.issue(size); return []byte(s.key.key) },
+		learn:   func(k cancelKey) { s.key.leads(s.gate, k) },
+	}
 }
 
 // told notes the end of a session when its server's side has come to it: a client
@@ -289,9 +297,9 @@ func (s *session) say(b []byte) {
 
 // leave gives everything back that the session took.
 func (s *session) leave() {
-	if s.key != "" {
-		s.p.cancels.remove(s.key, s.gate)
-		s.key = ""
+	if s.key != nil {
+		s.p.cancels.remove(s.key)
+		s.key = nil
 	}
 	s.dropServer()
 }

@@ -87,6 +87,14 @@ type cancelKey string
 
 func (p packet) cancelKey() cancelKey { return cancelKey(p.raw[8:]) }
 
+// id is the key's process id. A key has at least eight bytes.
+func (k cancelKey) id() uint32 { return binary.BigEndian.Uint32([]byte(k[:4])) }
+
+func cancelRequest(k cancelKey) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(8+len(k)))
+	return append(binary.BigEndian.AppendUint32(b, codeCancel), k...)
+}
+
 // SQLSTATEs that the entrypoint itself answers with.
 const (
 	stateNoPrimary   = "57P03" // cannot_connect_now

@@ -63,7 +63,7 @@ func proxyOptions(f *config.File, store dcs.Store, peers *http.Client, log *slog
 		Version: Version,
 		Listen:  c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
 		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout, Engine: proxy.Engine(c.Engine),
-		TLS:   entrypointTLS(c.TLS),
+		TLS: entrypointTLS(c.TLS), Trusted: c.Trusted,
 		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -269,7 +270,28 @@ func decodeProxy(d reader) *Proxy {
 		ConnectTimeout: d.duration("connect_timeout", 5*time.Second),
 		Engine:         d.text("engine", "events"),
 		TLS:            decodeProxyTLS(d.sub("tls")),
+		Trusted:        networks(d.texts("proxy_protocol.trusted")),
 	}
+}
+
+// networks leaves out what is none; checkTrusted tells of that.
+func networks(texts []string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, t := range texts {
+		if p, err := network(t); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// network reads a network, or an address for a network of one.
+func network(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return a.Unmap().WithZone("").Prefix(a.Unmap().BitLen())
+	}
+	p, err := netip.ParsePrefix(text)
+	return p.Masked(), err
 }
 
 func decodeProxyTLS(d reader) ProxyTLS {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
@@ -204,6 +205,7 @@ type Proxy struct {
 	ConnectTimeout time.Duration // to a server; default 5 s
 	Engine         string        // what forwards: "events" (the default) or "goroutines"
 	TLS            ProxyTLS
+	Trusted        []netip.Prefix // load balancers that send PROXY headers
 }
 
 // ProxyTLS is what the entrypoint does with its clients' TLS.

@@ -161,6 +161,16 @@ func (r *report) checkFile(d reader, f *File) {
 	pair(d.sub("restapi"), "restapi", "certfile", "keyfile", r)
 	pair(d.sub("ctl"), "ctl", "certfile", "keyfile", r)
 	checkProxyTLS(d.sub("proxy.tls"), r)
+	checkTrusted(d, r)
+}
+
+func checkTrusted(d reader, r *report) {
+	const path = "proxy.proxy_protocol.trusted"
+	for _, t := range d.texts(path) {
+		if _, err := network(t); err != nil {
+			r.problem(path, newText(t, d.n.get(path).origin), "is neither an address nor a network", "write such as 10.0.0.7 or 10.0.0.0/24; names are not looked up")
+		}
+	}
 }
 
 // checkProxyTLS refuses what cannot be done, and what would look like protection and

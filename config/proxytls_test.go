@@ -37,3 +37,25 @@ func TestProxyTLS(t *testing.T) {
 		}
 	}
 }
+
+func TestProxyProtocol(t *testing.T) {
+	const base = "scope: s\nembedded: {}\nproxy: {proxy_protocol: {trusted: ["
+	f := read(t, base+"10.0.0.7, 10.1.2.3/16, '::ffff:10.0.0.8', '2001:db8::/32']}}\n")
+	var got []string
+	for _, p := range f.Proxy.Trusted {
+		got = append(got, p.String())
+	}
+	if want := "10.0.0.7/32 10.1.0.0/16 10.0.0.8/32 2001:db8::/32"; strings.Join(got, " ") != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	path := filepath.Join(t.TempDir(), "n.yml")
+	if err := os.WriteFile(path, []byte(base+"lb.example, 10.0.0.0/33]}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := Load(path, nil)
+	for _, want := range []string{`trusted = "lb.example": is neither`, `trusted = "10.0.0.0/33": is neither`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say: %s", err, want)
+		}
+	}
+}

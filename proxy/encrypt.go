@@ -44,7 +44,7 @@ func (s *session) handshake(first []byte) bool {
 		if !errors.Is(err, io.EOF) { // as of a client that does not like the certificate before TLS 1.3
 			s.port.malformed.Add(1)
 		}
-		s.p.o.Logger.Debug("a client's TLS handshake failed", "client", s.client.RemoteAddr(), "error", err)
+		s.p.o.Logger.Debug("a client's TLS handshake failed", "client", s.from(), "error", err)
 		return false
 	}
 	s.secure = sec

@@ -191,7 +191,7 @@ func (s *session) refuse(pkt packet, err error) {
 	}
 	s.end()
 	s.port.refused.Add(1)
-	s.p.o.Logger.Debug("a client is turned away", "client", s.client.RemoteAddr(), "why", err)
+	s.p.o.Logger.Debug("a client is turned away", "client", s.from(), "why", err)
 	s.client.SetDeadline(time.Now().Add(lastWords))
 	for round := 0; pkt.kind == packetSSL || pkt.kind == packetGSSENC; round++ {
 		if _, werr := s.client.Write([]byte{'N'}); werr != nil || round == maxRounds {

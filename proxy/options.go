@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -61,6 +62,10 @@ type Options struct {
 
 	// TLS of the clients ends here; nil: it is passed on to the servers unread.
 	TLS *TLS
+
+	// Trusted are the load balancers that tell for whom they connect, in a PROXY
+	// header, which they must send. Nobody else's is taken.
+	Trusted []netip.Prefix
 
 	Views Views
 	// HTTP asks the members' REST APIs: TLS and credentials are its transport's

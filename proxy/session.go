@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -32,7 +33,8 @@ type session struct {
 	p      *Proxy
 	port   *port
 	client *net.TCPConn
-	secure *secured // over client, when its TLS ends here
+	secure *secured       // over client, when its TLS ends here
+	remote netip.AddrPort // of the client, by a trusted balancer; not valid: it told nothing
 
 	server  *net.TCPConn
 	gate    *gate    // taken; nil before
@@ -92,6 +94,9 @@ func (s *session) negotiate(ctx context.Context) bool {
 	for round := 0; round < maxRounds; round++ {
 		s.client.SetDeadline(time.Now().Add(s.p.o.StartupTimeout))
 		if ctx.Err() != nil {
+			return false
+		}
+		if round == 0 && !s.introduced() {
 			return false
 		}
 		pkt, err := readPacket(s.reader())

@@ -67,6 +67,7 @@ type fakeMember struct {
 	silent   bool   // does not answer at all
 	starting bool   // the server refuses with 57P03
 	tls      bool   // answers S and then echoes
+	mute     bool   // the server takes connections and says nothing
 	dies     bool   // the server hangs up instead of answering
 	standby  bool   // the server says that it is in recovery
 	secret   []byte // of its cancel keys
@@ -174,7 +175,7 @@ func (m *fakeMember) serve(c net.Conn) {
 			return
 		}
 		m.mu.Lock()
-		starting, tls, dies := m.starting, m.tls, m.dies
+		starting, tls, dies, mute := m.starting, m.tls, m.dies, m.mute
 		m.mu.Unlock()
 		switch {
 		case pkt.kind == packetCancel:
@@ -182,6 +183,9 @@ func (m *fakeMember) serve(c net.Conn) {
 			m.canceled <- struct{}{}
 			return
 		case dies:
+			return
+		case mute:
+			io.Copy(io.Discard, c)
 			return
 		case pkt.kind == packetSSL && tls:
 			c.Write([]byte{'S'})

@@ -45,6 +45,7 @@ type Options struct {
 	HoldLimit      int           // how many may wait at once; 1000
 	ConnectTimeout time.Duration // for one attempt to reach a backend; 4 s
 	StartupTimeout time.Duration // for a client to send its first packets; 60 s, as PostgreSQL's
+	StartupLimit   int           // how many clients may be awaited at once to send them; 5000
 	DrainTimeout   time.Duration // how long Run lets sessions end by themselves; 5 s
 
 	Engine Engine // what forwards; EngineEvents
@@ -94,6 +95,9 @@ func (o Options) withDefaults() Options {
 	o.Name = cmp.Or(o.Name, "entrypoint")
 	if o.HoldLimit == 0 {
 		o.HoldLimit = 1000
+	}
+	if o.StartupLimit == 0 {
+		o.StartupLimit = 5000
 	}
 	if o.HTTP == nil {
 		// No proxy from the environment: members are asked directly, or not at all.
@@ -157,6 +161,9 @@ func (o Options) check() error {
 	}
 	if o.HoldLimit < 0 {
 		errs = append(errs, fmt.Errorf("proxy: hold_limit %d is negative", o.HoldLimit))
+	}
+	if o.StartupLimit < 0 {
+		errs = append(errs, fmt.Errorf("proxy: startup limit %d is negative", o.StartupLimit))
 	}
 	return errors.Join(errs...)
 }

@@ -28,6 +28,8 @@ type Proxy struct {
 	loops   []*loop // none: goroutines forward
 	looping sync.WaitGroup
 	certs   *certificates // nil: TLS does not end here
+	lobby   lobby
+	crowded atomic.Int64 // when it was last told that the lobby is full; a boot.Instant
 
 	ports   []*port
 	stats   *statsServer
@@ -63,7 +65,7 @@ func New(o Options) (*Proxy, error) {
 	out := newOutages(o.Journal, o.Clock, o.Name)
 	asker := &restAsker{http: o.HTTP, clock: o.Clock}
 	return &Proxy{
-		o: o, certs: certs, outages: out, asker: asker, table: newTable(o, asker, out),
+		o: o, certs: certs, lobby: lobby{limit: o.StartupLimit}, outages: out, asker: asker, table: newTable(o, asker, out),
 		buffers: newBuffers(), cancels: newCancels(o.ConnectTimeout), reads: make(chan struct{}, rest.AtOnce),
 	}, nil
 }

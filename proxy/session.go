@@ -96,12 +96,8 @@ func (s *session) negotiate(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		if round == 0 && !s.introduced() {
-			return false
-		}
-		pkt, err := readPacket(s.reader())
-		if err != nil {
-			s.badStart(err)
+		pkt, ok := s.hear(round)
+		if !ok {
 			return false
 		}
 		if pkt.kind == packetCancel {
@@ -110,10 +106,7 @@ func (s *session) negotiate(ctx context.Context) bool {
 			return false
 		}
 		if s.p.certs != nil && pkt.kind != packetStartup {
-			if !s.encrypt(pkt) {
-				return false
-			}
-			continue
+			continue // answered
 		}
 		if s.secure == nil && s.p.o.TLS.wantsCertificates() {
 			s.refuse(pkt, errInsecure)
@@ -140,6 +133,25 @@ func (s *session) negotiate(ctx context.Context) bool {
 	}
 	s.badStart(fmt.Errorf("more than %d requests for encryption", maxRounds-1))
 	return false
+}
+
+// hear reads the client's next packet, of a connection's first round after its balancer's
+// header. A request for encryption is answered where TLS ends here. False: the connection
+// is over.
+func (s *session) hear(round int) (pkt packet, ok bool) {
+	defer s.await()()
+	if round == 0 && !s.introduced() {
+		return packet{}, false
+	}
+	pkt, err := readPacket(s.reader())
+	if err != nil {
+		s.badStart(err)
+		return packet{}, false
+	}
+	if s.p.certs != nil && pkt.kind != packetStartup && pkt.kind != packetCancel {
+		return pkt, s.encrypt(pkt)
+	}
+	return pkt, true
 }
 
 // pass sends a packet to the backend, finding one first if need be. A backend

@@ -66,10 +66,13 @@ func readProxyLine(r io.Reader, line []byte) (none netip.AddrPort, err error) {
 		return none, errors.New("PROXY header: want TCP4 or TCP6, two addresses and two ports, or UNKNOWN")
 	}
 	source, err := parseProxySource(words[2], words[4], words[1] == "TCP4")
-	if err == nil {
-		_, err = parseProxySource(words[3], words[5], words[1] == "TCP4")
+	if err != nil {
+		return none, err
 	}
-	return source, err
+	if _, err := parseProxySource(words[3], words[5], words[1] == "TCP4"); err != nil {
+		return none, err
+	}
+	return source, nil
 }
 
 func parseProxySource(address, port string, four bool) (netip.AddrPort, error) {

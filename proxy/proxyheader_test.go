@@ -70,6 +70,7 @@ func TestProxyHeaders(t *testing.T) {
 func FuzzProxyHeader(f *testing.F) {
 	f.Add([]byte("PROXY TCP4 192.0.2.1 10.0.0.1 12345 5000\r\n"))
 	f.Add([]byte("PROXY UNKNOWN\r\n"))
+	f.Add([]byte("PROXY TCP4 0.0.0.0  0 \r\n"))
 	f.Add([]byte(v2(0x21, 0x21, six...)))
 	f.Add([]byte(v2(0x20, 0)))
 	f.Fuzz(func(t *testing.T, b []byte) {

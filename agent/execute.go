@@ -259,7 +259,7 @@ func (a *Agent) onStore(ctx context.Context, s step) error {
 	case ha.ClaimTimeline, ha.PublishIdentity:
 		return a.put(ctx, layout.KeyTimelines, layout.EncodeTimelines(withClaim(s.o.Store.View.Timelines, s.Claim)), dcs.Unchanged(s.Version))
 	case ha.PublishStatus:
-		return a.publishStatus(ctx, s.o)
+		return a.publishStatus(ctx, s.o, s.Optime)
 	}
 	return fmt.Errorf("no such action: %s", s.Kind)
 }

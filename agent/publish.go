@@ -9,6 +9,7 @@ import (
 	"github.com/matriarch-ha/matriarch/dcs"
 	"github.com/matriarch-ha/matriarch/dcs/layout"
 	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // publishedState is what was written last, so that nothing is written twice.
@@ -167,12 +168,12 @@ func roleOf(o ha.Observation, m ha.Memory) cluster.Role {
 	return cluster.RoleReplica
 }
 
-// publishStatus writes how far the leader is, and the slots it keeps.
-func (a *Agent) publishStatus(ctx context.Context, o ha.Observation) error {
+// publishStatus writes how far the leader is, at least so far, and the slots it keeps.
+func (a *Agent) publishStatus(ctx context.Context, o ha.Observation, least wal.LSN) error {
 	if !a.opt.Keeper.State().Certain(a.opt.Clock.Now()) {
 		return errMoved
 	}
-	st := cluster.Status{Optime: o.Server.Position.LSN}
+	st := cluster.Status{Optime: max(o.Server.Position.LSN, least)}
 	own := cluster.SlotName(a.opt.Name)
 	for _, s := range o.Server.Slots {
 		st.Slots = append(st.Slots, s)

@@ -139,15 +139,45 @@ func TestStatusOfAFormerLeaderIsRefused(t *testing.T) {
 		if _, err := r.store.Put(t.Context(), layout.KeyStatus, successor, dcs.Always()); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.agent.publishStatus(t.Context(), old); !errors.Is(err, dcs.ErrConflict) {
+		if err := r.agent.publishStatus(t.Context(), old, 0); !errors.Is(err, dcs.ErrConflict) {
 			t.Errorf("published all the same: %v", err)
 		}
 		if got := r.view().Status.Optime; got != 7 {
 			t.Errorf("the successor's position is gone: %d", got)
 		}
 		r.agent.viewer.refresh(t.Context())
-		if err := r.agent.publishStatus(t.Context(), r.agent.observe(t.Context())); err != nil {
+		if err := r.agent.publishStatus(t.Context(), r.agent.observe(t.Context()), 0); err != nil {
 			t.Errorf("with a newer view: %v", err)
+		}
+	})
+}
+
+// Who is about to be promoted writes the published position again, though it is not
+// as far: what the former leader still sends is refused from then on, and the position
+// is not lowered.
+func TestStatusBeforeAPromotion(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		r.startKeeper()
+		r.pg.set(standby())
+		former := layout.EncodeStatus(cluster.Status{Optime: 1 << 40})
+		if _, err := r.store.Put(t.Context(), layout.KeyStatus, former, dcs.Always()); err != nil {
+			t.Fatal(err)
+		}
+		r.act(ha.Action{Kind: ha.TakeLeader})
+		r.agent.viewer.refresh(t.Context())
+		before := r.view().Status
+		for range 2 { // the second is no repetition that could be left out
+			before = r.view().Status
+			r.agent.viewer.refresh(t.Context())
+			if err := r.agent.publishStatus(t.Context(), r.agent.observe(t.Context()), before.Optime); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if now := r.view().Status; now.Optime != 1<<40 || now.Version == before.Version {
+			t.Errorf("%+v was made of %+v", now, before)
+		}
+		if _, err := r.store.Put(t.Context(), layout.KeyStatus, former, dcs.Unchanged(before.Version)); !errors.Is(err, dcs.ErrConflict) {
+			t.Errorf("what the former leader sent late was written: %v", err)
 		}
 	})
 }

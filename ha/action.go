@@ -189,6 +189,7 @@ type Action struct {
 	Claim    cluster.TimelineClaim    `json:"claim,omitzero"`
 	Failsafe []cluster.FailsafeMember `json:"failsafe,omitempty"`
 	Timeline wal.Timeline             `json:"timeline,omitempty"`
+	Optime   wal.LSN                  `json:"optime,omitempty"` // the least to publish
 	SystemID string                   `json:"system_id,omitempty"`
 	Code     int                      `json:"code,omitempty"`
 	Why      string                   `json:"why,omitempty"`

@@ -391,10 +391,16 @@ func (t *turn) takeOver() bool {
 		// from leading who follow this member.
 		acts = append(acts, t.clearHandover()...)
 	}
-	// The published position is the former leader's, and a word of it that comes late
-	// may be further still. If this agent died before it had published its own, nobody
-	// might be near enough to the one that the cluster has left.
-	acts = append(acts, Action{Kind: PublishStatus, Session: t.o.Lease.Session})
+	// The published position is the former leader's. It is written again, so that a word
+	// of that one which comes late does not replace it: nobody might be near enough to
+	// what the cluster has left. Nor is it lowered: of promotions that fail one after the
+	// other each would allow the next to lose as much again. Who leads in spite of it
+	// publishes its own, for if this agent died before that, nobody would be near enough.
+	publish := Action{Kind: PublishStatus, Session: t.o.Lease.Session, Optime: t.view.Status.Optime}
+	if g := t.ground(); g.Optime.Sub(t.o.Server.Position.LSN) > g.MaxLag {
+		publish.Optime = 0
+	}
+	acts = append(acts, publish)
 	acts = append(acts,
 		Action{Kind: ClaimTimeline, Session: t.o.Lease.Session, Version: t.view.Timelines.Version,
 			Claim: cluster.TimelineClaim{Timeline: next, Winner: t.o.Self.Name}},

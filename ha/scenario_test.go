@@ -145,6 +145,7 @@ func printFields(a ha.Action) string {
 		add(true, "failsafe=%s", list(names))
 	}
 	add(a.Timeline != 0, "timeline=%d", a.Timeline)
+	add(a.Optime != 0, "optime=%s", a.Optime)
 	add(a.SystemID != "", "system=%s", a.SystemID)
 	add(a.Kind == ha.Exit, "code=%d", a.Code)
 	add(a.EndArchiver, "end-archiver")

@@ -5,6 +5,7 @@ import (
 
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/ha"
+	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // write carries the plain writes to the store out.
@@ -115,13 +116,13 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 		}
 		return func(s *store, v *cluster.View) error { return s.claim(x) }
 	case ha.PublishStatus:
-		return a.statusWrite()
+		return a.statusWrite(x.Optime)
 	}
 	return nil
 }
 
-// statusWrite publishes the leader's position.
-func (a *agent) statusWrite() func(*store, *cluster.View) error {
+// statusWrite publishes the leader's position, or what is the least.
+func (a *agent) statusWrite(least wal.LSN) func(*store, *cluster.View) error {
 	srv := a.m.server
 	if srv.proc != ha.ProcessRunning || !a.keeper.held || !a.keeper.term.Until().Live(a.now()) {
 		return nil
@@ -129,7 +130,7 @@ func (a *agent) statusWrite() func(*store, *cluster.View) error {
 	if srv.still() {
 		return nil
 	}
-	st := cluster.Status{Optime: srv.end, Slots: slices.Clone(srv.slots)}
+	st := cluster.Status{Optime: max(srv.end, least), Slots: slices.Clone(srv.slots)}
 	for _, s := range srv.slots {
 		st.Retain = append(st.Retain, s.Name)
 	}

@@ -165,7 +165,7 @@ func TestStatusBeforeAPromotion(t *testing.T) {
 		}
 		r.act(ha.Action{Kind: ha.TakeLeader})
 		r.agent.viewer.refresh(t.Context())
-		before := r.view().Status
+		var before cluster.Status
 		for range 2 { // the second is no repetition that could be left out
 			before = r.view().Status
 			r.agent.viewer.refresh(t.Context())

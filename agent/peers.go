@@ -110,6 +110,7 @@ func (p *peers) both(ctx context.Context, m cluster.Member) (ha.Peer, error) {
 	<-asked
 	answer.Closed = unknown == nil && !writes
 	if unknown == nil && writes {
+		answer.AgentSilent = err != nil
 		answer.InRecovery, answer.Position, err = false, wal.Position{}, nil
 	}
 	return answer, err

@@ -183,6 +183,12 @@ func (a *Agent) publishStatus(ctx context.Context, o ha.Observation, least wal.L
 		st.Slots = insertSlot(st.Slots, cluster.SlotState{Name: own, LSN: o.Server.Position.LSN})
 		st.Retain = insertName(st.Retain, own)
 	}
+	// Before a promotion it is always written: what the former leader still sends is
+	// refused from then on. What it kept for others is not known to be done with.
+	leads := o.Server.Role == ha.ServerPrimary
+	if !leads {
+		st.Slots, st.Retain = o.Store.View.Status.Slots, o.Store.View.Status.Retain
+	}
 	text := layout.EncodeStatus(st)
 	p := &a.published
 	// Once per loop_wait, or as soon as half of what a failover may lose was
@@ -190,9 +196,6 @@ func (a *Agent) publishStatus(ctx context.Context, o ha.Observation, least wal.L
 	recent := o.Now.Sub(p.statusAt) < min(o.Settings.LoopWait, 10*time.Second) && p.status != ""
 	was := o.Store.View.Status.Optime
 	little := max(st.Optime.Sub(was), was.Sub(st.Optime)) <= o.Settings.MaxLagOnFailover/2
-	// Before a promotion it is always written: what the former leader still sends is
-	// refused from then on.
-	leads := o.Server.Role == ha.ServerPrimary
 	if leads && (text == p.status && was == st.Optime || recent && little) {
 		return nil
 	}

@@ -66,21 +66,39 @@ func (t *turn) diverged() bool {
 // so no more. A lease that stands after a ttl proves nothing: a store whose own
 // leader changed counts all leases anew. Who leads in truth answers.
 func (t *turn) awaitsLife(why string) bool {
-	since := t.newSince()
-	if since.IsZero() {
+	if t.leaderAnswered() {
 		return false
 	}
 	lead := t.view.Leader.Name
-	p, answered, _ := t.word(lead, since.Add(t.newFor()))
-	if answered && !p.InRecovery {
-		return false
-	}
+	p, _, _ := t.word(lead, 0)
 	var ask []Action
 	if t.since(p.Asked) >= roundLength {
 		ask = append(ask, Action{Kind: AskPeers, Names: []string{lead}})
 	}
 	t.wake(roundLength)
-	return t.answer(SituationFollowing, why+sentence("; %s: nothing is replaced before %s has answered as its leader", t.howNew(), lead), ask...)
+	return t.answer(SituationFollowing, why+sentence("; %s: nothing is replaced before the agent of %s has answered as the leader's; "+
+		"see that its REST API can be reached from here, or reinitialise this member", t.howNew(), lead), ask...)
+}
+
+// leaderAnswered: the store was never new, or the agent of its leader has said since
+// then that it leads. That the leader's server writes says nothing: it may have lost
+// its agent.
+func (t *turn) leaderAnswered() bool {
+	since := t.newSince()
+	if since.IsZero() {
+		return true
+	}
+	p, answered, _ := t.word(t.view.Leader.Name, since.Add(t.newFor()))
+	return answered && !p.InRecovery && !p.AgentSilent
+}
+
+// lifeAwaited: see awaitsLife. An agent that is started again has to wait too.
+func (t *turn) lifeAwaited() bool {
+	if !t.leaderIsOther() || t.leaderAnswered() {
+		return false
+	}
+	why, _ := t.whyDiverged()
+	return why != ""
 }
 
 // reclone copies the leader's data in place of diverged ones.

@@ -276,6 +276,8 @@ type Peer struct {
 	// Error is why the latest question got no answer; empty while it is open
 	// and after an answer.
 	Error string `json:"error,omitempty"`
+	// AgentSilent: this is what its server alone said.
+	AgentSilent bool `json:"agent_silent,omitempty"`
 	// ServerSilent: the agent answered that question, its server did not.
 	ServerSilent bool `json:"server_silent,omitempty"`
 

@@ -67,7 +67,7 @@ func (t *turn) whyNotByHand(f cluster.Failover) string {
 	case t.unlisted():
 		return whyUnlisted
 	}
-	return election.DivergedFrom(st, t.ground())
+	return election.DivergedFromPublished(st, t.ground())
 }
 
 // whyBackoff: see backOff. A person's word does not make a promotion succeed either.
@@ -114,6 +114,10 @@ func (t *turn) contest() bool {
 		case !answered:
 			// Unreachable: it does not count; the store arbitrates.
 			silent = append(silent, r.Name)
+		case late && p.InRecovery && !p.Voting && r.Matriarch != "" && t.since(t.m.LeaderlessSince) >= t.o.Settings.TTL:
+			// Its server answers and never stops its WAL receiver, as when the postmaster
+			// hangs: it takes no part, and whoever waits for it waits for ever.
+			absent = append(absent, r.Name)
 		case over && (!p.InRecovery || t.beatenBy(p)):
 			return t.askRivals(rivals)
 		case !p.InRecovery:
@@ -130,10 +134,6 @@ func (t *turn) contest() bool {
 				again = append(again, r.Name)
 			}
 			t.wake(askEvery)
-		case !p.Voting && r.Matriarch != "" && t.since(t.m.LeaderlessSince) >= t.o.Settings.TTL:
-			// Its server answers and never stops its WAL receiver, as when the postmaster
-			// hangs: it takes no part, and whoever waits for it waits for ever.
-			absent = append(absent, r.Name)
 		case t.beatenBy(p):
 			t.wakeAt(t.m.RaceAsked.Add(roundLength))
 			return t.answer(SituationLeaderless, sentence("nobody leads; %s is the better candidate (%s, here %s)", r.Name, endOf(p.Position), endOf(t.o.Server.Position)))

@@ -405,7 +405,7 @@ func (t *turn) remember() {
 		m.Led, m.CrashedSince, m.CrashAsked, m.StartFailures, m.PromoteFailures = o.Lease.Session, 0, 0, 0, 0
 	}
 	// Also of what was not looked at yet, because the store does not answer now.
-	m.StoreSure = m.StoreNew == o.Store.NewSince && m.StoreFirst == o.Store.FirstSeen && !t.storeIsNew()
+	m.StoreSure = m.StoreNew == o.Store.NewSince && m.StoreFirst == o.Store.FirstSeen && !t.storeIsNew() && !t.lifeAwaited()
 	m.SeenDown = m.SeenDown || t.down() || o.Task.Kind == Promote || o.Task.Last.Kind == Promote
 	t.rememberTask()
 	m.WhyNot = t.whyNot()

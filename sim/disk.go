@@ -29,7 +29,7 @@ func (h *host) stick(agentToo bool) {
 // unarmed: a host that could do nothing goes on, and no turn of its agent has armed
 // the guard since a pause of the cluster.
 func (m *member) unarmed() {
-	if a := m.agent; a != nil && a.keeper.unguarded {
+	if a := m.agent; a != nil && a.alive && a.keeper.unguarded {
 		m.grace = max(m.grace, m.w.now+4*time.Second)
 		m.pauseGrace = m.grace
 	}

@@ -134,6 +134,9 @@ func (a *agent) statusWrite(least wal.LSN) func(*store, *cluster.View) error {
 	for _, s := range srv.slots {
 		st.Retain = append(st.Retain, s.Name)
 	}
+	if !srv.writable() {
+		st.Slots, st.Retain = a.snap.view.Status.Slots, a.snap.view.Status.Retain
+	}
 	seen := a.snap.view.Status.Version
 	return func(s *store, v *cluster.View) error {
 		if err := unchanged(v.Status.Version, seen); err != nil {

@@ -128,6 +128,15 @@ func has(s Standing, g Ground) bool {
 // DivergedFrom says why s cannot be on the cluster's line of descent, and
 // nothing when it is, or when that cannot be known.
 func DivergedFrom(s Standing, g Ground) string {
+	if why := DivergedFromPublished(s, g); why != "" {
+		return why
+	}
+	return pastNewest(s, g.Timelines)
+}
+
+// DivergedFromPublished is DivergedFrom by the history that the cluster published. A
+// branch without one may never have been followed by anybody.
+func DivergedFromPublished(s Standing, g Ground) string {
 	d := Descent{Timeline: Current(g.History, g.Timelines), History: g.History.WAL(), Claims: g.Timelines}
 	if d.Timeline == 0 {
 		d.Timeline = s.Position.Timeline // no history published: only identities can speak
@@ -138,16 +147,13 @@ func DivergedFrom(s Standing, g Ground) string {
 		// line is newer than the published one.
 		c, claimed := g.Timelines.Claim(s.Position.Timeline)
 		if claimed && !c.Identity.Conflicts(s.Identity) {
-			return pastNewest(s, g.Timelines)
+			return ""
 		}
 		if _, ok := s.History.SwitchOf(d.Timeline); ok {
 			d.Timeline = s.Position.Timeline // it continues the published line
 		}
 	}
-	if why := d.WhyDiverged(s); why != "" {
-		return why
-	}
-	return pastNewest(s, g.Timelines)
+	return d.WhyDiverged(s)
 }
 
 // pastNewest: the newest branch that is known began before where s has come to on an

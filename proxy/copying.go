@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -36,6 +37,7 @@ func (s *session) newCopying() (*copying, error) {
 	up.count, down.count = &s.account.toServer, &s.account.toClient
 	up.delay, down.delay = &s.port.delay, &s.port.delay
 	c := &copying{s: s, up: up, down: down, upDone: make(chan error, 1)}
+	up.keep = &c.settling
 	if s.secure != nil {
 		s.secure.gate.Store(s.gate)
 		up.from, down.to = s.secure, s.secure
@@ -48,8 +50,8 @@ func (s *session) newCopying() (*copying, error) {
 }
 
 // run copies until the server's direction ends (nil), something fails, or, if that
-// was asked for, the session has begun (errSettled): then nobody copies any more,
-// and nothing that was read is unsent.
+// was asked for, the session has begun (errSettled): then nobody copies any more, and
+// what was read of the client and is unsent is kept in up.
 func (c *copying) run() error {
 	s := c.s
 	if !c.started {
@@ -88,16 +90,19 @@ func (c *copying) copyUp() {
 	c.upDone <- err
 }
 
-// settle ends the client's direction between two reads. What it ended with instead,
-// if it had ended, is dealt with as ever.
+// settle ends the client's direction, also in the middle of a write that waits: the
+// server may not read before somebody reads what it sends. What that direction ended
+// with instead, if it had ended, is dealt with as ever.
 func (c *copying) settle() error {
 	c.settling.Store(true)
 	c.s.client.SetReadDeadline(longPast)
+	c.s.server.SetWriteDeadline(longPast)
 	err := <-c.upDone
 	c.settling.Store(false)
 	var ne net.Error
 	if errors.As(err, &ne) && ne.Timeout() && c.s.gate.ctx.Err() == nil {
 		c.s.client.SetReadDeadline(time.Time{})
+		c.s.server.SetWriteDeadline(time.Time{})
 		if c.s.gate.ctx.Err() == nil { // else the deadline of its end was taken back
 			c.upEnded.Store(false)
 			return errSettled
@@ -142,9 +147,10 @@ func (c *copying) finish(err error) {
 }
 
 // handOver gives the session to an event loop.
-func (s *session) handOver() bool {
+func (c *copying) handOver() bool {
+	s := c.s
 	l := s.p.quietest()
-	k, err := newLink(s, l)
+	k, err := newLink(s, l, c.up)
 	if err != nil {
 		return false
 	}
@@ -154,27 +160,30 @@ func (s *session) handOver() bool {
 	s.mu.Unlock()
 	client.Close() // what the link has of them stays open
 	server.Close()
+	l.links.Add(1)
 	return l.post(k.begin)
 }
 
-// unlinked ends a session that its event loop gives back.
+// unlinked ends a session that its event loop gives back, without its server.
 func (s *session) unlinked(k *link, err error) {
 	defer s.done()
-	client, cerr := connection(k.client.fd)
-	server, serr := connection(k.server.fd)
+	client, lost := connection(k.client.fd)
 	s.mu.Lock()
-	s.client, s.server = client, server
+	s.client = client
 	s.mu.Unlock()
 	shut := s.gate.ctx.Err() != nil || errors.Is(err, errShut)
 	s.told(lastOfClient{k.bye, k.client.finished, k.last}, shut)
-	if cerr != nil || serr != nil {
-		return // no descriptors for last words: both connections are closed
-	}
 	switch {
+	case lost != nil:
+		// No descriptor is left for last words.
+		if shut {
+			s.port.broken.Add(1)
+		}
 	case shut:
 		s.breakOff()
-	case errors.Is(err, io.EOF) && s.client.CloseWrite() == nil:
+	case errors.Is(err, io.EOF) && s.closeWrite() == nil:
 		// The server has ended the session; the client need only hang up.
+		defer context.AfterFunc(s.gate.ctx, s.interrupt)()
 		s.client.SetReadDeadline(time.Now().Add(afterClose))
 		io.Copy(io.Discard, s.client)
 	}

@@ -61,6 +61,8 @@ type pipe struct {
 
 	// settled is asked after each chunk whether to end here; nil: never.
 	settled func() bool
+	// keep is asked after a failed write whether to keep what is unsent; nil: no.
+	keep *atomic.Bool
 
 	count  *atomic.Int64 // of the bytes that went out; nil when nobody counts
 	delay  *timing       // of a part of the chunks; nil when nobody measures
@@ -84,6 +86,13 @@ func newPipe(g *gate, b *buffers, src, dst *net.TCPConn, sent func([]byte)) (*pi
 // nothing more was sent.
 func (p *pipe) run() error {
 	read, write := p.read, p.write // one closure each, not one per chunk
+	if p.buf != nil {              // what was kept
+		err := p.flush(write)
+		p.giveBack()
+		if err != nil {
+			return err
+		}
+	}
 	for {
 		if err := p.src.Read(read); err != nil {
 			return err
@@ -109,6 +118,9 @@ func (p *pipe) run() error {
 			read, p.waited = p.gate.clock.Now(), false
 		}
 		err := p.flush(write)
+		if err != nil && p.keep != nil && p.keep.Load() {
+			return err // what is unsent stays with the buffer
+		}
 		p.giveBack()
 		if err != nil {
 			return err

@@ -43,9 +43,9 @@ type flow struct {
 	rest     []byte           // of kept
 }
 
-// newLink makes the descriptors of both connections its own. On an error nothing
-// has changed.
-func newLink(s *session, l *loop) (*link, error) {
+// newLink makes the descriptors of both connections its own, and what up has read and
+// not sent. On an error nothing has changed.
+func newLink(s *session, l *loop, up *pipe) (*link, error) {
 	client, err := duplicate(s.client)
 	if err != nil {
 		return nil, err
@@ -55,9 +55,11 @@ func newLink(s *session, l *loop) (*link, error) {
 		unix.Close(client)
 		return nil, err
 	}
-	k := &link{s: s, loop: l}
+	k := &link{s: s, loop: l, bye: up.bye.Load(), last: boot.Instant(up.last.Load())}
 	k.client, k.server = end{link: k, fd: client, out: &k.up, in: &k.down}, end{link: k, fd: server, out: &k.down, in: &k.up}
 	k.up, k.down = flow{from: &k.client, to: &k.server}, flow{from: &k.server, to: &k.client}
+	k.up.kept, k.up.rest = up.buf, up.data
+	up.buf = nil
 	return k, nil
 }
 
@@ -75,7 +77,6 @@ func duplicate(c *net.TCPConn) (int, error) {
 
 // begin runs on the loop's thread from here on.
 func (k *link) begin() {
-	k.loop.links.Add(1)
 	k.loop.enter(&k.client)
 	k.loop.enter(&k.server)
 	k.unwatch = context.AfterFunc(k.s.gate.ctx, func() { k.loop.post(func() { k.finish(errShut) }) })
@@ -103,11 +104,12 @@ func (k *link) watch() {
 // when either is tried.
 func (k *link) event(e *end, events uint32) {
 	broken := events & (unix.EPOLLHUP | unix.EPOLLERR)
-	if e.mask&unix.EPOLLOUT != 0 && (events&unix.EPOLLOUT|broken) != 0 {
-		k.flush(e.in)
-	}
-	if !k.over && e.mask&unix.EPOLLIN != 0 && (events&unix.EPOLLIN|broken) != 0 {
+	// What it said before it broke comes first.
+	if e.mask&unix.EPOLLIN != 0 && (events&unix.EPOLLIN|broken) != 0 {
 		k.read(e.out)
+	}
+	if !k.over && e.mask&unix.EPOLLOUT != 0 && (events&unix.EPOLLOUT|broken) != 0 {
+		k.flush(e.in)
 	}
 }
 
@@ -119,6 +121,7 @@ func (k *link) read(f *flow) {
 		case err == unix.EAGAIN:
 			return
 		case err != nil:
+			f.from.finished = true
 			k.finish(err)
 			return
 		case n == 0:
@@ -174,6 +177,7 @@ func (k *link) send(f *flow, b []byte) ([]byte, error) {
 			return b, nil
 		}
 		if err != nil {
+			f.to.finished = true
 			return nil, err
 		}
 		if f == &k.up {
@@ -235,6 +239,11 @@ func (k *link) finish(err error) {
 		}
 	}
 	k.loop.links.Add(-1)
+	if k.s.gate.ctx.Err() != nil || errors.Is(err, errShut) {
+		// What waits for the server is thrown away with a reset, whatever comes next.
+		unix.SetsockoptLinger(k.server.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	unix.Close(k.server.fd)
 	go k.s.unlinked(k, err)
 }
 

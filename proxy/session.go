@@ -211,7 +211,7 @@ func (s *session) forward() (handed bool) {
 	defer unwatch()
 	switch err = c.run(); {
 	case errors.Is(err, errSettled):
-		if s.handOver() {
+		if c.handOver() {
 			return true
 		}
 		c.goOn()
@@ -288,8 +288,10 @@ func (s *session) end() {
 func (s *session) breakOff() {
 	s.end()
 	s.port.broken.Add(1)
-	s.server.SetLinger(0)
-	s.server.Close()
+	if s.server != nil { // a loop has done that itself
+		s.server.SetLinger(0)
+		s.server.Close()
+	}
 	if s.opaque || !s.frames.atBoundary() {
 		return
 	}

@@ -6,8 +6,6 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"github.com/matriarch-ha/matriarch/route"
 )
 
 // maxCancels bounds the cancel requests under way: each costs connections, and
@@ -51,7 +49,7 @@ func (c *cancels) find(k cancelKey) *gate {
 // that was never seen may belong to an encrypted session: then it goes to the
 // backends that have such sessions, and the others' servers ignore it. A client
 // that is held has no key yet, so its request can hit nobody else.
-func (p *Proxy) cancel(ctx context.Context, a route.Access, pkt packet) {
+func (p *Proxy) cancel(ctx context.Context, pt *port, pkt packet) {
 	select {
 	case p.cancels.slots <- struct{}{}:
 		defer func() { <-p.cancels.slots }()
@@ -64,7 +62,7 @@ func (p *Proxy) cancel(ctx context.Context, a route.Access, pkt packet) {
 	if g := p.cancels.find(pkt.cancelKey()); g != nil {
 		targets = []*gate{g}
 	} else {
-		targets = p.table.opaque(a)
+		targets = p.table.opaque(!pt.service.writes())
 	}
 	var wg sync.WaitGroup
 	for _, g := range targets {
@@ -98,8 +96,8 @@ func (p *Proxy) sendCancel(ctx context.Context, g *gate, raw []byte) {
 	io.Copy(io.Discard, io.LimitReader(c, 1))
 }
 
-// opaque lists the gates of a port that have encrypted sessions.
-func (t *table) opaque(a route.Access) []*gate {
+// opaque lists the gates that have encrypted sessions, those to replicas too if asked.
+func (t *table) opaque(replicas bool) []*gate {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []*gate
@@ -109,7 +107,7 @@ func (t *table) opaque(a route.Access) []*gate {
 		}
 	}
 	add(t.leader)
-	if a == route.ReadOnly {
+	if replicas {
 		for _, g := range t.replicas {
 			add(g)
 		}

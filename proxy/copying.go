@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
-	"github.com/matriarch-ha/matriarch/route"
 )
 
 // copying moves a session's bytes in two goroutines. Every session begins so; one
@@ -50,7 +49,7 @@ func (c *copying) run() error {
 	s := c.s
 	if !c.started {
 		c.started = true
-		if s.gate.primary && s.port.access == route.ReadWrite && !s.opaque {
+		if s.gate.primary && s.service.writes() && !s.opaque {
 			c.down.check = s.introduction()
 			c.down.check(s.greeting)
 		}

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/matriarch-ha/matriarch/route"
 )
 
 // retryConnect is the pause between two attempts at a backend that is allowed
@@ -37,7 +35,7 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 	var waited func(released bool)
 	for {
 		news := s.p.table.news()
-		g, why := s.p.table.take(s.port.access)
+		g, why := s.p.table.take(s.service)
 		var retry <-chan time.Time
 		if g != nil {
 			err := s.connect(hold, g, pkt)
@@ -58,12 +56,12 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 		if !held {
 			if s.p.held.Add(1) > int64(s.p.o.HoldLimit) {
 				s.p.held.Add(-1)
-				s.p.turnedAway(s.port.access)
+				s.p.turnedAway(s.service)
 				return errTooMany
 			}
 			held = true
 			defer s.port.holds(s.p.o.Clock)()
-			waited = s.p.waits(s.port.access, why)
+			waited = s.p.waits(s.service, why)
 			defer s.p.held.Add(-1)
 			// Nobody waits for StartupTimeout any more but for us.
 			s.client.SetDeadline(time.Time{})
@@ -85,8 +83,8 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 
 // waits notes that a client is held, and returns what to call at the end of that;
 // nil for a client that only reads: its port may lead to many servers.
-func (p *Proxy) waits(a route.Access, why string) (done func(released bool)) {
-	if a != route.ReadWrite {
+func (p *Proxy) waits(s *service, why string) (done func(released bool)) {
+	if !s.writes() {
 		return nil
 	}
 	p.table.without(why)
@@ -94,8 +92,8 @@ func (p *Proxy) waits(a route.Access, why string) (done func(released bool)) {
 }
 
 // turnedAway notes that there was no place for a client to wait.
-func (p *Proxy) turnedAway(a route.Access) {
-	if a == route.ReadWrite {
+func (p *Proxy) turnedAway(s *service) {
+	if s.writes() {
 		p.outages.turnedAway()
 	}
 }
@@ -115,7 +113,7 @@ func holdEnd(ctx, hold context.Context, why string) error {
 // connect dials the gate's backend and sends the packet through the gate. On
 // failure the gate is given back.
 func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
-	s.gate, s.account = g, s.p.table.enter(s.port.access, g.backend.Member)
+	s.gate, s.account = g, s.p.table.enter(s.port.Name, g.backend.Member)
 	began := s.p.o.Clock.Now()
 	dial, cancel := context.WithTimeout(ctx, s.p.o.ConnectTimeout)
 	defer cancel()
@@ -215,7 +213,7 @@ func (s *session) refusal(err error) []byte {
 	case errors.Is(err, errStopping):
 		return errorResponse(stateNoPrimary, errStopping.Error(), "Use another entrypoint, or try again.")
 	case errors.As(err, &none):
-		return errorResponse(stateNoPrimary, "the database system has no "+s.wanted()+" at the moment",
+		return errorResponse(stateNoPrimary, "the database system has no "+s.service.wanted()+" at the moment",
 			fmt.Sprintf("The entrypoint waited %s. Last seen: %s.", s.p.o.HoldTimeout, none.why))
 	default:
 		return errorResponse(stateTerminated, "terminating connection: "+err.Error(), "Connect again.")

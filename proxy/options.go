@@ -14,7 +14,6 @@ import (
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/journal"
-	"github.com/matriarch-ha/matriarch/route"
 )
 
 // Sight is what the store shows: a view of the cluster, or that it is lost.
@@ -107,19 +106,6 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
-}
-
-// policies are those of the ports that there are.
-func (o Options) policies() []route.Policy {
-	var out []route.Policy
-	if o.Listen != "" {
-		out = append(out, route.Policy{Access: route.ReadWrite})
-	}
-	if o.ListenReplicas != "" {
-		out = append(out, route.Policy{Access: route.ReadOnly, MaxLag: o.MaxLag, NoFallback: o.NoLeaderFallback,
-			MaxWordAge: max(route.DefaultWordAge, 3*o.AskInterval)})
-	}
-	return out
 }
 
 func setDuration(d *time.Duration, def time.Duration) {

@@ -28,9 +28,10 @@ var longPast = time.Unix(1, 0)
 // session is one client and, once it has one, its backend. Its goroutine owns
 // all fields; interrupt, from elsewhere, touches only the connections.
 type session struct {
-	p      *Proxy
-	port   *port
-	client *net.TCPConn
+	p       *Proxy
+	port    *port
+	service *service // of the port
+	client  *net.TCPConn
 
 	server  *net.TCPConn
 	gate    *gate    // taken; nil before
@@ -99,7 +100,7 @@ func (s *session) negotiate(ctx context.Context) bool {
 		}
 		if pkt.kind == packetCancel {
 			s.leave()
-			s.p.cancel(ctx, s.port.access, pkt)
+			s.p.cancel(ctx, s.port, pkt)
 			return false
 		}
 		if err := s.pass(ctx, pkt); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,7 +32,7 @@ type table struct {
 	outages     *outages
 	interval    time.Duration
 	askReplicas bool
-	ports       []route.Policy // of the ports that there are
+	services    []*service // of the ports that there are
 
 	mu       sync.Mutex
 	view     cluster.View
@@ -44,18 +45,17 @@ type table struct {
 	replicas map[string]*gate
 	down     map[string]boot.Instant
 	accounts map[accountOf]*account
-	standing map[accountOf]standing
-	serving  map[route.Access]standing // whether the port uses anybody
-	failed   map[string]int64          // questions to a member that had no answer
+	failed   map[string]int64 // questions to a member that had no answer
 	watchers map[string]*watcher
 	changed  chan struct{} // closed and replaced when a new choice may differ
 	wake     chan struct{} // tells expire that the next deadline moved
 }
 
-func newTable(o Options, a asker, out *outages) *table {
+func newTable(o Options, services []*service, a asker, out *outages) *table {
+	replicas := slices.ContainsFunc(services, func(s *service) bool { return !s.writes() })
 	return &table{
-		clock: o.Clock, asker: a, log: o.Logger, outages: out, interval: o.AskInterval, askReplicas: o.ListenReplicas != "",
-		ports: o.policies(), failed: map[string]int64{}, accounts: map[accountOf]*account{}, standing: map[accountOf]standing{}, serving: map[route.Access]standing{},
+		clock: o.Clock, asker: a, log: o.Logger, outages: out, interval: o.AskInterval, askReplicas: replicas,
+		services: services, failed: map[string]int64{}, accounts: map[accountOf]*account{},
 		words: map[string]route.Word{}, failures: map[string]string{}, replicas: map[string]*gate{},
 		down: map[string]boot.Instant{}, watchers: map[string]*watcher{},
 		changed: make(chan struct{}), wake: make(chan struct{}, 1),
@@ -316,13 +316,13 @@ func (t *table) query(p route.Policy) route.Query {
 
 // take chooses a backend and counts one session on its gate, so that a burst
 // of connections spreads; release gives it back. Without a gate it says why.
-func (t *table) take(a route.Access) (*gate, string) {
+func (t *table) take(s *service) (*gate, string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.viewAt.IsZero() {
 		return nil, noView
 	}
-	c := route.Pick(t.query(t.policy(a)))
+	c := route.Pick(t.query(s.policy))
 	if !c.OK {
 		return nil, c.Why
 	}

@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/matriarch-ha/matriarch/boot"
-	"github.com/matriarch-ha/matriarch/route"
 )
 
 // A backend whose host is gone is noticed within half a minute, a client's in
@@ -44,12 +43,4 @@ func tune(c *net.TCPConn, ka net.KeepAliveConfig, userTimeout time.Duration) {
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
 		})
 	}
-}
-
-// wanted names what a session's port leads to.
-func (s *session) wanted() string {
-	if s.port.access == route.ReadOnly {
-		return "server for reading"
-	}
-	return "primary"
 }

@@ -14,14 +14,19 @@ type Verdict struct {
 // Pick chooses is one of those.
 func Judge(q Query) (chosen Choice, out map[string]Verdict) {
 	chosen, out = Pick(q), make(map[string]Verdict, len(q.View.Members))
+	lead, reads := pickLeader(q), q.Policy.reads()
 	for _, m := range q.View.Members {
+		is := chosen.OK && m.Name == chosen.Backend.Member
 		switch {
-		case q.Policy.Access == ReadOnly && m.Name != chosen.Backend.Member:
-			_, why := q.replica(m)
-			out[m.Name] = Verdict{In: why == "", Why: describe(m, why)}
-		case chosen.OK && m.Name == chosen.Backend.Member:
-			_, why := q.replica(m)
-			out[m.Name] = Verdict{In: true, Spare: q.Policy.Access == ReadOnly && why != "", Why: chosen.Why}
+		case reads:
+			c := q.candidate(m, lead)
+			v := Verdict{In: is || c.why == "", Spare: is && c.why != "", Why: q.describe(c)}
+			if is {
+				v.Why = chosen.Why
+			}
+			out[m.Name] = v
+		case is:
+			out[m.Name] = Verdict{In: true, Why: chosen.Why}
 		case m.Name == q.View.Leader.Name:
 			out[m.Name] = Verdict{Why: chosen.Why}
 		default:
@@ -31,9 +36,20 @@ func Judge(q Query) (chosen Choice, out map[string]Verdict) {
 	return chosen, out
 }
 
-func describe(m cluster.Member, why string) string {
-	if why == "" {
-		return m.Name + " is an eligible replica"
+// describe says of a candidate that was not chosen what it is.
+func (q Query) describe(c candidate) string {
+	switch {
+	case c.why != "":
+		return c.member + " " + c.why
+	case q.Policy.Zone != "" && !c.home:
+		return c.member + " is " + c.what + " of another zone"
 	}
-	return m.Name + " " + why
+	return c.member + " is " + c.what
+}
+
+// member returns a member of the view; one that is not in it has a name only.
+func (q Query) member(name string) cluster.Member {
+	m, _ := q.View.Member(name)
+	m.Name = name
+	return m
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/journal"
 	"github.com/matriarch-ha/matriarch/proxy"
+	"github.com/matriarch-ha/matriarch/route"
 )
 
 // RunProxy runs the entrypoint alone until ctx ends.
@@ -45,7 +46,7 @@ func RunProxy(ctx context.Context, prog Program) error {
 	life := lifecycle{log: log}
 	defer life.stop()
 	o := proxyOptions(f, store, peers, log)
-	o.Name = entrypointName(f, o.Listen, o.ListenReplicas)
+	o.Name = entrypointName(f, listens(o)...)
 	o.Journal = entrypointJournal(f, log, &life)
 	p, err := proxy.New(o)
 	if err != nil {
@@ -63,8 +64,27 @@ func proxyOptions(f *config.File, store dcs.Store, peers *http.Client, log *slog
 		Version: Version,
 		Listen:  c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
 		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout, Engine: proxy.Engine(c.Engine),
+		MaxLag: uint64(c.MaxLag), MaxLagTime: c.MaxLagTime, Zone: c.Zone, Ports: entrypointPorts(c.Ports),
 		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
 	}
+}
+
+func entrypointPorts(ports []config.ProxyPort) []proxy.Port {
+	var out []proxy.Port
+	for _, c := range ports {
+		out = append(out, proxy.Port{Name: c.Name, Listen: c.Listen, Access: route.Access(c.Access), Member: c.Member,
+			MaxLag: uint64(c.MaxLag), MaxLagTime: c.MaxLagTime, Zone: c.Zone, NoFallback: !c.Fallback})
+	}
+	return out
+}
+
+// listens are the addresses for clients.
+func listens(o proxy.Options) []string {
+	out := []string{o.Listen, o.ListenReplicas}
+	for _, p := range o.Ports {
+		out = append(out, p.Listen)
+	}
+	return out
 }
 
 // entrypointName tells one entrypoint from another in their journals. A name in

@@ -110,7 +110,7 @@ func decodeFile(root *node, r *report) *File {
 	f.Matriarch = decodeMatriarch(d.sub("matriarch"), f.Postgres.DataDir)
 	f.Store = decodeStore(d, f, r)
 	if d.has("proxy") {
-		f.Proxy = decodeProxy(d.sub("proxy"))
+		f.Proxy = decodeProxy(d.sub("proxy"), r)
 	}
 	r.checkFile(d, f)
 	return f
@@ -249,25 +249,6 @@ func decodeCredentials(d reader) Credentials {
 func roleKeywords() []string {
 	return []string{"sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir",
 		"gssencmode", "channel_binding", "sslnegotiation"}
-}
-
-func decodeProxy(d reader) *Proxy {
-	addr := func(key, def string) string {
-		if n := d.n.get(key); n != nil && n.kind == boolean {
-			return ""
-		}
-		_, port, _ := splitHostPort(def, "")
-		return address(d.text(key, def), port)
-	}
-	return &Proxy{
-		Listen:         address(d.text("listen", "0.0.0.0:5000"), "5000"),
-		ListenReplicas: addr("listen_replicas", "0.0.0.0:5001"),
-		Stats:          addr("stats", "127.0.0.1:7000"),
-		HoldTimeout:    d.duration("hold_timeout", 30*time.Second),
-		HoldLimit:      int(min(d.int("hold_limit", "", 1000), 1<<31)),
-		ConnectTimeout: d.duration("connect_timeout", 5*time.Second),
-		Engine:         d.text("engine", "events"),
-	}
 }
 
 func decodeMatriarch(d reader, dataDir string) Matriarch {

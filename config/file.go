@@ -194,17 +194,6 @@ type Watchdog struct {
 	SafetyMargin int    // seconds; -1 means half of ttl
 }
 
-// Proxy is the entrypoint for clients.
-type Proxy struct {
-	Listen         string        // read-write, follows the leader; default 0.0.0.0:5000
-	ListenReplicas string        // read-only; default 0.0.0.0:5001, "" when switched off
-	Stats          string        // statistics; default 127.0.0.1:7000, "" when switched off
-	HoldTimeout    time.Duration // how long a client waits while nobody leads; default 30 s
-	HoldLimit      int           // how many may wait; default 1000
-	ConnectTimeout time.Duration // to a server; default 5 s
-	Engine         string        // what forwards: "events" (the default) or "goroutines"
-}
-
 // Matriarch is what the reference does not have.
 type Matriarch struct {
 	StateDir string // the agent's own directory; default <data_dir>.matriarch, never inside data_dir

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,11 +65,14 @@ type fakeMember struct {
 	lease    time.Duration
 	patroni  bool // answers like another program
 	silent   bool // does not answer at all
-	starting bool // the server refuses with 57P03
-	tls      bool // answers S and then echoes
-	dies     bool // the server hangs up instead of answering
-	standby  bool // the server says that it is in recovery
-	asked    int  // questions to the REST API
+	tags     map[string]any
+	state    string // empty: running
+	behind   int    // bytes that it received and did not replay
+	starting bool   // the server refuses with 57P03
+	tls      bool   // answers S and then echoes
+	dies     bool   // the server hangs up instead of answering
+	standby  bool   // the server says that it is in recovery
+	asked    int    // questions to the REST API
 	// announced is what the newest of them said of its asker.
 	announced string
 	conns     []net.Conn // of the server
@@ -118,7 +122,7 @@ func (m *fakeMember) key() cluster.Member {
 
 func (m *fakeMember) answer(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
-	role, lease, patroni, silent := m.role, m.lease, m.patroni, m.silent
+	role, lease, patroni, silent, tags, behind, state := m.role, m.lease, m.patroni, m.silent, m.tags, m.behind, cmp.Or(m.state, "running")
 	m.asked++
 	m.announced = r.Header.Get("Matriarch-Entrypoint")
 	m.mu.Unlock()
@@ -134,8 +138,8 @@ func (m *fakeMember) answer(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/patroni" && (role != "primary" || lease == 0 || r.URL.Path != "/primary") {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	doc := map[string]any{"state": "running", "role": role, "timeline": 1, "replication_state": "streaming",
-		"xlog": map[string]any{"received_location": 1000, "replayed_location": 1000}, "patroni": map[string]any{"name": m.name}}
+	doc := map[string]any{"state": state, "role": role, "timeline": 1, "replication_state": "streaming",
+		"xlog": map[string]any{"received_location": 1000, "replayed_location": 1000 - behind}, "tags": tags, "patroni": map[string]any{"name": m.name}}
 	if !patroni {
 		doc["matriarch"] = map[string]any{"lease_remaining_ms": lease.Milliseconds()}
 	}

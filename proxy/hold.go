@@ -84,7 +84,7 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 // waits notes that a client is held, and returns what to call at the end of that;
 // nil for a client that only reads: its port may lead to many servers.
 func (p *Proxy) waits(s *service, why string) (done func(released bool)) {
-	if !s.writes() {
+	if !s.outage() {
 		return nil
 	}
 	p.table.without(why)
@@ -93,7 +93,7 @@ func (p *Proxy) waits(s *service, why string) (done func(released bool)) {
 
 // turnedAway notes that there was no place for a client to wait.
 func (p *Proxy) turnedAway(s *service) {
-	if s.writes() {
+	if s.outage() {
 		p.outages.turnedAway()
 	}
 }

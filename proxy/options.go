@@ -34,10 +34,11 @@ type Options struct {
 	// Listen is the address of the read-write port, ListenReplicas of the
 	// read-only port, Stats of the statistics page: host:port, where host may be
 	// empty or "*" for all addresses. An empty string leaves the port out; at
-	// least one of the first two is needed.
+	// least one of the first two or one of Ports is needed.
 	Listen         string
 	ListenReplicas string
 	Stats          string
+	Ports          []Port // further ones
 
 	HoldTimeout    time.Duration // how long a connection may wait for a backend; 30 s
 	HoldLimit      int           // how many may wait at once; 1000
@@ -48,6 +49,8 @@ type Options struct {
 	Engine Engine // what forwards; EngineEvents
 
 	MaxLag           uint64        // read-only port: limit of replay lag in bytes; 0 none
+	MaxLagTime       time.Duration // and in time
+	Zone             string        // read-only port: prefer members whose tag says so
 	NoLeaderFallback bool          // read-only port: refuse rather than use the leader
 	AskInterval      time.Duration // the longest interval between two questions to a member; 1 s
 
@@ -116,8 +119,8 @@ func setDuration(d *time.Duration, def time.Duration) {
 
 func (o Options) check() error {
 	var errs []error
-	if o.Listen == "" && o.ListenReplicas == "" {
-		errs = append(errs, errors.New("proxy: neither listen nor listen_replicas is set; set at least one, such as 0.0.0.0:5000"))
+	if o.Listen == "" && o.ListenReplicas == "" && len(o.Ports) == 0 {
+		errs = append(errs, errors.New("proxy: neither listen nor listen_replicas nor ports is set; set at least one, such as 0.0.0.0:5000"))
 	}
 	if o.Views == nil {
 		errs = append(errs, errors.New("proxy: no source of views"))
@@ -128,7 +131,7 @@ func (o Options) check() error {
 		}
 	}
 	for key, d := range map[string]time.Duration{"hold_timeout": o.HoldTimeout, "connect_timeout": o.ConnectTimeout,
-		"startup timeout": o.StartupTimeout, "drain timeout": o.DrainTimeout, "ask interval": o.AskInterval} {
+		"startup timeout": o.StartupTimeout, "drain timeout": o.DrainTimeout, "max_lag_time": o.MaxLagTime, "ask interval": o.AskInterval} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("proxy: %s %s is negative", key, d))
 		}
@@ -136,7 +139,7 @@ func (o Options) check() error {
 	if o.HoldLimit < 0 {
 		errs = append(errs, fmt.Errorf("proxy: hold_limit %d is negative", o.HoldLimit))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkPorts(o.Ports)...)...)
 }
 
 // listenAddr turns the field's "*:5000" into what net.Listen understands.

@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/internal/clock"
@@ -38,13 +41,18 @@ type Port struct {
 	Name   string
 	Listen string // host:port
 	Access route.Access
+	Member string // the only one to use; empty for all
 
-	MaxLag     uint64 // not for read-write: limit of replay lag in bytes; 0 none
-	NoFallback bool   // not for read-write: refuse rather than use the leader
+	// These are not for read-write.
+	MaxLag     uint64        // limit of replay lag in bytes; 0 none
+	MaxLagTime time.Duration // and in time
+	Zone       string        // prefer members whose tag says so
+	NoFallback bool          // refuse rather than use the leader
 }
 
 func (c Port) policy(o Options) route.Policy {
-	return route.Policy{Access: c.Access, MaxLag: c.MaxLag, NoFallback: c.NoFallback, MaxWordAge: max(route.DefaultWordAge, 3*o.AskInterval)}
+	return route.Policy{Access: c.Access, Member: c.Member, Zone: c.Zone, MaxLag: c.MaxLag, MaxLagTime: c.MaxLagTime,
+		NoFallback: c.NoFallback, MaxWordAge: max(route.DefaultWordAge, 3*o.AskInterval)}
 }
 
 // The names of the two ports that have settings of their own.
@@ -52,6 +60,28 @@ const (
 	portReadWrite = string(route.ReadWrite)
 	portReadOnly  = string(route.ReadOnly)
 )
+
+// checkPorts says what is wrong with the further ports.
+func checkPorts(ports []Port) (errs []error) {
+	names := []string{portReadWrite, portReadOnly}
+	for i, c := range ports {
+		at := fmt.Sprintf("proxy: ports[%d]", i)
+		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+			errs = append(errs, fmt.Errorf("%s: listen %q: want host:port, such as 0.0.0.0:5002: %w", at, c.Listen, err))
+		}
+		if c.Name == "" || slices.Contains(names, c.Name) {
+			errs = append(errs, fmt.Errorf("%s: name %q: want one that no other port has", at, c.Name))
+		}
+		if !slices.Contains([]route.Access{route.ReadWrite, route.ReadOnly, route.Any, route.Sync}, c.Access) {
+			errs = append(errs, fmt.Errorf("%s: access %q: want read-write, read-only, any or sync", at, c.Access))
+		}
+		if c.MaxLagTime < 0 {
+			errs = append(errs, fmt.Errorf("%s: max_lag_time %s is negative", at, c.MaxLagTime))
+		}
+		names = append(names, c.Name)
+	}
+	return errs
+}
 
 // newPorts makes the ports that are configured, not opened yet.
 func newPorts(o Options) []*port {
@@ -61,7 +91,10 @@ func newPorts(o Options) []*port {
 	}
 	if o.ListenReplicas != "" {
 		out = append(out, newPort(o, Port{Name: portReadOnly, Listen: o.ListenReplicas, Access: route.ReadOnly,
-			MaxLag: o.MaxLag, NoFallback: o.NoLeaderFallback}, "listen_replicas"))
+			MaxLag: o.MaxLag, MaxLagTime: o.MaxLagTime, Zone: o.Zone, NoFallback: o.NoLeaderFallback}, "listen_replicas"))
+	}
+	for i, c := range o.Ports {
+		out = append(out, newPort(o, c, fmt.Sprintf("ports[%d]", i)))
 	}
 	return out
 }

@@ -24,12 +24,24 @@ func newService(port string, p route.Policy) *service {
 // writes: whoever comes here wants the primary, wherever that is.
 func (s *service) writes() bool { return s.policy.Access == route.ReadWrite }
 
+// outage: that nobody can be used here is that the cluster has no primary.
+func (s *service) outage() bool { return s.writes() && s.policy.Member == "" }
+
 // wanted names what the service leads to.
 func (s *service) wanted() string {
-	if s.policy.Access == route.ReadOnly {
-		return "server for reading"
+	what := "primary"
+	switch s.policy.Access {
+	case route.ReadOnly:
+		what = "server for reading"
+	case route.Any:
+		what = "server"
+	case route.Sync:
+		what = "synchronous standby"
 	}
-	return "primary"
+	if s.policy.Member != "" {
+		what += " " + s.policy.Member
+	}
+	return what
 }
 
 // accountOf names what is counted apart.

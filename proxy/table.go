@@ -32,6 +32,7 @@ type table struct {
 	outages     *outages
 	interval    time.Duration
 	askReplicas bool
+	timesLag    bool       // some service limits lag in time
 	services    []*service // of the ports that there are
 
 	mu       sync.Mutex
@@ -40,6 +41,7 @@ type table struct {
 	blind    bool         // the store is lost; the view is how it was
 	since    boot.Instant // see route.Query
 	words    map[string]route.Word
+	history  route.History     // of the furthest position, if some service needs it
 	failures map[string]string // why the last question to a member failed
 	leader   *gate             // the one gate that allows writes; nil when nobody may
 	replicas map[string]*gate
@@ -55,6 +57,7 @@ func newTable(o Options, services []*service, a asker, out *outages) *table {
 	replicas := slices.ContainsFunc(services, func(s *service) bool { return !s.writes() })
 	return &table{
 		clock: o.Clock, asker: a, log: o.Logger, outages: out, interval: o.AskInterval, askReplicas: replicas,
+		timesLag: slices.ContainsFunc(services, func(s *service) bool { return s.policy.MaxLagTime > 0 }),
 		services: services, failed: map[string]int64{}, accounts: map[accountOf]*account{},
 		words: map[string]route.Word{}, failures: map[string]string{}, replicas: map[string]*gate{},
 		down: map[string]boot.Instant{}, watchers: map[string]*watcher{},
@@ -186,6 +189,7 @@ func (t *table) setWord(member string, w route.Word, err error) {
 
 // refresh derives the gates anew. The caller holds the lock.
 func (t *table) refresh() {
+	t.remember()
 	t.refreshLeader()
 	t.judge()
 	for name, g := range t.replicas {
@@ -201,6 +205,16 @@ func (t *table) refresh() {
 	select {
 	case t.wake <- struct{}{}:
 	default:
+	}
+}
+
+// remember notes how far the cluster is. The caller holds the lock.
+func (t *table) remember() {
+	if !t.timesLag || t.viewAt.IsZero() {
+		return
+	}
+	if far := route.Furthest(t.view, t.query(route.Policy{}).Words); far > 0 {
+		t.history = t.history.Add(far, t.clock.Now())
 	}
 }
 
@@ -291,7 +305,7 @@ func (t *table) expire(ctx context.Context) {
 
 // query gathers what a choice depends on. The caller holds the lock.
 func (t *table) query(p route.Policy) route.Query {
-	q := route.Query{Now: t.clock.Now(), View: t.view, Policy: p, Blind: t.blind, Since: t.since}
+	q := route.Query{Now: t.clock.Now(), View: t.view, Policy: p, Blind: t.blind, Since: t.since, History: t.history}
 	q.ViewAge = q.Now.Sub(t.viewAt)
 	for name, w := range t.watchers {
 		// Its key may have run out of the store; its own word still counts.
@@ -303,15 +317,23 @@ func (t *table) query(p route.Policy) route.Query {
 		if w, ok := t.words[m.Name]; ok {
 			q.Words = append(q.Words, w)
 		}
-		if p.Access == route.ReadOnly {
-			l := route.Load{Member: m.Name, Down: q.Now < t.down[m.Name]}
-			if g := t.replicas[m.Name]; g != nil {
-				l.Sessions = int(g.sessions.Load())
-			}
-			q.Loads = append(q.Loads, l)
+		if p.Access != route.ReadWrite {
+			q.Loads = append(q.Loads, t.load(m.Name))
 		}
 	}
 	return q
+}
+
+// load is what is known of a member by serving it. The caller holds the lock.
+func (t *table) load(member string) route.Load {
+	l := route.Load{Member: member, Down: t.clock.Now() < t.down[member]}
+	if g := t.replicas[member]; g != nil {
+		l.Sessions = int(g.sessions.Load())
+	}
+	if g := t.leader; g != nil && g.backend.Member == member {
+		l.Sessions += int(g.sessions.Load())
+	}
+	return l
 }
 
 // take chooses a backend and counts one session on its gate, so that a burst

@@ -6,8 +6,8 @@ import (
 	"github.com/matriarch-ha/matriarch/cluster"
 )
 
-// tagZone names where a member stands.
-const tagZone = "zone"
+// TagZone names where a member stands.
+const TagZone = "zone"
 
 // zone is a member's own word, or what its key says.
 func zone(w Word, m cluster.Member) string {
@@ -15,7 +15,7 @@ func zone(w Word, m cluster.Member) string {
 		return w.Zone
 	}
 	for _, t := range m.Tags.Other {
-		if t.Name == tagZone {
+		if t.Name == TagZone {
 			return TagText(json.RawMessage(t.Value))
 		}
 	}

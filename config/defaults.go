@@ -27,6 +27,7 @@ func literalDefaults() map[string]string {
 		"proxy.hold_limit":               "1000",
 		"proxy.connect_timeout":          "5s",
 		"proxy.engine":                   "events",
+		"proxy.max_connections":          "0",
 		"proxy.max_lag":                  "0",
 		"proxy.max_lag_time":             "0",
 		"matriarch.guard.fence_budget":   "1s",
@@ -89,13 +90,14 @@ func derivedDefaults() map[string]derived {
 			}
 			return f.Store.Embedded.DataDir
 		}},
-		"proxy.ports[].name":         {"access and port number, such as any-5002", noText},
-		"proxy.ports[].access":       {"any for one member", noText},
-		"proxy.ports[].fallback":     {"on for read-only and any, off for sync and for one member", noText},
-		"proxy.ports[].max_lag":      {"proxy.max_lag", noText},
-		"proxy.ports[].max_lag_time": {"proxy.max_lag_time", noText},
-		"proxy.ports[].zone":         {"proxy.zone", noText},
-		"tags.failover_priority":     {"1, or 0 with nofailover", func(*File) string { return "" }},
-		"tags.sync_priority":         {"1, or 0 with nosync", func(*File) string { return "" }},
+		"proxy.ports[].name":            {"access and port number, such as any-5002", noText},
+		"proxy.ports[].access":          {"any for one member", noText},
+		"proxy.ports[].fallback":        {"on for read-only and any, off for sync and for one member", noText},
+		"proxy.ports[].max_connections": {"proxy.max_connections", noText},
+		"proxy.ports[].max_lag":         {"proxy.max_lag", noText},
+		"proxy.ports[].max_lag_time":    {"proxy.max_lag_time", noText},
+		"proxy.ports[].zone":            {"proxy.zone", noText},
+		"tags.failover_priority":        {"1, or 0 with nofailover", func(*File) string { return "" }},
+		"tags.sync_priority":            {"1, or 0 with nosync", func(*File) string { return "" }},
 	}
 }

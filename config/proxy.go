@@ -27,6 +27,8 @@ type Proxy struct {
 
 // PortRules are what a port does with its clients.
 type PortRules struct {
+	MaxConnections int // sessions with one member at once; 0: no limit
+
 	MaxLag     int64         // bytes that a replica may lag; 0: no limit
 	MaxLagTime time.Duration // for which it may lag; 0: no limit
 	Zone       string        // members of which are preferred; "" for none
@@ -51,7 +53,7 @@ const (
 )
 
 func ruleFields() []field {
-	return []field{unit("max_lag", "B", 0), duration("max_lag_time"), str("zone")}
+	return []field{within("max_connections", 0, 1<<20), unit("max_lag", "B", 0), duration("max_lag_time"), str("zone")}
 }
 
 func proxyFields() []field {
@@ -103,9 +105,10 @@ const minLagTime = 3 * time.Second
 // decodeRules reads the rules of a port; what it does not say is as in def.
 func decodeRules(d reader, path string, def PortRules, r *report) PortRules {
 	p := PortRules{
-		MaxLag:     d.int("max_lag", "B", def.MaxLag),
-		MaxLagTime: d.duration("max_lag_time", def.MaxLagTime),
-		Zone:       d.text("zone", def.Zone),
+		MaxConnections: int(d.int("max_connections", "", int64(def.MaxConnections))),
+		MaxLag:         d.int("max_lag", "B", def.MaxLag),
+		MaxLagTime:     d.duration("max_lag_time", def.MaxLagTime),
+		Zone:           d.text("zone", def.Zone),
 	}
 	if p.MaxLagTime > 0 && p.MaxLagTime < minLagTime && d.has("max_lag_time") {
 		r.problem(path+".max_lag_time", d.n.get("max_lag_time"), "is too short: the entrypoint hears of a member about once a second",

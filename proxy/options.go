@@ -48,6 +48,8 @@ type Options struct {
 
 	Engine Engine // what forwards; EngineEvents
 
+	MaxConnections int // at each of the first two ports: sessions with one member at once; 0 no limit
+
 	MaxLag           uint64        // read-only port: limit of replay lag in bytes; 0 none
 	MaxLagTime       time.Duration // and in time
 	Zone             string        // read-only port: prefer members whose tag says so
@@ -136,8 +138,10 @@ func (o Options) check() error {
 			errs = append(errs, fmt.Errorf("proxy: %s %s is negative", key, d))
 		}
 	}
-	if o.HoldLimit < 0 {
-		errs = append(errs, fmt.Errorf("proxy: hold_limit %d is negative", o.HoldLimit))
+	for key, n := range map[string]int{"hold_limit": o.HoldLimit, "max_connections": o.MaxConnections} {
+		if n < 0 {
+			errs = append(errs, fmt.Errorf("proxy: %s %d is negative", key, n))
+		}
 	}
 	return errors.Join(append(errs, checkPorts(o.Ports)...)...)
 }

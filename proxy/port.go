@@ -43,6 +43,8 @@ type Port struct {
 	Access route.Access
 	Member string // the only one to use; empty for all
 
+	MaxConnections int // sessions with one member at once; 0 no limit
+
 	// These are not for read-write.
 	MaxLag     uint64        // limit of replay lag in bytes; 0 none
 	MaxLagTime time.Duration // and in time
@@ -51,7 +53,7 @@ type Port struct {
 }
 
 func (c Port) policy(o Options) route.Policy {
-	return route.Policy{Access: c.Access, Member: c.Member, Zone: c.Zone, MaxLag: c.MaxLag, MaxLagTime: c.MaxLagTime,
+	return route.Policy{Access: c.Access, Member: c.Member, Zone: c.Zone, MaxLag: c.MaxLag, MaxLagTime: c.MaxLagTime, MaxConnections: c.MaxConnections,
 		NoFallback: c.NoFallback, MaxWordAge: max(route.DefaultWordAge, 3*o.AskInterval)}
 }
 
@@ -75,8 +77,8 @@ func checkPorts(ports []Port) (errs []error) {
 		if !slices.Contains([]route.Access{route.ReadWrite, route.ReadOnly, route.Any, route.Sync}, c.Access) {
 			errs = append(errs, fmt.Errorf("%s: access %q: want read-write, read-only, any or sync", at, c.Access))
 		}
-		if c.MaxLagTime < 0 {
-			errs = append(errs, fmt.Errorf("%s: max_lag_time %s is negative", at, c.MaxLagTime))
+		if c.MaxLagTime < 0 || c.MaxConnections < 0 {
+			errs = append(errs, fmt.Errorf("%s: max_lag_time %s or max_connections %d is negative", at, c.MaxLagTime, c.MaxConnections))
 		}
 		names = append(names, c.Name)
 	}
@@ -87,11 +89,11 @@ func checkPorts(ports []Port) (errs []error) {
 func newPorts(o Options) []*port {
 	var out []*port
 	if o.Listen != "" {
-		out = append(out, newPort(o, Port{Name: portReadWrite, Listen: o.Listen, Access: route.ReadWrite}, "listen"))
+		out = append(out, newPort(o, Port{Name: portReadWrite, Listen: o.Listen, Access: route.ReadWrite, MaxConnections: o.MaxConnections}, "listen"))
 	}
 	if o.ListenReplicas != "" {
 		out = append(out, newPort(o, Port{Name: portReadOnly, Listen: o.ListenReplicas, Access: route.ReadOnly,
-			MaxLag: o.MaxLag, MaxLagTime: o.MaxLagTime, Zone: o.Zone, NoFallback: o.NoLeaderFallback}, "listen_replicas"))
+			MaxLag: o.MaxLag, MaxLagTime: o.MaxLagTime, Zone: o.Zone, MaxConnections: o.MaxConnections, NoFallback: o.NoLeaderFallback}, "listen_replicas"))
 	}
 	for i, c := range o.Ports {
 		out = append(out, newPort(o, c, fmt.Sprintf("ports[%d]", i)))

@@ -15,6 +15,10 @@ type service struct {
 
 	serving  standing            // whether it uses anybody
 	standing map[string]standing // by member
+
+	queue   []*ticket // of who waits, if there is a limit; in order
+	tickets uint64    // ever
+	last    grant     // what the first of them was told last
 }
 
 func newService(port string, p route.Policy) *service {
@@ -47,15 +51,13 @@ func (s *service) wanted() string {
 // accountOf names what is counted apart.
 type accountOf struct{ port, member string }
 
-// enter counts a session of a port with a member, and returns where it is counted.
-func (t *table) enter(port, member string) *account {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// accountFor is where the sessions of a port with a member are counted. The caller
+// holds the lock.
+func (t *table) accountFor(port, member string) *account {
 	of := accountOf{port, member}
 	if t.accounts[of] == nil {
 		t.accounts[of] = newAccount()
 	}
-	t.accounts[of].sessions.add(1)
 	return t.accounts[of]
 }
 
@@ -72,7 +74,7 @@ func (t *table) judge() {
 	}
 	now, news := t.clock.Now(), false
 	for _, s := range t.services {
-		c, verdicts := route.Judge(t.query(s.policy))
+		c, verdicts := route.Judge(t.queryFor(s))
 		for member, v := range verdicts {
 			s.standing[member] = s.standing[member].next(v, now)
 		}

@@ -294,8 +294,7 @@ func (s *session) dropServer() {
 	}
 	s.mu.Unlock()
 	if s.gate != nil {
-		s.gate.sessions.Add(-1)
-		s.account.sessions.add(-1)
+		s.p.table.give(s.service.port, s.gate, s.account)
 		s.gate, s.account = nil, nil
 	}
 }

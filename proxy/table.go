@@ -317,9 +317,22 @@ func (t *table) query(p route.Policy) route.Query {
 		if w, ok := t.words[m.Name]; ok {
 			q.Words = append(q.Words, w)
 		}
-		if p.Access != route.ReadWrite {
-			q.Loads = append(q.Loads, t.load(m.Name))
+	}
+	return q
+}
+
+// queryFor is the query of a service. The caller holds the lock.
+func (t *table) queryFor(s *service) route.Query {
+	q := t.query(s.policy)
+	if s.writes() && s.policy.MaxConnections == 0 {
+		return q // there is nothing to choose
+	}
+	for _, m := range append(slices.Clone(t.view.Members), q.Members...) {
+		l := t.load(m.Name)
+		if a := t.accounts[accountOf{s.port, m.Name}]; a != nil {
+			l.AtPort = int(a.sessions.now.Load())
 		}
+		q.Loads = append(q.Loads, l)
 	}
 	return q
 }
@@ -336,24 +349,47 @@ func (t *table) load(member string) route.Load {
 	return l
 }
 
-// take chooses a backend and counts one session on its gate, so that a burst
-// of connections spreads; release gives it back. Without a gate it says why.
-func (t *table) take(s *service) (*gate, string) {
+// grant is a backend for a session, or why there is none.
+type grant struct {
+	gate    *gate // nil: none
+	account *account
+	why     string
+	full    bool // none only because of the limit of sessions
+}
+
+// take chooses a backend and counts one session on its gate and its account, so that a
+// burst of connections spreads; give gives it back. Where sessions are limited whoever
+// came first has its turn first.
+func (t *table) take(s *service, tk *ticket) grant {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.viewAt.IsZero() {
-		return nil, noView
+	if tk != nil && !s.enqueue(tk) {
+		return s.last
 	}
-	c := route.Pick(t.query(s.policy))
+	g := t.choose(s)
+	if g.gate == nil {
+		s.last = g
+		return g
+	}
+	g.gate.sessions.Add(1)
+	g.account.sessions.add(1)
+	s.dequeue(tk)
+	return g
+}
+
+func (t *table) choose(s *service) grant {
+	if t.viewAt.IsZero() {
+		return grant{why: noView}
+	}
+	c := route.Pick(t.queryFor(s))
 	if !c.OK {
-		return nil, c.Why
+		return grant{why: c.Why, full: c.Full}
 	}
 	g := t.gateFor(c)
 	if g == nil || !g.open() {
-		return nil, "the permission for " + c.Backend.Member + " has just ended"
+		return grant{why: "the permission for " + c.Backend.Member + " has just ended"}
 	}
-	g.sessions.Add(1)
-	return g, ""
+	return grant{gate: g, account: t.accountFor(s.port, c.Backend.Member)}
 }
 
 func (t *table) gateFor(c route.Choice) *gate {

@@ -11,8 +11,10 @@ type Verdict struct {
 }
 
 // Judge is Pick, and says of every member of the view whether the port uses it: what
-// Pick chooses is one of those.
+// Pick chooses is one of those. A member that has all the sessions that it may have is
+// used.
 func Judge(q Query) (chosen Choice, out map[string]Verdict) {
+	q.Policy.MaxConnections = 0
 	chosen, out = Pick(q), make(map[string]Verdict, len(q.View.Members))
 	lead, reads := pickLeader(q), q.Policy.reads()
 	for _, m := range q.View.Members {

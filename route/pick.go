@@ -39,6 +39,9 @@ type Policy struct {
 	// NoFallback refuses connections when no member is eligible, instead of sending
 	// them to the leader.
 	NoFallback bool
+	// MaxConnections is how many sessions of the port one member serves at once; 0
+	// sets no limit.
+	MaxConnections int
 	// MaxWordAge bounds the age of a replica's word; 0 means DefaultWordAge.
 	MaxWordAge time.Duration
 }
@@ -50,6 +53,7 @@ func (p Policy) reads() bool { return p.Access == ReadOnly || p.Access == Any ||
 type Load struct {
 	Member   string
 	Sessions int
+	AtPort   int  // of the sessions those of the port that asks
 	Down     bool // a connection to it failed just now
 }
 
@@ -85,6 +89,9 @@ type Backend struct {
 type Choice struct {
 	OK      bool
 	Backend Backend
+	// Full refuses for the time being: whoever could serve has all the sessions that
+	// the port allows it.
+	Full bool
 	// Until is when the permission ends; zero for a replica, whose own server
 	// refuses writes.
 	Until boot.Instant
@@ -102,7 +109,19 @@ func Pick(q Query) Choice {
 	if c.OK && !q.Policy.serves(c.Backend.Member) {
 		return refuse("%s leads, and this port is for %s", c.Backend.Member, q.Policy.Member)
 	}
+	return q.limited(c)
+}
+
+// limited refuses a choice that has all the sessions that it may have.
+func (q Query) limited(c Choice) Choice {
+	if c.OK && q.full(c.Backend.Member) {
+		return Choice{Full: true, Why: fmt.Sprintf("%s has %d sessions of this port, limit %d", c.Backend.Member, q.load(c.Backend.Member).AtPort, q.Policy.MaxConnections)}
+	}
 	return c
+}
+
+func (q Query) full(member string) bool {
+	return q.Policy.MaxConnections > 0 && q.load(member).AtPort >= q.Policy.MaxConnections
 }
 
 // serves reports whether a port may use a member at all.

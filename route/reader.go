@@ -26,10 +26,13 @@ func pickReader(q Query) Choice {
 	lead := pickLeader(q)
 	all := q.candidates(lead)
 	fit := slices.DeleteFunc(slices.Clone(all), func(c candidate) bool { return c.why != "" })
-	if len(fit) > 0 {
-		best := slices.MinFunc(fit, candidate.compare)
+	if free := slices.DeleteFunc(slices.Clone(fit), func(c candidate) bool { return q.full(c.member) }); len(free) > 0 {
+		best := slices.MinFunc(free, candidate.compare)
 		best.choice.Why = fmt.Sprintf("%s is %s with %d sessions", best.member, best.what, best.sessions)
 		return best.choice
+	}
+	if len(fit) > 0 {
+		return q.limited(slices.MinFunc(fit, candidate.compare).choice)
 	}
 	reason := "no " + q.readers() + " is eligible"
 	if why := reasons(all); why != "" {
@@ -39,7 +42,7 @@ func pickReader(q Query) Choice {
 		return refuse("%s", reason)
 	}
 	lead.Why = reason + "; " + lead.Why
-	return lead
+	return q.limited(lead)
 }
 
 // readers names those that an access is for.

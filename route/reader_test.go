@@ -157,6 +157,30 @@ func TestLagBeforeAnythingWasKnown(t *testing.T) {
 	}
 }
 
+// A member that has all its sessions is used, and gets no more for the time being; the
+// leader is no way around that.
+func TestLimitOfSessions(t *testing.T) {
+	for _, access := range []Access{ReadWrite, ReadOnly, Any} {
+		q := reading(Policy{Access: access, MaxConnections: 1})
+		q.Loads = []Load{{Member: "n1", AtPort: 1}, {Member: "n2", AtPort: 1}, {Member: "n3", AtPort: 2}}
+		if got := Pick(q); got.OK || !got.Full || !strings.Contains(got.Why, "limit 1") {
+			t.Errorf("%s: %+v", access, got)
+		}
+		c, verdicts := Judge(q) // as if there were no limit
+		if !c.OK || !verdicts["n2"].In && access != ReadWrite {
+			t.Errorf("%s: %+v %+v", access, c, verdicts)
+		}
+	}
+}
+
+func TestFullMemberIsPassedOver(t *testing.T) {
+	q := reading(Policy{Access: ReadOnly, Zone: "a", MaxConnections: 2})
+	q.Loads = []Load{{Member: "n2", Sessions: 2, AtPort: 2}, {Member: "n3", Sessions: 5, AtPort: 1}}
+	if got := Pick(q); got.Backend.Member != "n3" {
+		t.Errorf("another zone rather than to wait: %+v", got)
+	}
+}
+
 func TestTagText(t *testing.T) {
 	for value, want := range map[string]string{`"a"`: "a", `7`: "7", `true`: "true", `null`: "", `[]`: "", `x`: "", ``: ""} {
 		if got := TagText(json.RawMessage(value)); got != want {

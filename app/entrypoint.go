@@ -72,7 +72,7 @@ func proxyOptions(f *config.File, store dcs.Store, peers *http.Client, log *slog
 func entrypointPorts(ports []config.ProxyPort) []proxy.Port {
 	var out []proxy.Port
 	for _, c := range ports {
-		out = append(out, proxy.Port{Name: c.Name, Listen: c.Listen, Access: route.Access(c.Access), Member: c.Member,
+		out = append(out, proxy.Port{Name: c.Name, Listen: c.Listen, Access: route.Access(c.Access), Separator: c.Separator, Member: c.Member,
 			MaxConnections: c.MaxConnections, MaxLag: uint64(c.MaxLag), MaxLagTime: c.MaxLagTime, Zone: c.Zone, NoFallback: !c.Fallback})
 	}
 	return out

@@ -36,11 +36,12 @@ type PortRules struct {
 
 // ProxyPort is a further port of the entrypoint.
 type ProxyPort struct {
-	Name     string // default: access and port number, as any-5002
-	Listen   string // host:port
-	Access   string // read-write, read-only, any or sync
-	Member   string // the only one to use; "" for all
-	Fallback bool   // to the leader, when nobody else may be used; default for read-only and any without Member
+	Name      string // default: access and port number, as any-5002
+	Listen    string // host:port
+	Access    string // read-write, read-only, any, sync or session
+	Separator string // before the target in the name of a database, with session; default @
+	Member    string // the only one to use; "" for all
+	Fallback  bool   // to the leader, when nobody else may be used; default for read-only and any without Member
 	PortRules
 }
 
@@ -50,6 +51,7 @@ const (
 	accessReadOnly  = "read-only"
 	accessAny       = "any"
 	accessSync      = "sync"
+	accessSession   = "session" // what each client's startup packet says
 )
 
 func ruleFields() []field {
@@ -62,7 +64,7 @@ func proxyFields() []field {
 		duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"), oneOf("engine", "events", "goroutines"),
 	}
 	fields = append(fields, ruleFields()...)
-	port := []field{host("listen"), str("name"), oneOf("access", accessReadWrite, accessReadOnly, accessAny, accessSync), str("member"), yesno("fallback")}
+	port := []field{host("listen"), str("name"), oneOf("access", accessReadWrite, accessReadOnly, accessAny, accessSync, accessSession), str("separator"), str("member"), yesno("fallback")}
 	return append(fields, field{name: "ports", typ: tItems, fields: append(port, ruleFields()...)})
 }
 
@@ -133,7 +135,7 @@ func decodePort(d reader, path string, def PortRules, r *report) ProxyPort {
 		p.Listen = address(p.Listen, "")
 	}
 	if p.Access == "" && p.Member == "" {
-		r.problem(path+".access", d.n, "is required", "write read-write, read-only, any or sync; or name a member")
+		r.problem(path+".access", d.n, "is required", "write read-write, read-only, any, sync or session; or name a member")
 	}
 	if p.Access == "" {
 		p.Access = accessAny
@@ -141,11 +143,27 @@ func decodePort(d reader, path string, def PortRules, r *report) ProxyPort {
 	if p.Name == "" {
 		p.Name = p.Access + "-" + number
 	}
-	p.Fallback = d.flag("fallback", p.Member == "" && (p.Access == accessReadOnly || p.Access == accessAny))
+	p.Fallback = d.flag("fallback", p.Member == "" && (p.Access == accessReadOnly || p.Access == accessAny || p.Access == accessSession))
+	if p.Access == accessSession {
+		p.Separator = d.text("separator", "@")
+	}
+	if s := d.n.get("separator"); s != nil {
+		r.separator(path+".separator", s, p.Access)
+	}
 	if p.Access == accessReadWrite {
 		r.readWriteOnly(d, path)
 	}
 	return p
+}
+
+// separator reports one that could be part of a target, or that nobody looks for.
+func (r *report) separator(path string, n *node, access string) {
+	switch text := n.asWritten(); {
+	case access != accessSession:
+		r.problem(path, n, "has meaning with access session only", "leave it out, or write access: session")
+	case text == "" || len(text) > 8 || strings.ContainsAny(strings.ToLower(text), "abcdefghijklmnopqrstuvwxyz0123456789"):
+		r.problem(path, n, "does not tell a target from the name of a database", "write one to eight characters that are no letters or digits, such as @")
+	}
 }
 
 // readWriteOnly reports what has no meaning where only the primary will do.

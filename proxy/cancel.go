@@ -62,7 +62,7 @@ func (p *Proxy) cancel(ctx context.Context, pt *port, pkt packet) {
 	if g := p.cancels.find(pkt.cancelKey()); g != nil {
 		targets = []*gate{g}
 	} else {
-		targets = p.table.opaque(!pt.service.writes())
+		targets = p.table.opaque(pt.reads())
 	}
 	var wg sync.WaitGroup
 	for _, g := range targets {

@@ -217,7 +217,10 @@ func (s *session) refuse(pkt packet, err error) {
 
 func (s *session) refusal(err error) []byte {
 	var none noBackend
+	var denied denial
 	switch {
+	case errors.As(err, &denied):
+		return errorResponse(denied.code, denied.message, denied.hint)
 	case errors.Is(err, errTooMany):
 		return errorResponse(stateTooMany, fmt.Sprintf("the entrypoint already holds %d connections that wait for a server", s.p.o.HoldLimit),
 			"Try again later, or raise hold_limit.")

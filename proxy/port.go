@@ -15,9 +15,10 @@ import (
 // port is one listener, what its clients may do, and what became of them.
 type port struct {
 	Port
-	setting string // where its address is configured, for the texts
-	service *service
-	ln      *net.TCPListener // nil until it is opened
+	setting  string           // where its address is configured, for the texts
+	service  *service         // for whoever says nothing else
+	services []*service       // all; one, unless each session says whom it wants
+	ln       *net.TCPListener // nil until it is opened
 
 	clients   gauge
 	accepted  atomic.Int64
@@ -31,8 +32,17 @@ type port struct {
 }
 
 func newPort(o Options, c Port, setting string) *port {
-	return &port{Port: c, setting: setting, service: newService(c.Name, c.policy(o)),
-		hold: newTiming(holdBuckets), delay: newTiming(delayBuckets)}
+	pt := &port{Port: c, setting: setting, hold: newTiming(holdBuckets), delay: newTiming(delayBuckets)}
+	for _, p := range c.policies(o) {
+		pt.services = append(pt.services, newService(c.Name, p))
+	}
+	pt.service = pt.services[0]
+	return pt
+}
+
+// reads reports whether some of the clients may be led to replicas.
+func (pt *port) reads() bool {
+	return slices.ContainsFunc(pt.services, func(s *service) bool { return !s.writes() })
 }
 
 // Port configures one port for clients.
@@ -43,6 +53,9 @@ type Port struct {
 	Access route.Access
 	Member string // the only one to use; empty for all
 
+	// Separator stands before a target in the name of a database, with BySession.
+	Separator string
+
 	MaxConnections int // sessions with one member at once; 0 no limit
 
 	// These are not for read-write.
@@ -52,9 +65,23 @@ type Port struct {
 	NoFallback bool          // refuse rather than use the leader
 }
 
-func (c Port) policy(o Options) route.Policy {
-	return route.Policy{Access: c.Access, Member: c.Member, Zone: c.Zone, MaxLag: c.MaxLag, MaxLagTime: c.MaxLagTime, MaxConnections: c.MaxConnections,
+// policies are what the port's clients may want, first what they want if they do not
+// say.
+func (c Port) policies(o Options) []route.Policy {
+	p := route.Policy{Access: c.Access, Member: c.Member, Zone: c.Zone, MaxLag: c.MaxLag, MaxLagTime: c.MaxLagTime, MaxConnections: c.MaxConnections,
 		NoFallback: c.NoFallback, MaxWordAge: max(route.DefaultWordAge, 3*o.AskInterval)}
+	if c.Access != BySession {
+		return []route.Policy{p}
+	}
+	var out []route.Policy
+	for _, a := range []route.Access{route.ReadWrite, route.ReadOnly, route.Any, route.Sync} {
+		p.Access = a
+		if a == route.Sync {
+			p.NoFallback = true
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // The names of the two ports that have settings of their own.
@@ -74,8 +101,8 @@ func checkPorts(ports []Port) (errs []error) {
 		if c.Name == "" || slices.Contains(names, c.Name) {
 			errs = append(errs, fmt.Errorf("%s: name %q: want one that no other port has", at, c.Name))
 		}
-		if !slices.Contains([]route.Access{route.ReadWrite, route.ReadOnly, route.Any, route.Sync}, c.Access) {
-			errs = append(errs, fmt.Errorf("%s: access %q: want read-write, read-only, any or sync", at, c.Access))
+		if !slices.Contains([]route.Access{route.ReadWrite, route.ReadOnly, route.Any, route.Sync, BySession}, c.Access) {
+			errs = append(errs, fmt.Errorf("%s: access %q: want read-write, read-only, any, sync or session", at, c.Access))
 		}
 		if c.MaxLagTime < 0 || c.MaxConnections < 0 {
 			errs = append(errs, fmt.Errorf("%s: max_lag_time %s or max_connections %d is negative", at, c.MaxLagTime, c.MaxConnections))

@@ -56,7 +56,7 @@ func New(o Options) (*Proxy, error) {
 	ports := newPorts(o)
 	var services []*service
 	for _, pt := range ports {
-		services = append(services, pt.service)
+		services = append(services, pt.services...)
 	}
 	return &Proxy{
 		o: o, outages: out, asker: asker, ports: ports, table: newTable(o, services, asker, out),

@@ -78,15 +78,19 @@ func (t *table) quit(s *service, tk *ticket) {
 	s.dequeue(tk)
 }
 
-// give ends a session's use of a backend, and lets the next one have its place.
-func (t *table) give(port string, g *gate, a *account) {
+// give ends a session's use of a backend. Where sessions are limited, whoever waits at
+// the port may have its place; who wants what is known to the queues alone.
+func (t *table) give(s *service, g *gate, a *account) {
 	g.sessions.Add(-1)
+	a.sessions.add(-1)
+	if s.policy.MaxConnections == 0 {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a.sessions.add(-1)
-	for _, s := range t.services {
-		if s.port == port {
-			s.callNext()
+	for _, other := range t.services {
+		if other.port == s.port {
+			other.callNext()
 		}
 	}
 }

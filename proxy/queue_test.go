@@ -99,7 +99,7 @@ func TestQueueKeepsItsOrder(t *testing.T) {
 				}
 			}
 		}
-		tb.give("p", one.gate, one.account) // it could not connect
+		tb.give(s, one.gate, one.account) // it could not connect
 		called(1)
 		if g := tb.take(s, tickets[0]); g.gate == nil {
 			t.Fatalf("who came first is not first again: %+v", g)
@@ -110,7 +110,7 @@ func TestQueueKeepsItsOrder(t *testing.T) {
 		if g := tb.take(s, tickets[3]); g.gate != nil {
 			t.Fatal("served before its turn")
 		}
-		tb.give("p", one.gate, one.account)
+		tb.give(s, one.gate, one.account)
 		called(2)
 		if g := tb.take(s, tickets[2]); g.gate == nil {
 			t.Fatal(g.why)

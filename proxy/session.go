@@ -103,7 +103,10 @@ func (s *session) negotiate(ctx context.Context) bool {
 			s.p.cancel(ctx, s.port, pkt)
 			return false
 		}
-		if err := s.pass(ctx, pkt); err != nil {
+		if pkt, err = s.choose(pkt); err == nil {
+			err = s.pass(ctx, pkt)
+		}
+		if err != nil {
 			s.refuse(pkt, err)
 			return false
 		}
@@ -294,7 +297,7 @@ func (s *session) dropServer() {
 	}
 	s.mu.Unlock()
 	if s.gate != nil {
-		s.p.table.give(s.service.port, s.gate, s.account)
+		s.p.table.give(s.service, s.gate, s.account)
 		s.gate, s.account = nil, nil
 	}
 }

@@ -17,7 +17,10 @@ type Proxy struct {
 	HoldLimit      int           // how many may wait; default 1000
 	ConnectTimeout time.Duration // to a server; default 5 s
 
-	Engine string // events or goroutines: what forwards sessions; default events
+	LoginTimeout         time.Duration // for a client's first packets; default 60 s
+	MaxClientsPerAddress int           // at all ports; 0: no limit
+	LoginRatePerAddress  int           // per second, at all ports; 0: no limit
+	Engine               string        // events or goroutines: what forwards sessions; default events
 
 	// PortRules are those of the two ports above, and what the others take that do
 	// not say anything else.
@@ -27,6 +30,7 @@ type Proxy struct {
 
 // PortRules are what a port does with its clients.
 type PortRules struct {
+	MaxClients     int // at once; 0: no limit
 	MaxConnections int // sessions with one member at once; 0: no limit
 
 	MaxLag     int64         // bytes that a replica may lag; 0: no limit
@@ -55,13 +59,14 @@ const (
 )
 
 func ruleFields() []field {
-	return []field{within("max_connections", 0, 1<<20), unit("max_lag", "B", 0), duration("max_lag_time"), str("zone")}
+	return []field{within("max_clients", 0, 1<<20), within("max_connections", 0, 1<<20), unit("max_lag", "B", 0), duration("max_lag_time"), str("zone")}
 }
 
 func proxyFields() []field {
 	fields := []field{
 		hostOrOff("listen"), hostOrOff("listen_replicas"), hostOrOff("stats"),
 		duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"), oneOf("engine", "events", "goroutines"),
+		duration("login_timeout"), within("max_clients_per_address", 0, 1<<20), within("login_rate_per_address", 0, 1<<20),
 	}
 	fields = append(fields, ruleFields()...)
 	port := []field{host("listen"), str("name"), oneOf("access", accessReadWrite, accessReadOnly, accessAny, accessSync, accessSession), str("separator"), str("member"), yesno("fallback")}
@@ -77,14 +82,17 @@ func decodeProxy(d reader, r *report) *Proxy {
 		return address(d.text(key, def), port)
 	}
 	p := &Proxy{
-		Listen:         addr("listen", "0.0.0.0:5000"),
-		ListenReplicas: addr("listen_replicas", "0.0.0.0:5001"),
-		Stats:          addr("stats", "127.0.0.1:7000"),
-		HoldTimeout:    d.duration("hold_timeout", 30*time.Second),
-		HoldLimit:      int(min(d.int("hold_limit", "", 1000), 1<<31)),
-		ConnectTimeout: d.duration("connect_timeout", 5*time.Second),
-		Engine:         d.text("engine", "events"),
-		PortRules:      decodeRules(d, "proxy", PortRules{}, r),
+		Listen:               addr("listen", "0.0.0.0:5000"),
+		ListenReplicas:       addr("listen_replicas", "0.0.0.0:5001"),
+		Stats:                addr("stats", "127.0.0.1:7000"),
+		HoldTimeout:          d.duration("hold_timeout", 30*time.Second),
+		HoldLimit:            int(min(d.int("hold_limit", "", 1000), 1<<31)),
+		ConnectTimeout:       d.duration("connect_timeout", 5*time.Second),
+		LoginTimeout:         d.duration("login_timeout", 60*time.Second),
+		MaxClientsPerAddress: int(d.int("max_clients_per_address", "", 0)),
+		LoginRatePerAddress:  int(d.int("login_rate_per_address", "", 0)),
+		Engine:               d.text("engine", "events"),
+		PortRules:            decodeRules(d, "proxy", PortRules{}, r),
 	}
 	if list := d.n.get("ports"); list != nil {
 		for i, item := range list.items {
@@ -93,6 +101,9 @@ func decodeProxy(d reader, r *report) *Proxy {
 			}
 		}
 		r.distinct(p, list)
+	}
+	if p.LoginTimeout == 0 {
+		r.problem("proxy.login_timeout", d.n.get("login_timeout"), "gives a client no time at all", "write how long it may take for its first packets, such as 60s")
 	}
 	if p.Listen == "" && p.ListenReplicas == "" && len(p.Ports) == 0 {
 		r.problem("proxy.listen", d.n.get("listen"), "the entrypoint has no port for clients",
@@ -107,6 +118,7 @@ const minLagTime = 3 * time.Second
 // decodeRules reads the rules of a port; what it does not say is as in def.
 func decodeRules(d reader, path string, def PortRules, r *report) PortRules {
 	p := PortRules{
+		MaxClients:     int(d.int("max_clients", "", int64(def.MaxClients))),
 		MaxConnections: int(d.int("max_connections", "", int64(def.MaxConnections))),
 		MaxLag:         d.int("max_lag", "B", def.MaxLag),
 		MaxLagTime:     d.duration("max_lag_time", def.MaxLagTime),

@@ -48,7 +48,10 @@ type Options struct {
 
 	Engine Engine // what forwards; EngineEvents
 
-	MaxConnections int // at each of the first two ports: sessions with one member at once; 0 no limit
+	MaxClients           int // at each of the first two ports at once; 0 no limit
+	MaxClientsPerAddress int // at all ports at once; 0 no limit
+	LoginRatePerAddress  int // at all ports per second, on average; 0 no limit
+	MaxConnections       int // at each of the first two ports: sessions with one member at once; 0 no limit
 
 	MaxLag           uint64        // read-only port: limit of replay lag in bytes; 0 none
 	MaxLagTime       time.Duration // and in time
@@ -133,12 +136,13 @@ func (o Options) check() error {
 		}
 	}
 	for key, d := range map[string]time.Duration{"hold_timeout": o.HoldTimeout, "connect_timeout": o.ConnectTimeout,
-		"startup timeout": o.StartupTimeout, "drain timeout": o.DrainTimeout, "max_lag_time": o.MaxLagTime, "ask interval": o.AskInterval} {
+		"login_timeout": o.StartupTimeout, "drain timeout": o.DrainTimeout, "max_lag_time": o.MaxLagTime, "ask interval": o.AskInterval} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("proxy: %s %s is negative", key, d))
 		}
 	}
-	for key, n := range map[string]int{"hold_limit": o.HoldLimit, "max_connections": o.MaxConnections} {
+	for key, n := range map[string]int{"hold_limit": o.HoldLimit, "max_connections": o.MaxConnections,
+		"max_clients": o.MaxClients, "max_clients_per_address": o.MaxClientsPerAddress, "login_rate_per_address": o.LoginRatePerAddress} {
 		if n < 0 {
 			errs = append(errs, fmt.Errorf("proxy: %s %d is negative", key, n))
 		}

@@ -21,6 +21,7 @@ type port struct {
 	ln       *net.TCPListener // nil until it is opened
 
 	clients   gauge
+	inside    atomic.Int64 // clients but those that are only told that there is no place
 	accepted  atomic.Int64
 	began     rate
 	held      gauge        // clients that wait for a backend
@@ -56,6 +57,7 @@ type Port struct {
 	// Separator stands before a target in the name of a database, with BySession.
 	Separator string
 
+	MaxClients     int // at once; 0 no limit
 	MaxConnections int // sessions with one member at once; 0 no limit
 
 	// These are not for read-write.
@@ -104,8 +106,8 @@ func checkPorts(ports []Port) (errs []error) {
 		if !slices.Contains([]route.Access{route.ReadWrite, route.ReadOnly, route.Any, route.Sync, BySession}, c.Access) {
 			errs = append(errs, fmt.Errorf("%s: access %q: want read-write, read-only, any, sync or session", at, c.Access))
 		}
-		if c.MaxLagTime < 0 || c.MaxConnections < 0 {
-			errs = append(errs, fmt.Errorf("%s: max_lag_time %s or max_connections %d is negative", at, c.MaxLagTime, c.MaxConnections))
+		if c.MaxLagTime < 0 || c.MaxConnections < 0 || c.MaxClients < 0 {
+			errs = append(errs, fmt.Errorf("%s: max_lag_time %s, max_connections %d or max_clients %d is negative", at, c.MaxLagTime, c.MaxConnections, c.MaxClients))
 		}
 		names = append(names, c.Name)
 	}
@@ -116,11 +118,11 @@ func checkPorts(ports []Port) (errs []error) {
 func newPorts(o Options) []*port {
 	var out []*port
 	if o.Listen != "" {
-		out = append(out, newPort(o, Port{Name: portReadWrite, Listen: o.Listen, Access: route.ReadWrite, MaxConnections: o.MaxConnections}, "listen"))
+		out = append(out, newPort(o, Port{Name: portReadWrite, Listen: o.Listen, Access: route.ReadWrite, MaxClients: o.MaxClients, MaxConnections: o.MaxConnections}, "listen"))
 	}
 	if o.ListenReplicas != "" {
 		out = append(out, newPort(o, Port{Name: portReadOnly, Listen: o.ListenReplicas, Access: route.ReadOnly,
-			MaxLag: o.MaxLag, MaxLagTime: o.MaxLagTime, Zone: o.Zone, MaxConnections: o.MaxConnections, NoFallback: o.NoLeaderFallback}, "listen_replicas"))
+			MaxLag: o.MaxLag, MaxLagTime: o.MaxLagTime, Zone: o.Zone, MaxClients: o.MaxClients, MaxConnections: o.MaxConnections, NoFallback: o.NoLeaderFallback}, "listen_replicas"))
 	}
 	for i, c := range o.Ports {
 		out = append(out, newPort(o, c, fmt.Sprintf("ports[%d]", i)))

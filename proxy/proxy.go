@@ -24,7 +24,9 @@ type Proxy struct {
 	asker   *restAsker
 	buffers *buffers
 	cancels *cancels
-	loops   []*loop // none: goroutines forward
+	door    *door
+	denials chan struct{} // places for clients that are told that they are not let in
+	loops   []*loop       // none: goroutines forward
 	looping sync.WaitGroup
 
 	ports   []*port // all that are configured
@@ -60,7 +62,8 @@ func New(o Options) (*Proxy, error) {
 	}
 	return &Proxy{
 		o: o, outages: out, asker: asker, ports: ports, table: newTable(o, services, asker, out),
-		buffers: newBuffers(), cancels: newCancels(o.ConnectTimeout), reads: make(chan struct{}, rest.AtOnce),
+		buffers: newBuffers(), cancels: newCancels(o.ConnectTimeout),
+		door: newDoor(o.MaxClientsPerAddress, o.LoginRatePerAddress), denials: make(chan struct{}, maxDenied), reads: make(chan struct{}, rest.AtOnce),
 	}, nil
 }
 
@@ -233,8 +236,16 @@ func (p *Proxy) accept(ctx context.Context, pt *port) {
 			sleep(ctx, 100*time.Millisecond)
 			continue
 		}
-		pt.taken(p.o.Clock.Now())
-		s := &session{p: p, port: pt, service: pt.service, client: c}
+		now := p.o.Clock.Now()
+		leave, over := p.letIn(pt, c.RemoteAddr(), now)
+		if over != nil {
+			var told bool
+			if leave, told = p.denied(pt, c, over); !told {
+				continue
+			}
+		}
+		pt.taken(now)
+		s := &session{p: p, port: pt, service: pt.service, client: c, over: over, out: leave}
 		p.clients.Add(1)
 		go s.run(ctx)
 	}

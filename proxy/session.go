@@ -31,6 +31,8 @@ type session struct {
 	p       *Proxy
 	port    *port
 	service *service // of the port
+	over    error    // why the client is not let in; it may only cancel
+	out     func()   // gives its place back
 	client  *net.TCPConn
 
 	server  *net.TCPConn
@@ -82,6 +84,7 @@ func (s *session) done() {
 		s.client.Close()
 	}
 	s.port.clients.add(-1)
+	s.out()
 	s.p.clients.Done()
 }
 
@@ -89,7 +92,7 @@ func (s *session) done() {
 // when it is over before.
 func (s *session) negotiate(ctx context.Context) bool {
 	for round := 0; round < maxRounds; round++ {
-		s.client.SetDeadline(time.Now().Add(s.p.o.StartupTimeout))
+		s.client.SetDeadline(time.Now().Add(s.patience()))
 		if ctx.Err() != nil {
 			return false
 		}
@@ -103,7 +106,10 @@ func (s *session) negotiate(ctx context.Context) bool {
 			s.p.cancel(ctx, s.port, pkt)
 			return false
 		}
-		if pkt, err = s.choose(pkt); err == nil {
+		if err = s.over; err == nil {
+			pkt, err = s.choose(pkt)
+		}
+		if err == nil {
 			err = s.pass(ctx, pkt)
 		}
 		if err != nil {
@@ -127,6 +133,14 @@ func (s *session) negotiate(ctx context.Context) bool {
 	}
 	s.badStart(fmt.Errorf("more than %d requests for encryption", maxRounds-1))
 	return false
+}
+
+// patience is how long the client may take for each of its first packets.
+func (s *session) patience() time.Duration {
+	if s.over != nil {
+		return min(deniedPatience, s.p.o.StartupTimeout)
+	}
+	return s.p.o.StartupTimeout
 }
 
 // pass sends a packet to the backend, finding one first if need be. A backend

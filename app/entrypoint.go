@@ -65,7 +65,7 @@ func proxyOptions(f *config.File, store dcs.Store, peers *http.Client, log *slog
 		Listen:  c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
 		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout, Engine: proxy.Engine(c.Engine),
 		StartupTimeout: c.LoginTimeout, MaxClients: c.MaxClients, MaxClientsPerAddress: c.MaxClientsPerAddress, LoginRatePerAddress: c.LoginRatePerAddress,
-		MaxConnections: c.MaxConnections, MaxLag: uint64(c.MaxLag), MaxLagTime: c.MaxLagTime, Zone: c.Zone, Ports: entrypointPorts(c.Ports),
+		MaxConnections: c.MaxConnections, MaxLag: uint64(c.MaxLag), MaxLagTime: c.MaxLagTime, Zone: c.Zone, SlowStart: c.SlowStart, Ports: entrypointPorts(c.Ports),
 		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
 	}
 }
@@ -74,7 +74,7 @@ func entrypointPorts(ports []config.ProxyPort) []proxy.Port {
 	var out []proxy.Port
 	for _, c := range ports {
 		out = append(out, proxy.Port{Name: c.Name, Listen: c.Listen, Access: route.Access(c.Access), Separator: c.Separator, Member: c.Member,
-			MaxClients: c.MaxClients, MaxConnections: c.MaxConnections, MaxLag: uint64(c.MaxLag), MaxLagTime: c.MaxLagTime, Zone: c.Zone, NoFallback: !c.Fallback})
+			MaxClients: c.MaxClients, MaxConnections: c.MaxConnections, MaxLag: uint64(c.MaxLag), MaxLagTime: c.MaxLagTime, Zone: c.Zone, SlowStart: c.SlowStart, NoFallback: !c.Fallback})
 	}
 	return out
 }

@@ -35,6 +35,7 @@ type PortRules struct {
 
 	MaxLag     int64         // bytes that a replica may lag; 0: no limit
 	MaxLagTime time.Duration // for which it may lag; 0: no limit
+	SlowStart  time.Duration // to a member's whole share, when it is back; 0: at once
 	Zone       string        // members of which are preferred; "" for none
 }
 
@@ -59,7 +60,7 @@ const (
 )
 
 func ruleFields() []field {
-	return []field{within("max_clients", 0, 1<<20), within("max_connections", 0, 1<<20), unit("max_lag", "B", 0), duration("max_lag_time"), str("zone")}
+	return []field{within("max_clients", 0, 1<<20), within("max_connections", 0, 1<<20), unit("max_lag", "B", 0), duration("max_lag_time"), str("zone"), duration("slow_start")}
 }
 
 func proxyFields() []field {
@@ -122,6 +123,7 @@ func decodeRules(d reader, path string, def PortRules, r *report) PortRules {
 		MaxConnections: int(d.int("max_connections", "", int64(def.MaxConnections))),
 		MaxLag:         d.int("max_lag", "B", def.MaxLag),
 		MaxLagTime:     d.duration("max_lag_time", def.MaxLagTime),
+		SlowStart:      d.duration("slow_start", def.SlowStart),
 		Zone:           d.text("zone", def.Zone),
 	}
 	if p.MaxLagTime > 0 && p.MaxLagTime < minLagTime && d.has("max_lag_time") {
@@ -180,7 +182,7 @@ func (r *report) separator(path string, n *node, access string) {
 
 // readWriteOnly reports what has no meaning where only the primary will do.
 func (r *report) readWriteOnly(d reader, path string) {
-	for _, key := range []string{"fallback", "max_lag", "max_lag_time", "zone"} {
+	for _, key := range []string{"fallback", "max_lag", "max_lag_time", "zone", "slow_start"} {
 		if d.has(key) {
 			r.problem(path+"."+key, d.n.get(key), "has no meaning with access read-write: such a port leads to the primary only",
 				"leave it out, or give the port another access")

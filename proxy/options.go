@@ -56,6 +56,7 @@ type Options struct {
 	MaxLag           uint64        // read-only port: limit of replay lag in bytes; 0 none
 	MaxLagTime       time.Duration // and in time
 	Zone             string        // read-only port: prefer members whose tag says so
+	SlowStart        time.Duration // read-only port: to a member's whole share, when it is back; 0: at once
 	NoLeaderFallback bool          // read-only port: refuse rather than use the leader
 	AskInterval      time.Duration // the longest interval between two questions to a member; 1 s
 
@@ -136,7 +137,7 @@ func (o Options) check() error {
 		}
 	}
 	for key, d := range map[string]time.Duration{"hold_timeout": o.HoldTimeout, "connect_timeout": o.ConnectTimeout,
-		"login_timeout": o.StartupTimeout, "drain timeout": o.DrainTimeout, "max_lag_time": o.MaxLagTime, "ask interval": o.AskInterval} {
+		"login_timeout": o.StartupTimeout, "drain timeout": o.DrainTimeout, "max_lag_time": o.MaxLagTime, "slow_start": o.SlowStart, "ask interval": o.AskInterval} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("proxy: %s %s is negative", key, d))
 		}

@@ -64,13 +64,14 @@ type Port struct {
 	MaxLag     uint64        // limit of replay lag in bytes; 0 none
 	MaxLagTime time.Duration // and in time
 	Zone       string        // prefer members whose tag says so
+	SlowStart  time.Duration // to a member's whole share, when it is back; 0: at once
 	NoFallback bool          // refuse rather than use the leader
 }
 
 // policies are what the port's clients may want, first what they want if they do not
 // say.
 func (c Port) policies(o Options) []route.Policy {
-	p := route.Policy{Access: c.Access, Member: c.Member, Zone: c.Zone, MaxLag: c.MaxLag, MaxLagTime: c.MaxLagTime, MaxConnections: c.MaxConnections,
+	p := route.Policy{Access: c.Access, Member: c.Member, Zone: c.Zone, MaxLag: c.MaxLag, MaxLagTime: c.MaxLagTime, MaxConnections: c.MaxConnections, SlowStart: c.SlowStart,
 		NoFallback: c.NoFallback, MaxWordAge: max(route.DefaultWordAge, 3*o.AskInterval)}
 	if c.Access != BySession {
 		return []route.Policy{p}
@@ -106,8 +107,8 @@ func checkPorts(ports []Port) (errs []error) {
 		if !slices.Contains([]route.Access{route.ReadWrite, route.ReadOnly, route.Any, route.Sync, BySession}, c.Access) {
 			errs = append(errs, fmt.Errorf("%s: access %q: want read-write, read-only, any, sync or session", at, c.Access))
 		}
-		if c.MaxLagTime < 0 || c.MaxConnections < 0 || c.MaxClients < 0 {
-			errs = append(errs, fmt.Errorf("%s: max_lag_time %s, max_connections %d or max_clients %d is negative", at, c.MaxLagTime, c.MaxConnections, c.MaxClients))
+		if c.MaxLagTime < 0 || c.SlowStart < 0 || c.MaxConnections < 0 || c.MaxClients < 0 {
+			errs = append(errs, fmt.Errorf("%s: max_lag_time %s, slow_start %s, max_connections %d or max_clients %d is negative", at, c.MaxLagTime, c.SlowStart, c.MaxConnections, c.MaxClients))
 		}
 		names = append(names, c.Name)
 	}
@@ -122,7 +123,7 @@ func newPorts(o Options) []*port {
 	}
 	if o.ListenReplicas != "" {
 		out = append(out, newPort(o, Port{Name: portReadOnly, Listen: o.ListenReplicas, Access: route.ReadOnly,
-			MaxLag: o.MaxLag, MaxLagTime: o.MaxLagTime, Zone: o.Zone, MaxClients: o.MaxClients, MaxConnections: o.MaxConnections, NoFallback: o.NoLeaderFallback}, "listen_replicas"))
+			MaxLag: o.MaxLag, MaxLagTime: o.MaxLagTime, Zone: o.Zone, SlowStart: o.SlowStart, MaxClients: o.MaxClients, MaxConnections: o.MaxConnections, NoFallback: o.NoLeaderFallback}, "listen_replicas"))
 	}
 	for i, c := range o.Ports {
 		out = append(out, newPort(o, c, fmt.Sprintf("ports[%d]", i)))

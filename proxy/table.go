@@ -332,6 +332,9 @@ func (t *table) queryFor(s *service) route.Query {
 		if a := t.accounts[accountOf{s.port, m.Name}]; a != nil {
 			l.AtPort = int(a.sessions.now.Load())
 		}
+		if st := s.standing[m.Name]; st.In {
+			l.Used = q.Now.Sub(st.since)
+		}
 		q.Loads = append(q.Loads, l)
 	}
 	return q

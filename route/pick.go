@@ -42,6 +42,9 @@ type Policy struct {
 	// MaxConnections is how many sessions of the port one member serves at once; 0
 	// sets no limit.
 	MaxConnections int
+	// SlowStart is how long a member that the port uses again takes to come to its whole
+	// share of the sessions; 0: at once.
+	SlowStart time.Duration
 	// MaxWordAge bounds the age of a replica's word; 0 means DefaultWordAge.
 	MaxWordAge time.Duration
 }
@@ -53,8 +56,9 @@ func (p Policy) reads() bool { return p.Access == ReadOnly || p.Access == Any ||
 type Load struct {
 	Member   string
 	Sessions int
-	AtPort   int  // of the sessions those of the port that asks
-	Down     bool // a connection to it failed just now
+	AtPort   int           // of the sessions those of the port that asks
+	Used     time.Duration // for which the port has used it; 0: not yet
+	Down     bool          // a connection to it failed just now
 }
 
 // Query is all that a choice depends on.

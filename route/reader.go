@@ -15,9 +15,10 @@ type candidate struct {
 	member   string
 	choice   Choice // of the leader: with its permission
 	sessions int
-	home     bool   // of the port's zone
-	what     string // it is
-	why      string // not; empty: it may serve
+	load     float64 // with one more, against its share
+	home     bool    // of the port's zone
+	what     string  // it is
+	why      string  // not; empty: it may serve
 }
 
 // pickReader takes the least loaded eligible member, one of the port's zone if there
@@ -69,7 +70,7 @@ func (c candidate) compare(d candidate) int {
 	if c.home != d.home {
 		return map[bool]int{true: -1, false: 1}[c.home]
 	}
-	return cmp.Or(cmp.Compare(c.sessions, d.sessions), cmp.Compare(c.member, d.member))
+	return cmp.Or(cmp.Compare(c.load, d.load), cmp.Compare(c.member, d.member))
 }
 
 // candidates are all members of the view, and a leader whose key is gone.
@@ -89,6 +90,7 @@ func (q Query) candidates(lead Choice) []candidate {
 func (q Query) candidate(m cluster.Member, lead Choice) candidate {
 	w, _ := q.word(m.Name)
 	c := candidate{member: m.Name, sessions: q.load(m.Name).Sessions, home: q.Policy.Zone != "" && zone(w, m) == q.Policy.Zone}
+	c.load = float64(c.sessions+1) / q.share(m)
 	switch {
 	case !q.Policy.serves(m.Name):
 		c.why = "is not the member of this port"

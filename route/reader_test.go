@@ -181,6 +181,44 @@ func TestFullMemberIsPassedOver(t *testing.T) {
 	}
 }
 
+// Sessions that come one after another spread by the members' shares; a member that has
+// just come back gets its share by and by.
+func TestShares(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		policy Policy
+		weight string // of n3
+		used   time.Duration
+		n3     int // of 120 sessions
+	}{
+		{"equal", Policy{Access: ReadOnly}, "", 0, 60},
+		{"twice the weight", Policy{Access: ReadOnly}, "2", 0, 80},
+		{"as a text", Policy{Access: ReadOnly}, `"5"`, 0, 100},
+		{"no weight", Policy{Access: ReadOnly}, "0", 0, 60},
+		{"too much", Policy{Access: ReadOnly}, "257", 0, 60},
+		{"slowly, at half of the time", Policy{Access: ReadOnly, SlowStart: time.Minute}, "", 30 * time.Second, 40},
+		{"slowly, at first", Policy{Access: ReadOnly, SlowStart: time.Minute}, "", 0, 5},
+		{"slowly, over", Policy{Access: ReadOnly, SlowStart: time.Minute}, "", time.Minute, 60},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			q := reading(c.policy)
+			q.View.Members[2].Tags.Other = []cluster.Tag{{Name: "weight", Value: c.weight}}
+			q.Loads = []Load{{Member: "n2", Used: time.Hour}, {Member: "n3", Used: c.used}}
+			for range 120 {
+				for i := range q.Loads {
+					if q.Loads[i].Member == Pick(q).Backend.Member {
+						q.Loads[i].Sessions++
+						break
+					}
+				}
+			}
+			if got := q.Loads[1].Sessions; got < c.n3-1 || got > c.n3+1 {
+				t.Errorf("%d sessions, want about %d", got, c.n3)
+			}
+		})
+	}
+}
+
 func TestTagText(t *testing.T) {
 	for value, want := range map[string]string{`"a"`: "a", `7`: "7", `true`: "true", `null`: "", `[]`: "", `x`: "", ``: ""} {
 		if got := TagText(json.RawMessage(value)); got != want {

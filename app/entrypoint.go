@@ -64,10 +64,14 @@ func proxyOptions(f *config.File, store dcs.Store, peers *http.Client, log *slog
 		Version: Version,
 		Listen:  c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
 		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout, Engine: proxy.Engine(c.Engine),
-		StartupTimeout: c.LoginTimeout, MaxClients: c.MaxClients, MaxClientsPerAddress: c.MaxClientsPerAddress, LoginRatePerAddress: c.LoginRatePerAddress,
+		TCP: entrypointTCP(c.TCP), StartupTimeout: c.LoginTimeout, MaxClients: c.MaxClients, MaxClientsPerAddress: c.MaxClientsPerAddress, LoginRatePerAddress: c.LoginRatePerAddress,
 		MaxConnections: c.MaxConnections, MaxLag: uint64(c.MaxLag), MaxLagTime: c.MaxLagTime, Zone: c.Zone, SlowStart: c.SlowStart, Ports: entrypointPorts(c.Ports),
 		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
 	}
+}
+
+func entrypointTCP(c config.ProxyTCP) proxy.TCP {
+	return proxy.TCP{Client: proxy.KeepAlive(c.Client), Server: proxy.KeepAlive(c.Server), ReplicaUserTimeout: c.ReplicaUserTimeout}
 }
 
 func entrypointPorts(ports []config.ProxyPort) []proxy.Port {

@@ -20,7 +20,8 @@ type Proxy struct {
 	LoginTimeout         time.Duration // for a client's first packets; default 60 s
 	MaxClientsPerAddress int           // at all ports; 0: no limit
 	LoginRatePerAddress  int           // per second, at all ports; 0: no limit
-	Engine               string        // events or goroutines: what forwards sessions; default events
+	TCP                  ProxyTCP
+	Engine               string // events or goroutines: what forwards sessions; default events
 
 	// PortRules are those of the two ports above, and what the others take that do
 	// not say anything else.
@@ -66,7 +67,7 @@ func ruleFields() []field {
 func proxyFields() []field {
 	fields := []field{
 		hostOrOff("listen"), hostOrOff("listen_replicas"), hostOrOff("stats"),
-		duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"), oneOf("engine", "events", "goroutines"),
+		duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"), oneOf("engine", "events", "goroutines"), section("tcp", tcpFields()...),
 		duration("login_timeout"), within("max_clients_per_address", 0, 1<<20), within("login_rate_per_address", 0, 1<<20),
 	}
 	fields = append(fields, ruleFields()...)
@@ -92,6 +93,7 @@ func decodeProxy(d reader, r *report) *Proxy {
 		LoginTimeout:         d.duration("login_timeout", 60*time.Second),
 		MaxClientsPerAddress: int(d.int("max_clients_per_address", "", 0)),
 		LoginRatePerAddress:  int(d.int("login_rate_per_address", "", 0)),
+		TCP:                  decodeTCP(d.sub("tcp"), r),
 		Engine:               d.text("engine", "events"),
 		PortRules:            decodeRules(d, "proxy", PortRules{}, r),
 	}

@@ -140,7 +140,7 @@ func (s *session) connect(ctx context.Context, got grant, pkt packet) error {
 	s.mu.Lock()
 	s.server = c.(*net.TCPConn)
 	s.mu.Unlock()
-	tune(s.server, serverKeepAlive, serverUserTimeout(g))
+	tune(s.server, s.p.o.TCP.Server, s.p.o.TCP.serverUserTimeout(g))
 	if err := s.deliver(ctx, pkt); err != nil {
 		return s.giveUp(ctx, err)
 	}

@@ -44,6 +44,7 @@ type Options struct {
 	HoldLimit      int           // how many may wait at once; 1000
 	ConnectTimeout time.Duration // for one attempt to reach a backend; 4 s
 	StartupTimeout time.Duration // for a client to send its first packets; 60 s, as PostgreSQL's
+	TCP            TCP
 	DrainTimeout   time.Duration // how long Run lets sessions end by themselves; 5 s
 
 	Engine Engine // what forwards; EngineEvents
@@ -89,6 +90,7 @@ func (o Options) withDefaults() Options {
 	setDuration(&o.HoldTimeout, 30*time.Second)
 	setDuration(&o.ConnectTimeout, 4*time.Second)
 	setDuration(&o.StartupTimeout, 60*time.Second)
+	o.TCP = o.TCP.withDefaults()
 	setDuration(&o.DrainTimeout, 5*time.Second)
 	setDuration(&o.AskInterval, time.Second)
 	o.Name = cmp.Or(o.Name, "entrypoint")

@@ -59,7 +59,7 @@ func (s *session) run(ctx context.Context) {
 }
 
 func (s *session) serve(ctx context.Context) (handed bool) {
-	tune(s.client, clientKeepAlive, 0)
+	tune(s.client, s.p.o.TCP.Client, 0)
 	unwatch := context.AfterFunc(ctx, s.interrupt)
 	defer unwatch()
 	if !s.negotiate(ctx) {

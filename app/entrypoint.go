@@ -66,6 +66,7 @@ func proxyOptions(f *config.File, store dcs.Store, peers *http.Client, log *slog
 		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout, Engine: proxy.Engine(c.Engine),
 		TCP: entrypointTCP(c.TCP), StartupTimeout: c.LoginTimeout, MaxClients: c.MaxClients, MaxClientsPerAddress: c.MaxClientsPerAddress, LoginRatePerAddress: c.LoginRatePerAddress,
 		MaxConnections: c.MaxConnections, MaxLag: uint64(c.MaxLag), MaxLagTime: c.MaxLagTime, Zone: c.Zone, SlowStart: c.SlowStart, Ports: entrypointPorts(c.Ports),
+		TLS: entrypointTLS(c.TLS), Trusted: c.Trusted,
 		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
 	}
 }
@@ -90,6 +91,15 @@ func listens(o proxy.Options) []string {
 		out = append(out, p.Listen)
 	}
 	return out
+}
+
+// entrypointTLS is nil where TLS passes through.
+func entrypointTLS(c config.ProxyTLS) *proxy.TLS {
+	if !c.End {
+		return nil
+	}
+	return &proxy.TLS{CertFile: c.CertFile, KeyFile: c.KeyFile, KeyPassword: c.KeyFilePassword.Reveal(),
+		CAFile: c.CAFile, MinVersion: c.MinVersion}
 }
 
 // entrypointName tells one entrypoint from another in their journals. A name in

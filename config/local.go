@@ -160,6 +160,40 @@ func (r *report) checkFile(d reader, f *File) {
 	}
 	pair(d.sub("restapi"), "restapi", "certfile", "keyfile", r)
 	pair(d.sub("ctl"), "ctl", "certfile", "keyfile", r)
+	checkProxyTLS(d.sub("proxy.tls"), r)
+	checkTrusted(d, r)
+}
+
+func checkTrusted(d reader, r *report) {
+	const path = "proxy.proxy_protocol.trusted"
+	for _, t := range d.texts(path) {
+		if _, err := network(t); err != nil {
+			r.problem(path, newText(t, d.n.get(path).origin), "is neither an address nor a network", "write such as 10.0.0.7 or 10.0.0.0/24; names are not looked up")
+		}
+	}
+}
+
+// checkProxyTLS refuses what cannot be done, and what would look like protection and
+// be none.
+func checkProxyTLS(d reader, r *report) {
+	const at = "proxy.tls"
+	pair(d, at, "certfile", "keyfile", r)
+	if orOff(d.text("mode", "pass")) == "end" {
+		if !d.has("certfile") && !d.has("keyfile") { // else said by pair
+			r.problem(at+".certfile", d.n.get("certfile"), "is required: with mode: end the entrypoint shows clients its own certificate", "give the file")
+		}
+	} else {
+		for _, key := range []string{"certfile", "cafile"} {
+			if d.has(key) {
+				r.problem(at+"."+key, d.n.get(key), "has no effect while TLS passes through to the servers unread", "add mode: end, or leave it out")
+			}
+		}
+	}
+	if server := orOff(d.text("server", "disable")); server != "disable" {
+		r.problem(at+".server", d.n.get("server"), "TLS to the servers cannot be used where logins are passed on: with TLS on both legs "+
+			"SCRAM fails, because each side takes the entrypoint for an attacker (channel binding)",
+			"leave it out, and protect that leg otherwise; or let TLS pass through (mode: pass)")
+	}
 }
 
 // inside reports whether path is dir or below it.

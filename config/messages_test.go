@@ -19,6 +19,7 @@ func TestMessages(t *testing.T) {
 		{"unknown-key", good + "logs: {level: info}\n"},
 		{"wrong-value", good + "bootstrap: {dcs: {ttl: soon}}\n"},
 		{"out-of-range", good + "proxy: {hold_limit: -1}\n"},
+		{"tls-to-servers", good + "proxy: {tls: {mode: end, certfile: /c, server: require}}\n"},
 		{"two-stores", good + "zookeeper: {hosts: ['z:2181']}\n"},
 		{"no-store", "scope: s\nname: n\npostgresql: {data_dir: /d}\n"},
 		{"missing-key", "scope: s\nembedded: {}\npostgresql: {data_dir: /d}\n"},

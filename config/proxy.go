@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,11 +18,13 @@ type Proxy struct {
 	HoldLimit      int           // how many may wait; default 1000
 	ConnectTimeout time.Duration // to a server; default 5 s
 
-	LoginTimeout         time.Duration // for a client's first packets; default 60 s
+	LoginTimeout         time.Duration // for a client's first packets, a TLS handshake included; default 60 s
 	MaxClientsPerAddress int           // at all ports; 0: no limit
 	LoginRatePerAddress  int           // per second, at all ports; 0: no limit
 	TCP                  ProxyTCP
 	Engine               string // events or goroutines: what forwards sessions; default events
+	TLS                  ProxyTLS
+	Trusted              []netip.Prefix // load balancers that send PROXY headers
 
 	// PortRules are those of the two ports above, and what the others take that do
 	// not say anything else.
@@ -68,6 +71,7 @@ func proxyFields() []field {
 	fields := []field{
 		hostOrOff("listen"), hostOrOff("listen_replicas"), hostOrOff("stats"),
 		duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"), oneOf("engine", "events", "goroutines"), section("tcp", tcpFields()...),
+		section("tls", tlsFields()...), section("proxy_protocol", lst("trusted")),
 		duration("login_timeout"), within("max_clients_per_address", 0, 1<<20), within("login_rate_per_address", 0, 1<<20),
 	}
 	fields = append(fields, ruleFields()...)
@@ -95,6 +99,8 @@ func decodeProxy(d reader, r *report) *Proxy {
 		LoginRatePerAddress:  int(d.int("login_rate_per_address", "", 0)),
 		TCP:                  decodeTCP(d.sub("tcp"), r),
 		Engine:               d.text("engine", "events"),
+		TLS:                  decodeProxyTLS(d.sub("tls")),
+		Trusted:              networks(d.texts("proxy_protocol.trusted")),
 		PortRules:            decodeRules(d, "proxy", PortRules{}, r),
 	}
 	if list := d.n.get("ports"); list != nil {

@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/binary"
 	"io"
 	"net"
 	"sync"
@@ -12,43 +15,80 @@ import (
 // anybody may send one.
 const maxCancels = 64
 
-// cancels knows which backend gave which cancel key.
+// cancels keeps the cancel keys that were issued to sessions. They are the entrypoint's
+// own: a server's key would say nothing of which server it belongs to, and would not
+// follow its session to another one.
 type cancels struct {
 	timeout time.Duration
 	slots   chan struct{}
 
 	mu   sync.Mutex
-	keys map[cancelKey]*gate
+	keys map[uint32]*issued // by process id: no two live sessions have the same
+}
+
+// issued is the key of one session.
+type issued struct {
+	key cancelKey // as the client has it
+
+	mu     sync.Mutex
+	gate   *gate // nil: the session has no backend, and there is nothing to cancel
+	server cancelKey
 }
 
 func newCancels(timeout time.Duration) *cancels {
-	return &cancels{timeout: timeout, slots: make(chan struct{}, maxCancels), keys: map[cancelKey]*gate{}}
+	return &cancels{timeout: timeout, slots: make(chan struct{}, maxCancels), keys: map[uint32]*issued{}}
 }
 
-func (c *cancels) add(k cancelKey, g *gate) {
+// issue makes a key of so many bytes, the process id's four among them.
+func (c *cancels) issue(size int) *issued {
+	k := make([]byte, size)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.keys[k] = g
-}
-
-func (c *cancels) remove(k cancelKey, g *gate) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.keys[k] == g {
-		delete(c.keys, k)
+	for {
+		rand.Read(k) // it does not fail
+		k[0] &= 0x7f // clients take the process id for a signed number
+		id := binary.BigEndian.Uint32(k)
+		if _, taken := c.keys[id]; id == 0 || taken {
+			continue
+		}
+		c.keys[id] = &issued{key: cancelKey(k)}
+		return c.keys[id]
 	}
 }
 
-func (c *cancels) find(k cancelKey) *gate {
+func (c *cancels) remove(k *issued) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.keys[k]
+	delete(c.keys, k.key.id())
 }
 
-// cancel passes a cancel request to the backend whose key it repeats. A key
-// that was never seen may belong to an encrypted session: then it goes to the
-// backends that have such sessions, and the others' servers ignore it. A client
-// that is held has no key yet, so its request can hit nobody else.
+// find returns the session's key that a request repeats, nil when it is none of ours.
+func (c *cancels) find(k cancelKey) *issued {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if is := c.keys[k.id()]; is != nil && subtle.ConstantTimeCompare([]byte(is.key), []byte(k)) == 1 {
+		return is
+	}
+	return nil
+}
+
+// leads makes the key stand for what a server gave the session.
+func (is *issued) leads(g *gate, server cancelKey) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	is.gate, is.server = g, server
+}
+
+func (is *issued) target() (*gate, cancelKey) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	return is.gate, is.server
+}
+
+// cancel passes a cancel request on to the server of the session whose key it
+// repeats. A key that was never issued may belong to a session whose encryption passes
+// through: then it goes to the backends that have such sessions, and the others'
+// servers ignore it.
 func (p *Proxy) cancel(ctx context.Context, pt *port, pkt packet) {
 	select {
 	case p.cancels.slots <- struct{}{}:
@@ -58,14 +98,14 @@ func (p *Proxy) cancel(ctx context.Context, pt *port, pkt packet) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cancels.timeout)
 	defer cancel()
-	var targets []*gate
-	if g := p.cancels.find(pkt.cancelKey()); g != nil {
-		targets = []*gate{g}
-	} else {
-		targets = p.table.opaque(pt.reads())
+	if is := p.cancels.find(pkt.cancelKey()); is != nil {
+		if g, k := is.target(); g != nil {
+			p.sendCancel(ctx, g, cancelRequest(k))
+		}
+		return
 	}
 	var wg sync.WaitGroup
-	for _, g := range targets {
+	for _, g := range p.table.opaque(pt.reads()) {
 		wg.Go(func() { p.sendCancel(ctx, g, pkt.raw) })
 	}
 	wg.Wait()

@@ -36,6 +36,11 @@ func (s *session) newCopying() (*copying, error) {
 	up.count, down.count = &s.account.toServer, &s.account.toClient
 	up.delay, down.delay = &s.port.delay, &s.port.delay
 	c := &copying{s: s, up: up, down: down, upDone: make(chan error, 1)}
+	if s.secure != nil {
+		s.secure.gate.Store(s.gate)
+		up.from, down.to = s.secure, s.secure
+		return c, nil // crypto/tls may have to wait, which an event loop must not
+	}
 	if len(s.p.loops) > 0 {
 		down.settled = func() bool { return s.opaque || s.frames.started && s.frames.atBoundary() }
 	}
@@ -49,8 +54,8 @@ func (c *copying) run() error {
 	s := c.s
 	if !c.started {
 		c.started = true
-		if s.gate.primary && s.service.writes() && !s.opaque {
-			c.down.check = s.introduction()
+		if !s.opaque {
+			c.down.check = s.introduction().check
 			c.down.check(s.greeting)
 		}
 		go c.copyUp()
@@ -119,7 +124,7 @@ func (c *copying) finish(err error) {
 	// Before the client learns of the end: it may be back at once.
 	s.told(lastOfClient{c.up.bye.Load(), c.upEnded.Load(), boot.Instant(c.up.last.Load())}, errors.Is(err, errShut))
 	if err == nil {
-		err = s.client.CloseWrite()
+		err = s.closeWrite()
 	}
 	if err == nil {
 		// The server has ended the session; the client need only hang up.

@@ -22,8 +22,10 @@
 //   - Nothing is answered to a client that is held, so that it can still be
 //     passed on untouched; a hold is bounded in number and in time.
 //
-// It never decides who leads, never reads the store, never ends TLS: bytes of
-// an encrypted session pass unseen.
+// It never decides who leads and never reads the store. Bytes of an encrypted session
+// pass unseen, unless Options.TLS has TLS end here: then the same engine works over
+// secured, which puts the gate under crypto/tls. Logins are passed on, so TLS on both
+// legs is not offered: SCRAM's channel binding would rightly fail.
 //
 // What clients felt of a lost primary is journalled (outages), and members that are
 // asked are told where that can be read.

@@ -46,14 +46,18 @@ func newDoor(clients, logins int) *door {
 	return &door{clients: clients, logins: float64(logins), visitors: map[netip.Addr]*visitor{}}
 }
 
-// visitorOf is what counts as one address: of IPv6 the network of a host, whose
-// addresses are its own to choose.
-func visitorOf(a net.Addr) netip.Addr {
+// addrOf is the address of a peer, not valid for one that has none.
+func addrOf(a net.Addr) netip.Addr {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
 	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	return tcp.AddrPort().Addr().Unmap().WithZone("")
+}
+
+// visitorOf is what counts as one address: of IPv6 the network of a host, whose
+// addresses are its own to choose.
+func visitorOf(addr netip.Addr) netip.Addr {
 	if addr.Is6() {
 		if p, err := addr.Prefix(64); err == nil {
 			return p.Addr()
@@ -132,32 +136,44 @@ func (d *door) makeRoom(now boot.Instant) {
 	}
 }
 
-// letIn counts a client at its port and its address, or says why it is not let in.
-func (p *Proxy) letIn(pt *port, client net.Addr, now boot.Instant) (leave func(), err error) {
+// letIn counts a client at its port and its address, or says why it is not let in. Of a
+// client whose balancer does not tell its address only the port has a limit.
+func (p *Proxy) letIn(pt *port, addr netip.Addr) (leave func(), err error) {
 	if n := pt.inside.Add(1); pt.MaxClients > 0 && n > int64(pt.MaxClients) {
 		pt.inside.Add(-1)
-		return func() {}, denial{stateTooMany, fmt.Sprintf("the port %s has %d clients already", pt.Name, pt.MaxClients),
+		return nil, denial{stateTooMany, fmt.Sprintf("the port %s has %d clients already", pt.Name, pt.MaxClients),
 			"Try again later, or raise max_clients of the port."}
 	}
-	out, err := p.door.enter(visitorOf(client), now)
-	if err != nil {
-		pt.inside.Add(-1)
-		return func() {}, err
+	out := func() {}
+	if addr.IsValid() {
+		if out, err = p.door.enter(visitorOf(addr), p.o.Clock.Now()); err != nil {
+			pt.inside.Add(-1)
+			return nil, err
+		}
 	}
 	return func() { out(); pt.inside.Add(-1) }, nil
 }
 
-// denied tells a client that is not let in why, unless too many are being told. A
-// request to cancel is still passed on: it makes room.
-func (p *Proxy) denied(pt *port, c *net.TCPConn, err error) (leave func(), ok bool) {
+// admit lets the client in, by its own address: one that a balancer speaks for comes
+// here when the balancer has told it. A client that is not let in is told why, unless too
+// many are being told: then it is cut off, and admit returns false. A request of such a
+// client to cancel is still passed on: it makes room.
+func (s *session) admit(addr netip.Addr) bool {
+	leave, err := s.p.letIn(s.port, addr)
+	if err == nil {
+		s.out = leave
+		return true
+	}
 	select {
-	case p.denials <- struct{}{}:
-		return func() { <-p.denials }, true
+	case s.p.denials <- struct{}{}:
+		s.over, s.patience = err, min(s.patience, deniedPatience)
+		s.out = func() { <-s.p.denials }
+		return true
 	default:
 	}
-	p.o.Logger.Debug("a client is cut off", "port", pt.Name, "client", c.RemoteAddr(), "why", err)
-	pt.refused.Add(1)
-	c.SetLinger(0)
-	c.Close()
-	return nil, false
+	s.p.o.Logger.Debug("a client is cut off", "port", s.port.Name, "client", s.from(), "why", err)
+	s.port.refused.Add(1)
+	s.client.SetLinger(0)
+	s.client.Close()
+	return false
 }

@@ -48,6 +48,8 @@ type pipe struct {
 	check func([]byte) (int, error)
 
 	src, dst syscall.RawConn
+	// from, to: the TLS of that side ends here; nil where there is none.
+	from, to *secured
 	buf      *[chunkSize]byte
 	data     []byte // what remains to be sent
 	err      error
@@ -95,7 +97,7 @@ func (p *pipe) run() error {
 		if p.check != nil {
 			if n, err := p.check(p.data); err != nil {
 				p.data = p.data[:n]
-				err = errors.Join(err, p.dst.Write(write), p.err)
+				err = errors.Join(err, p.flush(write))
 				p.giveBack()
 				return err
 			}
@@ -106,9 +108,9 @@ func (p *pipe) run() error {
 		if timed {
 			read, p.waited = p.gate.clock.Now(), false
 		}
-		err := p.dst.Write(write)
+		err := p.flush(write)
 		p.giveBack()
-		if err = errors.Join(err, p.err); err != nil {
+		if err != nil {
 			return err
 		}
 		if p.settled != nil && p.settled() {
@@ -123,7 +125,44 @@ func (p *pipe) run() error {
 // send sends b through the gate.
 func (p *pipe) send(b []byte) error {
 	p.data, p.err = b, nil
-	return errors.Join(p.dst.Write(p.write), p.err)
+	return p.flush(p.write)
+}
+
+// flush sends the data; write is p.write.
+func (p *pipe) flush(write func(uintptr) bool) error {
+	if p.to != nil {
+		return p.seal()
+	}
+	return errors.Join(p.dst.Write(write), p.err)
+}
+
+// seal sends the data in TLS records. The gate is asked before a record is made, too:
+// after one that was made and not sent, the client could not read last words.
+func (p *pipe) seal() error {
+	for len(p.data) > 0 {
+		if !p.gate.open() {
+			return errShut
+		}
+		part := p.data[:min(len(p.data), maxRecord)]
+		p.to.waited = false
+		if _, err := p.to.tls.Write(part); err != nil {
+			return err
+		}
+		p.waited = p.waited || p.to.waited
+		p.went(part)
+		p.data = p.data[len(part):]
+	}
+	return nil
+}
+
+// went notes what was sent.
+func (p *pipe) went(b []byte) {
+	if p.count != nil {
+		p.count.Add(int64(len(b)))
+	}
+	if p.sent != nil {
+		p.sent(b)
+	}
 }
 
 func (p *pipe) giveBack() {
@@ -136,7 +175,7 @@ func (p *pipe) giveBack() {
 // read is called when the source may be readable; false waits for it.
 func (p *pipe) read(fd uintptr) bool {
 	p.buf = p.buffers.pool.Get().(*[chunkSize]byte)
-	n, err := ignoringEINTR(unix.Read, int(fd), p.buf[:])
+	n, err := p.take(int(fd), p.buf[:])
 	switch {
 	case err == unix.EAGAIN:
 		p.giveBack()
@@ -154,6 +193,13 @@ func (p *pipe) read(fd uintptr) bool {
 		}
 	}
 	return true
+}
+
+func (p *pipe) take(fd int, b []byte) (int, error) {
+	if p.from != nil {
+		return p.from.take(fd, b)
+	}
+	return ignoringEINTR(unix.Read, fd, b)
 }
 
 // write is called when the destination may be writable; false waits for it.
@@ -176,12 +222,7 @@ func (p *pipe) write(fd uintptr) bool {
 			p.err = err
 			return true
 		}
-		if p.count != nil {
-			p.count.Add(int64(n))
-		}
-		if p.sent != nil {
-			p.sent(p.data[:n])
-		}
+		p.went(p.data[:n])
 		p.data = p.data[n:]
 	}
 	return true

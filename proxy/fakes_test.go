@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -70,9 +71,13 @@ type fakeMember struct {
 	behind   int    // bytes that it received and did not replay
 	starting bool   // the server refuses with 57P03
 	tls      bool   // answers S and then echoes
+	mute     bool   // the server takes connections and says nothing
 	dies     bool   // the server hangs up instead of answering
 	standby  bool   // the server says that it is in recovery
-	asked    int    // questions to the REST API
+	secret   []byte // of its cancel keys
+	// wrongKeys counts cancel requests with another key than it gave.
+	wrongKeys int
+	asked     int // questions to the REST API
 	// announced is what the newest of them said of its asker.
 	announced string
 	conns     []net.Conn // of the server
@@ -84,7 +89,7 @@ type fakeMember struct {
 
 func newMember(t testing.TB, name, role string, lease time.Duration) *fakeMember {
 	t.Helper()
-	m := &fakeMember{name: name, role: role, lease: lease, canceled: make(chan struct{}, 100), reached: make(chan string, 100)}
+	m := &fakeMember{name: name, role: role, lease: lease, canceled: make(chan struct{}, 100), secret: []byte(name + "---")[:4], reached: make(chan string, 100)}
 	m.rest = httptest.NewServer(http.HandlerFunc(m.answer))
 	t.Cleanup(m.rest.Close)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -174,13 +179,17 @@ func (m *fakeMember) serve(c net.Conn) {
 			return
 		}
 		m.mu.Lock()
-		starting, tls, dies := m.starting, m.tls, m.dies
+		starting, tls, dies, mute := m.starting, m.tls, m.dies, m.mute
 		m.mu.Unlock()
 		switch {
 		case pkt.kind == packetCancel:
+			m.set(func() { m.wrongKeys += b2i(pkt.cancelKey() != cancelKey("\x00\x00\x00\x07"+string(m.secret))) })
 			m.canceled <- struct{}{}
 			return
 		case dies:
+			return
+		case mute:
+			io.Copy(io.Discard, c)
 			return
 		case pkt.kind == packetSSL && tls:
 			c.Write([]byte{'S'})
@@ -198,14 +207,21 @@ func (m *fakeMember) serve(c net.Conn) {
 	}
 }
 
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func (m *fakeMember) session(c net.Conn) {
 	b := pgproto3.NewBackend(c, c)
 	b.Send(&pgproto3.AuthenticationOk{})
 	m.mu.Lock()
-	hot := map[bool]string{true: "on", false: "off"}[m.standby]
+	hot, secret := map[bool]string{true: "on", false: "off"}[m.standby], m.secret
 	m.mu.Unlock()
 	b.Send(&pgproto3.ParameterStatus{Name: "in_hot_standby", Value: hot})
-	b.Send(&pgproto3.BackendKeyData{ProcessID: 7, SecretKey: []byte(m.name + "---")[:4]})
+	b.Send(&pgproto3.BackendKeyData{ProcessID: 7, SecretKey: secret})
 	b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 	b.Flush()
 	m.reached <- m.name
@@ -262,6 +278,8 @@ type client struct {
 	t  testing.TB
 	c  net.Conn
 	fe *pgproto3.Frontend
+	// key is the cancel key that it was given.
+	key []byte
 }
 
 func dialRaw(t testing.TB, addr net.Addr) *client {
@@ -272,7 +290,7 @@ func dialRaw(t testing.TB, addr net.Addr) *client {
 	}
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(30 * time.Second))
-	return &client{t, c, pgproto3.NewFrontend(c, c)}
+	return &client{t: t, c: c, fe: pgproto3.NewFrontend(c, c)}
 }
 
 func connect(t testing.TB, addr net.Addr) *client {
@@ -313,6 +331,8 @@ func (c *client) rows() (string, error) {
 		switch m := msg.(type) {
 		case *pgproto3.ErrorResponse:
 			return row, &pgError{m.Code, m.Message, m.Hint}
+		case *pgproto3.BackendKeyData:
+			c.key = append(binary.BigEndian.AppendUint32(nil, m.ProcessID), m.SecretKey...)
 		case *pgproto3.DataRow:
 			row = string(m.Values[0])
 		case *pgproto3.ReadyForQuery:

@@ -5,16 +5,15 @@ import "encoding/binary"
 // frames follows the messages that went from a server to a client by their
 // headers. It knows whether the stream stands between two messages (only then
 // may the entrypoint speak itself: anywhere else its words would be taken for
-// somebody's data), and it learns the session's cancel key in passing.
+// somebody's data), and it keeps the session's cancel key in passing.
 type frames struct {
 	head   [5]byte
 	have   int    // bytes of the head seen
 	remain uint32 // bytes of the body to come
 	lost   bool   // the stream made no sense; nothing is known any more
 
-	started bool // the first ReadyForQuery has passed
-	key     []byte
-	onKey   func(cancelKey)
+	started bool   // the first ReadyForQuery has passed
+	key     []byte // of BackendKeyData, as far as it came
 	setting []byte // a ParameterStatus before started, as far as it came
 	standby bool   // the server said that it is in recovery
 }
@@ -77,10 +76,6 @@ func (f *frames) finish() {
 		return
 	}
 	switch f.head[0] {
-	case 'K':
-		if f.onKey != nil && len(f.key) >= 8 {
-			f.onKey(cancelKey(f.key))
-		}
 	case 'S':
 		f.standby = f.standby || string(f.setting) == inRecovery
 		f.setting = f.setting[:0]

@@ -162,8 +162,8 @@ func (s *session) giveUp(ctx context.Context, err error) error {
 }
 
 // watchHangup calls gone when the client closes its connection; data that
-// arrives is left where it is, and ends the watch. The returned function stops
-// it and makes the connection readable again.
+// arrives is left where it is, such as TLS's own farewell. The returned function
+// stops it and makes the connection readable again.
 func watchHangup(c *net.TCPConn, gone func()) (stop func()) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -178,9 +178,10 @@ func watchHangup(c *net.TCPConn, gone func()) (stop func()) {
 			if err == unix.EAGAIN || err == unix.EINTR {
 				return false
 			}
-			if err != nil || n == 0 {
-				gone()
+			if err == nil && n > 0 && !closedByPeer(int(fd)) {
+				return false
 			}
+			gone()
 			return true
 		})
 	}()
@@ -199,7 +200,7 @@ func (s *session) refuse(pkt packet, err error) {
 	}
 	s.end()
 	s.port.refused.Add(1)
-	s.p.o.Logger.Debug("a client is turned away", "client", s.client.RemoteAddr(), "why", err)
+	s.p.o.Logger.Debug("a client is turned away", "client", s.from(), "why", err)
 	s.client.SetDeadline(time.Now().Add(lastWords))
 	for round := 0; pkt.kind == packetSSL || pkt.kind == packetGSSENC; round++ {
 		if _, werr := s.client.Write([]byte{'N'}); werr != nil || round == maxRounds {
@@ -229,6 +230,8 @@ func (s *session) refusal(err error) []byte {
 	case errors.As(err, &none) && none.full:
 		return errorResponse(stateTooMany, fmt.Sprintf("every %s of the port %s has its %d sessions", s.service.wanted(), s.port.Name, s.service.policy.MaxConnections),
 			fmt.Sprintf("The entrypoint waited %s for one to end. Try again later, or raise max_connections of the port.", s.p.o.HoldTimeout))
+	case errors.Is(err, errInsecure):
+		return errorResponse(stateNoEntry, errInsecure.Error(), "Connect with sslmode=require or stricter, and with sslcert and sslkey.")
 	case errors.As(err, &none):
 		return errorResponse(stateNoPrimary, "the database system has no "+s.service.wanted()+" at the moment",
 			fmt.Sprintf("The entrypoint waited %s. Last seen: %s.", s.p.o.HoldTimeout, none.why))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -43,7 +44,8 @@ type Options struct {
 	HoldTimeout    time.Duration // how long a connection may wait for a backend; 30 s
 	HoldLimit      int           // how many may wait at once; 1000
 	ConnectTimeout time.Duration // for one attempt to reach a backend; 4 s
-	StartupTimeout time.Duration // for a client to send its first packets; 60 s, as PostgreSQL's
+	StartupTimeout time.Duration // for a client until its startup packet is there, a TLS handshake included; 60 s, as PostgreSQL's
+	StartupLimit   int           // how many clients may be awaited at once to send them; 5000
 	TCP            TCP
 	DrainTimeout   time.Duration // how long Run lets sessions end by themselves; 5 s
 
@@ -67,6 +69,13 @@ type Options struct {
 	// Journal keeps what happened; whoever made it runs it. Nil means one of our
 	// own, in memory.
 	Journal *journal.Journal
+
+	// TLS of the clients ends here; nil: it is passed on to the servers unread.
+	TLS *TLS
+
+	// Trusted are the load balancers that tell for whom they connect, in a PROXY
+	// header, which they must send. Nobody else's is taken.
+	Trusted []netip.Prefix
 
 	Views Views
 	// HTTP asks the members' REST APIs: TLS and credentials are its transport's
@@ -96,6 +105,9 @@ func (o Options) withDefaults() Options {
 	o.Name = cmp.Or(o.Name, "entrypoint")
 	if o.HoldLimit == 0 {
 		o.HoldLimit = 1000
+	}
+	if o.StartupLimit == 0 {
+		o.StartupLimit = 5000
 	}
 	if o.HTTP == nil {
 		// No proxy from the environment: members are asked directly, or not at all.
@@ -149,6 +161,9 @@ func (o Options) check() error {
 		if n < 0 {
 			errs = append(errs, fmt.Errorf("proxy: %s %d is negative", key, n))
 		}
+	}
+	if o.StartupLimit < 0 {
+		errs = append(errs, fmt.Errorf("proxy: startup limit %d is negative", o.StartupLimit))
 	}
 	return errors.Join(append(errs, checkPorts(o.Ports)...)...)
 }

@@ -103,6 +103,36 @@ func dsn(a net.Addr, more string) string {
 	return fmt.Sprintf("postgres://postgres@%s/postgres?%s", a, more)
 }
 
+// allowScram makes a role that needs a password.
+func allowScram(t *testing.T, server string) {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), "postgres://postgres@"+server+"/postgres?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	var hba string
+	if err := c.QueryRow(t.Context(), "show hba_file").Scan(&hba); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := os.ReadFile(hba)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(hba, append([]byte("host all scram all scram-sha-256\n"), lines...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{"create role scram login password 'geheim'", "select pg_reload_conf()"} {
+		if _, err := c.Exec(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the line is in force", func() bool {
+		_, err := pgx.Connect(t.Context(), "postgres://scram:wrong@"+server+"/postgres?sslmode=disable")
+		return err != nil
+	})
+}
+
 // withServer makes a fake member lead to a real server.
 func withServer(t testing.TB, name, role string, lease time.Duration, addr string) *fakeMember {
 	m := newMember(t, name, role, lease)
@@ -183,6 +213,29 @@ func TestPostgres(t *testing.T) {
 		})
 		cancelInPlain(t, p, c)
 		wantState(t, <-done, "57014")
+	})
+	t.Run("TLS ends here", func(t *testing.T) {
+		p, f := startTLS(t, nil)
+		f.send(t, "a", withServer(t, "a", "primary", long, addr))
+		allowScram(t, addr)
+		try := func(more string) (string, error) {
+			out, err := exec.Command(pgBin(t)+"/psql", "postgres://scram:geheim@"+p.Addr().String()+"/postgres?"+more,
+				"-Atc", "select repeat('x', 1000000)").CombinedOutput()
+			return strings.TrimSpace(string(out)), err
+		}
+		for _, more := range []string{"sslmode=require", "sslmode=require&channel_binding=disable", "sslmode=disable"} {
+			if out, err := try(more); err != nil || len(out) != 1000000 {
+				t.Errorf("%s: %v %.300s", more, err, out)
+			}
+		}
+		if out, err := try("sslmode=require&channel_binding=require"); err == nil {
+			t.Errorf("channel binding through two connections: %.300s", out)
+		}
+		c := mustConnect(t, p, "sslmode=require")
+		var n int
+		if err := c.QueryRow(t.Context(), "select length($1)", strings.Repeat("x", 5<<20)).Scan(&n); err != nil || n != 5<<20 {
+			t.Fatal(n, err)
+		}
 	})
 	t.Run("hold timeout", func(t *testing.T) {
 		p, f := start(t, func(o *Options) { o.HoldTimeout = 50 * time.Millisecond })

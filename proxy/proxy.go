@@ -28,6 +28,9 @@ type Proxy struct {
 	denials chan struct{} // places for clients that are told that they are not let in
 	loops   []*loop       // none: goroutines forward
 	looping sync.WaitGroup
+	certs   *certificates // nil: TLS does not end here
+	lobby   lobby
+	crowded atomic.Int64 // when it was last told that the lobby is full; a boot.Instant
 
 	ports   []*port // all that are configured
 	stats   *statsServer
@@ -53,6 +56,13 @@ func New(o Options) (*Proxy, error) {
 		}
 		o.Journal = j
 	}
+	var certs *certificates
+	if o.TLS != nil {
+		var err error
+		if certs, err = newCertificates(*o.TLS, o.Clock, o.Logger); err != nil {
+			return nil, err
+		}
+	}
 	out := newOutages(o.Journal, o.Clock, o.Name)
 	asker := &restAsker{http: o.HTTP, clock: o.Clock}
 	ports := newPorts(o)
@@ -61,7 +71,7 @@ func New(o Options) (*Proxy, error) {
 		services = append(services, pt.services...)
 	}
 	return &Proxy{
-		o: o, outages: out, asker: asker, ports: ports, table: newTable(o, services, asker, out),
+		o: o, certs: certs, lobby: lobby{limit: o.StartupLimit}, outages: out, asker: asker, ports: ports, table: newTable(o, services, asker, out),
 		buffers: newBuffers(), cancels: newCancels(o.ConnectTimeout),
 		door: newDoor(o.MaxClientsPerAddress, o.LoginRatePerAddress), denials: make(chan struct{}, maxDenied), reads: make(chan struct{}, rest.AtOnce),
 	}, nil
@@ -236,16 +246,11 @@ func (p *Proxy) accept(ctx context.Context, pt *port) {
 			sleep(ctx, 100*time.Millisecond)
 			continue
 		}
-		now := p.o.Clock.Now()
-		leave, over := p.letIn(pt, c.RemoteAddr(), now)
-		if over != nil {
-			var told bool
-			if leave, told = p.denied(pt, c, over); !told {
-				continue
-			}
+		s := &session{p: p, port: pt, service: pt.service, client: c, out: func() {}, patience: p.o.StartupTimeout}
+		if peer := c.RemoteAddr(); !p.o.trusts(peer) && !s.admit(addrOf(peer)) {
+			continue
 		}
-		pt.taken(now)
-		s := &session{p: p, port: pt, service: pt.service, client: c, over: over, out: leave}
+		pt.taken(p.o.Clock.Now())
 		p.clients.Add(1)
 		go s.run(ctx)
 	}

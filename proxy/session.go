@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -28,19 +29,22 @@ var longPast = time.Unix(1, 0)
 // session is one client and, once it has one, its backend. Its goroutine owns
 // all fields; interrupt, from elsewhere, touches only the connections.
 type session struct {
-	p       *Proxy
-	port    *port
-	service *service // of the port
-	over    error    // why the client is not let in; it may only cancel
-	out     func()   // gives its place back
-	client  *net.TCPConn
+	p        *Proxy
+	port     *port
+	service  *service // of the port
+	over     error    // why the client is not let in; it may only cancel
+	out      func()   // gives its place back
+	client   *net.TCPConn
+	secure   *secured       // over client, when its TLS ends here
+	remote   netip.AddrPort // of the client, by a trusted balancer; not valid: it told nothing
+	patience time.Duration  // how long the client may still be awaited before the session proper
 
 	server  *net.TCPConn
 	gate    *gate    // taken; nil before
 	account *account // of the gate's member
 	opaque  bool     // encrypted: nothing can be said nor learnt
 	frames  frames
-	key     cancelKey
+	key     *issued // nil: the client has none yet
 	// greeting was read from the server and not yet passed on.
 	greeting []byte
 	began    boot.Instant // of forwarding; zero before
@@ -91,14 +95,12 @@ func (s *session) done() {
 // negotiate brings the session to where both sides only exchange bytes; false
 // when it is over before.
 func (s *session) negotiate(ctx context.Context) bool {
-	for round := 0; round < maxRounds; round++ {
-		s.client.SetDeadline(time.Now().Add(s.patience()))
-		if ctx.Err() != nil {
-			return false
-		}
-		pkt, err := readPacket(s.client)
-		if err != nil {
-			s.badStart(err)
+	if !s.introduced(ctx) {
+		return false
+	}
+	for range maxRounds {
+		pkt, ok := s.hear(ctx)
+		if !ok {
 			return false
 		}
 		if pkt.kind == packetCancel {
@@ -106,7 +108,15 @@ func (s *session) negotiate(ctx context.Context) bool {
 			s.p.cancel(ctx, s.port, pkt)
 			return false
 		}
-		if err = s.over; err == nil {
+		if s.answers(pkt) {
+			continue // it was
+		}
+		if s.secure == nil && s.p.o.TLS.wantsCertificates() {
+			s.refuse(pkt, errInsecure)
+			return false
+		}
+		err := s.over
+		if err == nil {
 			pkt, err = s.choose(pkt)
 		}
 		if err == nil {
@@ -126,6 +136,7 @@ func (s *session) negotiate(ctx context.Context) bool {
 			s.opaque = true
 			return true
 		}
+		s.client.SetWriteDeadline(time.Now().Add(lastWords)) // the client's time may be over by now
 		if _, err := s.client.Write(s.greeting); err != nil {
 			return false
 		}
@@ -135,12 +146,32 @@ func (s *session) negotiate(ctx context.Context) bool {
 	return false
 }
 
-// patience is how long the client may take for each of its first packets.
-func (s *session) patience() time.Duration {
-	if s.over != nil {
-		return min(deniedPatience, s.p.o.StartupTimeout)
+// within runs a step that waits for the client, for as long as the client may still be
+// awaited: one bound holds for all of its packets and a handshake together. Waiting for
+// a server does not count.
+func (s *session) within(ctx context.Context, step func() bool) bool {
+	began := time.Now()
+	s.client.SetDeadline(began.Add(s.patience)) // before the lobby, which may put an end to it
+	if ctx.Err() != nil {
+		return false
 	}
-	return s.p.o.StartupTimeout
+	defer func() { s.patience -= time.Since(began) }()
+	defer s.await()()
+	return step()
+}
+
+// hear reads the client's next packet. A request for encryption that is not for the
+// server is answered. False: the connection is over.
+func (s *session) hear(ctx context.Context) (pkt packet, ok bool) {
+	ok = s.within(ctx, func() bool {
+		var err error
+		if pkt, err = readPacket(s.reader()); err != nil {
+			s.badStart(err)
+			return false
+		}
+		return !s.answers(pkt) || s.encrypt(pkt)
+	})
+	return pkt, ok
 }
 
 // pass sends a packet to the backend, finding one first if need be. A backend
@@ -190,8 +221,6 @@ func (s *session) forward() (handed bool) {
 	}
 	if s.opaque {
 		s.gate.opaque.Add(1)
-	} else {
-		s.frames.onKey = func(k cancelKey) { s.key = k; s.p.cancels.add(k, s.gate) }
 	}
 	c, err := s.newCopying()
 	if err != nil {
@@ -210,6 +239,15 @@ func (s *session) forward() (handed bool) {
 	}
 	c.finish(err)
 	return false
+}
+
+// introduction is for the server that the session has.
+func (s *session) introduction() *introduction {
+	return &introduction{
+		primary: s.gate.primary && s.service.writes(),
+		issue:   func(size int) []byte { s.key = s.p.cancels.issue(size); return []byte(s.key.key) },
+		learn:   func(k cancelKey) { s.key.leads(s.gate, k) },
+	}
 }
 
 // told notes the end of a session when its server's side has come to it: a client
@@ -287,18 +325,18 @@ func (s *session) breakOff() {
 // with unread input would reset the connection and could take the words along.
 func (s *session) say(b []byte) {
 	s.client.SetDeadline(time.Now().Add(lastWords))
-	if _, err := s.client.Write(b); err != nil {
+	if err := s.tell(b); err != nil {
 		return
 	}
-	s.client.CloseWrite()
+	s.closeWrite()
 	io.Copy(io.Discard, io.LimitReader(s.client, 1<<20))
 }
 
 // leave gives everything back that the session took.
 func (s *session) leave() {
-	if s.key != "" {
-		s.p.cancels.remove(s.key, s.gate)
-		s.key = ""
+	if s.key != nil {
+		s.p.cancels.remove(s.key)
+		s.key = nil
 	}
 	s.dropServer()
 }

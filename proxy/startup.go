@@ -87,6 +87,14 @@ type cancelKey string
 
 func (p packet) cancelKey() cancelKey { return cancelKey(p.raw[8:]) }
 
+// id is the key's process id. A key has at least eight bytes.
+func (k cancelKey) id() uint32 { return binary.BigEndian.Uint32([]byte(k[:4])) }
+
+func cancelRequest(k cancelKey) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(8+len(k)))
+	return append(binary.BigEndian.AppendUint32(b, codeCancel), k...)
+}
+
 // SQLSTATEs that the entrypoint itself answers with.
 const (
 	stateNoPrimary   = "57P03" // cannot_connect_now
@@ -95,6 +103,7 @@ const (
 	stateBadProtocol = "08P01" // protocol_violation
 	stateBadValue    = "22023" // invalid_parameter_value
 	stateUnsupported = "0A000" // feature_not_supported
+	stateNoEntry     = "28000" // invalid_authorization_specification
 )
 
 // errorResponse encodes a FATAL ErrorResponse.

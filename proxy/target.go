@@ -31,7 +31,7 @@ func (d denial) Error() string { return d.message }
 
 func errEncrypted(port string) error {
 	return denial{stateUnsupported, "the port " + port + " reads whom a client wants, which it cannot in an encrypted connection",
-		"Connect to it with sslmode=disable and gssencmode=disable, or use a port that is for one kind of server."}
+		"Connect to it without TLS, have TLS end at the entrypoint (proxy.tls.mode: end), or use a port that is for one kind of server."}
 }
 
 // choose finds the service that the client's packet asks for, and returns the packet

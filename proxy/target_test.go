@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"errors"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -143,22 +142,13 @@ func TestPortBySession(t *testing.T) {
 	reader.wantMember("b")
 }
 
-// What is encrypted cannot be read: that is said, before anything is sent to a server.
-func TestPortBySessionRefusesEncryption(t *testing.T) {
+// What is encrypted for the server cannot be read here: requests for that are denied, and
+// who would begin with it at once is cut off, before anything is sent to a server.
+func TestPortBySessionDeniesEncryption(t *testing.T) {
 	p, f := further(t, Port{Name: "one", Access: BySession, Separator: "@"})
 	a := newMember(t, "a", "primary", long)
 	a.tls = true
 	f.send(t, "a", a)
-	c := dialRaw(t, p.PortAddr("one"))
-	c.c.Write([]byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f})
-	var answer [1]byte
-	if _, err := io.ReadFull(c.c, answer[:]); err != nil || answer[0] != 'N' {
-		t.Fatalf("%q %v", answer, err)
-	}
-	c.startup()
-	if text := c.wantEnd(stateUnsupported); !strings.Contains(text, "sslmode=disable") {
-		t.Error(text)
-	}
 	direct := dialRaw(t, p.PortAddr("one"))
 	direct.c.Write([]byte{tlsHandshake})
 	if n, err := direct.c.Read(make([]byte, 1)); n != 0 || err == nil {
@@ -167,4 +157,45 @@ func TestPortBySessionRefusesEncryption(t *testing.T) {
 	if n := len(a.reached); n != 0 {
 		t.Error("a client reached the server")
 	}
+	c := dialRaw(t, p.PortAddr("one"))
+	c.requestTLS(gssRequest, 'N')
+	c.requestTLS(sslRequest, 'N')
+	c.startup() // as with sslmode=prefer
+	if err := c.ready(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { _, err := c.query("sleep"); done <- err }()
+	eventually(t, "the query runs", func() bool { return a.queries.Load() == 1 })
+	canceler := dialRaw(t, p.PortAddr("one"))
+	canceler.requestTLS(sslRequest, 'N')
+	canceler.c.Write(cancelRequest(cancelKey(c.key)))
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Where TLS ends here, whom the client wants is read inside it.
+func TestPortBySessionInsideTLS(t *testing.T) {
+	p, f := startTLS(t, func(o *Options) {
+		o.Ports = []Port{{Name: "one", Listen: "127.0.0.1:0", Access: BySession, Separator: "@"}}
+	})
+	a, b := newMember(t, "a", "primary", long), newMember(t, "b", "replica", 0)
+	f.send(t, "a", a, b)
+	answered(t, p, 1)
+	for database, want := range map[string]string{"db@ro": "b", "db@rw": "a", "db": "a"} {
+		c := dialTLS(t, p.PortAddr("one"))
+		c.fe.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "u", "database": database}})
+		if err := c.fe.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.ready(); err != nil {
+			t.Fatal(err)
+		}
+		c.wantMember(want)
+	}
+	c := dialTLS(t, p.PortAddr("one"))
+	c.fe.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "u", "target_session_attrs": "here"}})
+	c.fe.Flush()
+	c.wantEnd(stateBadValue)
 }

@@ -60,3 +60,11 @@ func tune(c *net.TCPConn, ka KeepAlive, userTimeout time.Duration) {
 		})
 	}
 }
+
+// closedByPeer reports whether the end of the stream has come, also behind data that
+// was not read yet.
+func closedByPeer(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0
+}

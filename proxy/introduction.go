@@ -1,0 +1,54 @@
+package proxy
+
+import "encoding/binary"
+
+// introduction looks at what a server says before its first ReadyForQuery, before any
+// of it goes to the client. The cancel key that it gives is replaced by one of our own,
+// of the same length: the server knows which protocol the client speaks. That it is a
+// standby ends the session, where a primary is wanted.
+type introduction struct {
+	frames  frames
+	primary bool                  // a standby will not do
+	issue   func(size int) []byte // makes the key that the client gets
+	learn   func(cancelKey)       // takes the key that the server gave
+
+	own []byte
+}
+
+// check replaces the key in b. With an error it tells how many of the bytes make up
+// whole messages before the one that is to blame.
+func (in *introduction) check(b []byte) (whole int, err error) {
+	for i := range b {
+		if in.frames.started || in.frames.lost {
+			break
+		}
+		seen := len(in.frames.key)
+		in.frames.advance(b[i : i+1])
+		if len(in.frames.key) > seen {
+			b[i] = in.replace(seen, b[i])
+		}
+		if in.primary && in.frames.standby {
+			return whole, errStandby
+		}
+		if in.frames.atBoundary() {
+			whole = i + 1
+		}
+	}
+	return len(b), nil
+}
+
+// replace returns the byte of our own key for one of the server's. A key too short to
+// be one is left alone, and so is what a server that gives several puts behind.
+func (in *introduction) replace(at int, was byte) byte {
+	size := int(binary.BigEndian.Uint32(in.frames.head[1:])) - 4
+	if at == 0 && size >= 8 && size <= maxKey {
+		in.own = in.issue(size)
+	}
+	if at >= len(in.own) {
+		return was
+	}
+	if at == len(in.own)-1 {
+		in.learn(cancelKey(in.frames.key))
+	}
+	return in.own[at]
+}

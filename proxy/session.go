@@ -245,8 +245,11 @@ func (s *session) forward() (handed bool) {
 func (s *session) introduction() *introduction {
 	return &introduction{
 		primary: s.gate.primary && s.service.writes(),
-		issue:   func(size int) []byte { s.key = s.p.cancels.issue(size); return []byte(s.key.key) },
-		learn:   func(k cancelKey) { s.key.leads(s.gate, k) },
+		issue: func(process uint32, size int) []byte {
+			s.key = s.p.cancels.issue(process, size)
+			return []byte(s.key.key)
+		},
+		learn: func(k cancelKey) { s.key.leads(s.gate, k) },
 	}
 }
 

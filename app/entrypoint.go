@@ -20,6 +20,7 @@ import (
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/journal"
 	"github.com/matriarch-ha/matriarch/proxy"
+	"github.com/matriarch-ha/matriarch/route"
 )
 
 // RunProxy runs the entrypoint alone until ctx ends.
@@ -45,7 +46,7 @@ func RunProxy(ctx context.Context, prog Program) error {
 	life := lifecycle{log: log}
 	defer life.stop()
 	o := proxyOptions(f, store, peers, log)
-	o.Name = entrypointName(f, o.Listen, o.ListenReplicas)
+	o.Name = entrypointName(f, listens(o)...)
 	o.Journal = entrypointJournal(f, log, &life)
 	p, err := proxy.New(o)
 	if err != nil {
@@ -63,9 +64,33 @@ func proxyOptions(f *config.File, store dcs.Store, peers *http.Client, log *slog
 		Version: Version,
 		Listen:  c.Listen, ListenReplicas: c.ListenReplicas, Stats: c.Stats,
 		HoldTimeout: c.HoldTimeout, HoldLimit: c.HoldLimit, ConnectTimeout: c.ConnectTimeout, Engine: proxy.Engine(c.Engine),
+		TCP: entrypointTCP(c.TCP), StartupTimeout: c.LoginTimeout, MaxClients: c.MaxClients, MaxClientsPerAddress: c.MaxClientsPerAddress, LoginRatePerAddress: c.LoginRatePerAddress,
+		MaxConnections: c.MaxConnections, MaxLag: uint64(c.MaxLag), MaxLagTime: c.MaxLagTime, Zone: c.Zone, SlowStart: c.SlowStart, Ports: entrypointPorts(c.Ports),
 		TLS: entrypointTLS(c.TLS), Trusted: c.Trusted,
 		Views: views{store}, HTTP: peers, Clock: clock.Real{}, Logger: log,
 	}
+}
+
+func entrypointTCP(c config.ProxyTCP) proxy.TCP {
+	return proxy.TCP{Client: proxy.KeepAlive(c.Client), Server: proxy.KeepAlive(c.Server), ReplicaUserTimeout: c.ReplicaUserTimeout}
+}
+
+func entrypointPorts(ports []config.ProxyPort) []proxy.Port {
+	var out []proxy.Port
+	for _, c := range ports {
+		out = append(out, proxy.Port{Name: c.Name, Listen: c.Listen, Access: route.Access(c.Access), Separator: c.Separator, Member: c.Member,
+			MaxClients: c.MaxClients, MaxConnections: c.MaxConnections, MaxLag: uint64(c.MaxLag), MaxLagTime: c.MaxLagTime, Zone: c.Zone, SlowStart: c.SlowStart, NoFallback: !c.Fallback})
+	}
+	return out
+}
+
+// listens are the addresses for clients.
+func listens(o proxy.Options) []string {
+	out := []string{o.Listen, o.ListenReplicas}
+	for _, p := range o.Ports {
+		out = append(out, p.Listen)
+	}
+	return out
 }
 
 // entrypointTLS is nil where TLS passes through.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -133,6 +134,9 @@ func (m *machine) listens(ignorePorts bool) {
 		check("proxy.listen", p.Listen)
 		check("proxy.listen_replicas", p.ListenReplicas)
 		check("proxy.stats", p.Stats)
+		for i, port := range p.Ports {
+			check("proxy.ports["+strconv.Itoa(i)+"].listen", port.Listen)
+		}
 	}
 	if e := f.Store.Embedded; e != nil {
 		check("embedded.listen_peer", e.ListenPeer)

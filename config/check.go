@@ -70,6 +70,8 @@ func (r *report) checkValue(path string, n *node, f field) {
 		if _, bad := parseOptions(n); bad != "" {
 			r.problem(path, n, bad, "write a list of names and of name: value pairs")
 		}
+	case tItems:
+		r.checkItems(path, n, f)
 	case tAny:
 	default:
 		r.checkScalar(path, n, f)
@@ -171,6 +173,22 @@ func (r *report) checkList(path string, n *node) {
 			r.problem(path, item, "every item of this list must be one value", "quote it if it contains a colon followed by a space")
 			return
 		}
+	}
+}
+
+// checkItems compares each mapping of a list with the schema of its settings.
+func (r *report) checkItems(path string, n *node, f field) {
+	if n.kind != list {
+		r.problem(path, n, "must be a list", "write each item after a dash, its settings below one another")
+		return
+	}
+	for i, item := range n.items {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		if item.kind != mapping {
+			r.problem(at, item, "must be a mapping of settings", "write "+f.fields[0].name+": and its value")
+			continue
+		}
+		r.check(at, item, f.fields, false)
 	}
 }
 

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"crypto/tls"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -112,7 +110,7 @@ func decodeFile(root *node, r *report) *File {
 	f.Matriarch = decodeMatriarch(d.sub("matriarch"), f.Postgres.DataDir)
 	f.Store = decodeStore(d, f, r)
 	if d.has("proxy") {
-		f.Proxy = decodeProxy(d.sub("proxy"))
+		f.Proxy = decodeProxy(d.sub("proxy"), r)
 	}
 	r.checkFile(d, f)
 	return f
@@ -251,58 +249,6 @@ func decodeCredentials(d reader) Credentials {
 func roleKeywords() []string {
 	return []string{"sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir",
 		"gssencmode", "channel_binding", "sslnegotiation"}
-}
-
-func decodeProxy(d reader) *Proxy {
-	addr := func(key, def string) string {
-		if n := d.n.get(key); n != nil && n.kind == boolean {
-			return ""
-		}
-		_, port, _ := splitHostPort(def, "")
-		return address(d.text(key, def), port)
-	}
-	return &Proxy{
-		Listen:         address(d.text("listen", "0.0.0.0:5000"), "5000"),
-		ListenReplicas: addr("listen_replicas", "0.0.0.0:5001"),
-		Stats:          addr("stats", "127.0.0.1:7000"),
-		HoldTimeout:    d.duration("hold_timeout", 30*time.Second),
-		HoldLimit:      int(min(d.int("hold_limit", "", 1000), 1<<31)),
-		ConnectTimeout: d.duration("connect_timeout", 5*time.Second),
-		Engine:         d.text("engine", "events"),
-		TLS:            decodeProxyTLS(d.sub("tls")),
-		Trusted:        networks(d.texts("proxy_protocol.trusted")),
-	}
-}
-
-// networks leaves out what is none; checkTrusted tells of that.
-func networks(texts []string) []netip.Prefix {
-	var out []netip.Prefix
-	for _, t := range texts {
-		if p, err := network(t); err == nil {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// network reads a network, or an address for a network of one.
-func network(text string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(text); err == nil {
-		return a.Unmap().WithZone("").Prefix(a.Unmap().BitLen())
-	}
-	p, err := netip.ParsePrefix(text)
-	return p.Masked(), err
-}
-
-func decodeProxyTLS(d reader) ProxyTLS {
-	t := ProxyTLS{
-		End: orOff(d.text("mode", "pass")) == "end", CertFile: d.text("certfile", ""), KeyFile: d.text("keyfile", ""),
-		KeyFilePassword: d.secret("keyfile_password"), CAFile: d.text("cafile", ""), MinVersion: tls.VersionTLS12,
-	}
-	if orOff(d.text("min_version", "")) == "tlsv1.3" {
-		t.MinVersion = tls.VersionTLS13
-	}
-	return t
 }
 
 func decodeMatriarch(d reader, dataDir string) Matriarch {

@@ -13,23 +13,30 @@ func literalDefaults() map[string]string {
 		"postgresql.use_pg_rewind": "false", "postgresql.use_unix_socket": "false", "postgresql.pg_ctl_timeout": "60s",
 		"postgresql.remove_data_directory_on_rewind_failure":     "false",
 		"postgresql.remove_data_directory_on_diverged_timelines": "false",
-		"watchdog.device":                "/dev/watchdog",
-		"watchdog.safety_margin":         "5",
-		"bootstrap.method":               "initdb",
-		"tags.nofailover":                "false",
-		"tags.noloadbalance":             "false",
-		"tags.clonefrom":                 "false",
-		"tags.nosync":                    "false",
-		"proxy.listen":                   "0.0.0.0:5000",
-		"proxy.listen_replicas":          "0.0.0.0:5001",
-		"proxy.stats":                    "127.0.0.1:7000",
-		"proxy.hold_timeout":             "30s",
-		"proxy.hold_limit":               "1000",
-		"proxy.connect_timeout":          "5s",
-		"proxy.engine":                   "events",
-		"proxy.tls.mode":                 "pass",
-		"proxy.tls.min_version":          "tlsv1.2",
-		"proxy.tls.server":               "disable",
+		"watchdog.device":        "/dev/watchdog",
+		"watchdog.safety_margin": "5",
+		"bootstrap.method":       "initdb",
+		"tags.nofailover":        "false",
+		"tags.noloadbalance":     "false",
+		"tags.clonefrom":         "false",
+		"tags.nosync":            "false",
+		"proxy.listen":           "0.0.0.0:5000",
+		"proxy.listen_replicas":  "0.0.0.0:5001",
+		"proxy.stats":            "127.0.0.1:7000",
+		"proxy.hold_timeout":     "30s",
+		"proxy.hold_limit":       "1000",
+		"proxy.connect_timeout":  "5s",
+		"proxy.engine":           "events",
+		"proxy.tls.mode":         "pass", "proxy.tls.min_version": "tlsv1.2", "proxy.tls.server": "disable",
+		"proxy.login_timeout": "60s", "proxy.max_clients_per_address": "0", "proxy.login_rate_per_address": "0",
+		"proxy.max_clients":               "0",
+		"proxy.max_connections":           "0",
+		"proxy.tcp.client_keepalive_idle": "60s", "proxy.tcp.client_keepalive_interval": "15s", "proxy.tcp.client_keepalive_count": "4",
+		"proxy.tcp.server_keepalive_idle": "15s", "proxy.tcp.server_keepalive_interval": "5s", "proxy.tcp.server_keepalive_count": "3",
+		"proxy.tcp.replica_user_timeout": "30s",
+		"proxy.slow_start":               "0",
+		"proxy.max_lag":                  "0",
+		"proxy.max_lag_time":             "0",
 		"matriarch.guard.fence_budget":   "1s",
 		"matriarch.guard.clean_stop":     "2s",
 		"matriarch.guard.takeover_grace": "3s",
@@ -67,6 +74,9 @@ type derived struct {
 	value func(*File) string
 }
 
+// noText: what the default comes to depends on the item of a list.
+func noText(*File) string { return "" }
+
 func derivedDefaults() map[string]derived {
 	return map[string]derived{
 		"restapi.connect_address":                   {"restapi.listen", func(f *File) string { return f.RestAPI.ConnectAddress }},
@@ -87,7 +97,17 @@ func derivedDefaults() map[string]derived {
 			}
 			return f.Store.Embedded.DataDir
 		}},
-		"tags.failover_priority": {"1, or 0 with nofailover", func(*File) string { return "" }},
-		"tags.sync_priority":     {"1, or 0 with nosync", func(*File) string { return "" }},
+		"proxy.ports[].name":            {"access and port number, such as any-5002", noText},
+		"proxy.ports[].access":          {"any for one member", noText},
+		"proxy.ports[].separator":       {"@", noText},
+		"proxy.ports[].fallback":        {"off for sync and for one member, else on", noText},
+		"proxy.ports[].max_clients":     {"proxy.max_clients", noText},
+		"proxy.ports[].max_connections": {"proxy.max_connections", noText},
+		"proxy.ports[].max_lag":         {"proxy.max_lag", noText},
+		"proxy.ports[].max_lag_time":    {"proxy.max_lag_time", noText},
+		"proxy.ports[].slow_start":      {"proxy.slow_start", noText},
+		"proxy.ports[].zone":            {"proxy.zone", noText},
+		"tags.failover_priority":        {"1, or 0 with nofailover", func(*File) string { return "" }},
+		"tags.sync_priority":            {"1, or 0 with nosync", func(*File) string { return "" }},
 	}
 }

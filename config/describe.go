@@ -66,6 +66,8 @@ func describe(path string, fields []field, defaults map[string]string, parent ef
 			out = append(out, Key{Path: at, Type: "mapping", Effect: effectText(when), State: "works", Range: "see the dynamic configuration"})
 		case f.typ == tSection && len(f.fields) > 0 && !slices.Contains(foreignStores(), f.name):
 			out = append(out, describe(at, f.fields, defaults, when, why)...)
+		case f.typ == tItems:
+			out = append(out, describe(at+"[]", f.fields, defaults, when, why)...)
 		default:
 			k := Key{Path: at, Type: typeText(f), Default: defaults[at], Range: rangeText(f), Effect: effectText(when), State: "works"}
 			switch {

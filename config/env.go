@@ -103,7 +103,7 @@ func envValue(name, value string, f envField, r *report) *node {
 		if !strings.HasPrefix(trimmed, "{") {
 			trimmed = "{" + trimmed + "}"
 		}
-	case tAny:
+	case tAny, tItems:
 	default:
 		return newText(value, place)
 	}
@@ -112,7 +112,7 @@ func envValue(name, value string, f envField, r *report) *node {
 		setOrigin(n, place)
 		return n
 	}
-	if f.typ == tAny || f.typ == tList { // "[::1]:2379" is a list of one, not YAML
+	if f.typ == tAny || f.typ == tItems || f.typ == tList { // "[::1]:2379" is a list of one, not YAML
 		return newText(value, place)
 	}
 	r.problem(f.path, newText(value, place), "cannot be read as YAML",

@@ -69,7 +69,7 @@ func TestDocumentedVariables(t *testing.T) {
 			t.Errorf("PATRONI_%s means nothing", name)
 			continue
 		}
-		value := map[typ]string{tBool: "on", tInt: "7", tList: "h:1,h:2", tMap: "a: b", tHost: "h:7", tText: "word", tAny: "[{name: a}]"}[f.typ]
+		value := map[typ]string{tBool: "on", tInt: "7", tList: "h:1,h:2", tMap: "a: b", tHost: "h:7", tText: "word", tAny: "[{name: a}]", tItems: "[{name: a}]"}[f.typ]
 		if v := special[name]; v != "" {
 			value = v
 		}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/matriarch-ha/matriarch/cluster"
@@ -193,29 +192,6 @@ type Watchdog struct {
 	Mode         string // off, automatic or required; the default is automatic
 	Device       string // default /dev/watchdog
 	SafetyMargin int    // seconds; -1 means half of ttl
-}
-
-// Proxy is the entrypoint for clients.
-type Proxy struct {
-	Listen         string        // read-write, follows the leader; default 0.0.0.0:5000
-	ListenReplicas string        // read-only; default 0.0.0.0:5001, "" when switched off
-	Stats          string        // statistics; default 127.0.0.1:7000, "" when switched off
-	HoldTimeout    time.Duration // how long a client waits while nobody leads; default 30 s
-	HoldLimit      int           // how many may wait; default 1000
-	ConnectTimeout time.Duration // to a server; default 5 s
-	Engine         string        // what forwards: "events" (the default) or "goroutines"
-	TLS            ProxyTLS
-	Trusted        []netip.Prefix // load balancers that send PROXY headers
-}
-
-// ProxyTLS is what the entrypoint does with its clients' TLS.
-type ProxyTLS struct {
-	End             bool // it ends at the entrypoint; else it passes to the servers unread
-	CertFile        string
-	KeyFile         string // "": in CertFile
-	KeyFilePassword Secret
-	CAFile          string // not "": clients need a certificate that it signed
-	MinVersion      uint16 // as crypto/tls has them; default TLS 1.2
 }
 
 // Matriarch is what the reference does not have.

@@ -191,7 +191,7 @@ func TestCheckWitness(t *testing.T) {
 func TestEveryVariableHasItsEffect(t *testing.T) {
 	for name, f := range envNames() {
 		value := map[typ]string{tBool: "on", tInt: "7", tTime: "7s", tList: "h:1,h:2", tLines: "a b,c d",
-			tMap: "a: b", tOptions: "a,b", tHost: "h:1", tText: "word", tAny: "[{name: a}]"}[f.typ]
+			tMap: "a: b", tOptions: "a,b", tHost: "h:1", tText: "word", tAny: "[{name: a}]", tItems: "[{name: a}]"}[f.typ]
 		if len(f.enum) > 0 {
 			value = f.enum[0]
 		}

@@ -20,6 +20,7 @@ const (
 	tOptions            // command-line options: list or mapping
 	tSection            // mapping with known keys
 	tHost               // host:port
+	tItems              // list of mappings with known keys
 )
 
 // field describes one setting.
@@ -29,7 +30,7 @@ type field struct {
 	base     string   // of tInt: the unit, "" for none
 	min, max int64    // of tInt
 	enum     []string // of tText
-	fields   []field  // of tSection
+	fields   []field  // of tSection, of each item of tItems
 	open     bool     // of tSection: other keys are welcome
 	// note says why the setting has no effect; it is a warning of its own.
 	note    string
@@ -143,14 +144,7 @@ func localFields() []field {
 		{name: "bootstrap", typ: tSection, fields: bootstrapFields(), effect: onFounding},
 		{name: "tags", typ: tSection, open: true, fields: tagFields()},
 		later(section("citus", num("group", 0), str("database")), notYet),
-		lasting(section("proxy",
-			host("listen"), hostOrOff("listen_replicas"), hostOrOff("stats"),
-			duration("hold_timeout"), num("hold_limit", 0), duration("connect_timeout"),
-			oneOf("engine", "events", "goroutines"),
-			section("tls", append(strs("certfile", "keyfile", "keyfile_password", "cafile"),
-				oneOf("mode", "pass", "end"), oneOf("min_version", "tlsv1.2", "tlsv1.3"),
-				oneOf("server", "disable", "require", "verify-ca", "verify-full"))...),
-			section("proxy_protocol", lst("trusted")))),
+		lasting(section("proxy", proxyFields()...)),
 		section("matriarch",
 			lasting(str("state_dir")), duration("turn_interval"), yesno("log_heartbeat"), within("keep_replaced", 0, 1),
 			lasting(section("guard", duration("fence_budget"), duration("clean_stop"), duration("takeover_grace"))),

@@ -47,11 +47,11 @@ func (a *restAsker) lease(ctx context.Context, m cluster.Member) (route.Word, er
 	if err != nil && !errors.Is(err, errNotAnswer) {
 		return w, err
 	}
-	return a.get(ctx, m, "/primary", parseStatus)
+	return a.get(ctx, m, "/primary", a.parseStatus)
 }
 
 func (a *restAsker) status(ctx context.Context, m cluster.Member) (route.Word, error) {
-	w, err := a.get(ctx, m, "/patroni", parseStatus)
+	w, err := a.get(ctx, m, "/patroni", a.parseStatus)
 	w.Locked = false // that path answers 200 to anybody
 	return w, err
 }
@@ -118,16 +118,31 @@ func parseLease(code int, body []byte) (route.Word, error) {
 		Leased: true, Remaining: v.Remaining.duration(), Session: v.Session}, nil
 }
 
-func parseStatus(code int, body []byte) (route.Word, error) {
+// timestampLayout is how members write times; a fraction of the second may follow it.
+const timestampLayout = "2006-01-02 15:04:05-07:00"
+
+// age is how long ago a member's time was; 0 when that cannot be read, or was not yet.
+func age(at any, now time.Time) time.Duration {
+	text, _ := at.(string)
+	t, err := time.Parse(timestampLayout, text)
+	if err != nil {
+		return 0
+	}
+	return max(0, now.Sub(t))
+}
+
+func (a *restAsker) parseStatus(code int, body []byte) (route.Word, error) {
 	var v struct {
-		State       string         `json:"state"`
-		Role        string         `json:"role"`
-		Timeline    *uint32        `json:"timeline"`
-		Replication string         `json:"replication_state"`
-		Tags        map[string]any `json:"tags"`
+		State       string                     `json:"state"`
+		Role        string                     `json:"role"`
+		Timeline    *uint32                    `json:"timeline"`
+		Replication string                     `json:"replication_state"`
+		Synchronous any                        `json:"sync_standby"`
+		Tags        map[string]json.RawMessage `json:"tags"`
 		XLog        struct {
 			Received wal.LSN `json:"received_location"`
 			Replayed wal.LSN `json:"replayed_location"`
+			At       any     `json:"replayed_timestamp"`
 		} `json:"xlog"`
 		Patroni struct {
 			Name string `json:"name"`
@@ -142,11 +157,12 @@ func parseStatus(code int, body []byte) (route.Word, error) {
 	}
 	w := route.Word{Name: v.Patroni.Name, Role: role(v.Role), State: cluster.State(v.State),
 		Locked: code == http.StatusOK, ReplicationState: v.Replication,
-		Received: v.XLog.Received, Replayed: v.XLog.Replayed}
+		Received: v.XLog.Received, Replayed: v.XLog.Replayed, ReplayedAge: age(v.XLog.At, a.clock.Wall()),
+		Synchronous: v.Synchronous == true, Zone: route.TagText(v.Tags[route.TagZone])}
 	if v.Timeline != nil {
 		w.Timeline = wal.Timeline(*v.Timeline)
 	}
-	w.NoLoadBalance, _ = v.Tags["noloadbalance"].(bool)
+	w.NoLoadBalance = string(v.Tags["noloadbalance"]) == "true"
 	if v.Matriarch.Remaining != nil {
 		w.Leased, w.Remaining, w.Session = true, v.Matriarch.Remaining.duration(), v.Matriarch.Session
 	}

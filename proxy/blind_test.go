@@ -21,7 +21,7 @@ func TestLeaderThatTheStoreHasLost(t *testing.T) {
 		a.answer = func(name string) (route.Word, bool) { return primary(20 * time.Second), name == "a" }
 		views <- Sight{View: viewOf("a")}
 		synctest.Wait()
-		g, why := tb.take(route.ReadWrite)
+		g, why := taken(tb)
 		if g == nil {
 			t.Fatal(why)
 		}
@@ -31,7 +31,7 @@ func TestLeaderThatTheStoreHasLost(t *testing.T) {
 		for range 60 {
 			time.Sleep(time.Second)
 			synctest.Wait()
-			if again, why := tb.take(route.ReadWrite); again != g || !g.open() {
+			if again, why := taken(tb); again != g || !g.open() {
 				t.Fatalf("a new session is not served as the others are: %s", why)
 			}
 		}
@@ -41,13 +41,13 @@ func TestLeaderThatTheStoreHasLost(t *testing.T) {
 		a.script(func(name string) (route.Word, bool) { return primary(20 * time.Second), name == "a" })
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if again, why := tb.take(route.ReadWrite); again == nil || again.backend.Member != "a" {
+		if again, why := taken(tb); again == nil || again.backend.Member != "a" {
 			t.Fatalf("not found again: %s", why)
 		}
 		// Another holds the key: that decides.
 		views <- Sight{View: viewOf("b")}
 		synctest.Wait()
-		if again, _ := tb.take(route.ReadWrite); again != nil {
+		if again, _ := taken(tb); again != nil {
 			t.Fatal("served against the holder of the key")
 		}
 	})
@@ -67,7 +67,7 @@ func TestLeaderThatDoesNotAnswerIsLeftAtTheDeadline(t *testing.T) {
 			}
 			views <- Sight{View: viewOf("a")}
 			synctest.Wait()
-			g, why := tb.take(route.ReadWrite)
+			g, why := taken(tb)
 			if g == nil {
 				t.Fatal(why)
 			}
@@ -80,7 +80,7 @@ func TestLeaderThatDoesNotAnswerIsLeftAtTheDeadline(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			if g, _ := tb.take(route.ReadWrite); g != nil {
+			if g, _ := taken(tb); g != nil {
 				t.Fatal("served on an old word")
 			}
 		})
@@ -101,14 +101,14 @@ func TestSuspendedHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := suspended{bubbleClock{time.Now()}, new(atomic.Int64)}
 		a := &scriptAsker{clock: clock.bubbleClock}
-		tb := newTable(Options{Clock: clock}.withDefaults(), a, quietOutages(t))
+		tb := newTable(Options{Clock: clock}.withDefaults(), nil, a, quietOutages(t))
 		ctx, cancel := context.WithCancel(t.Context())
 		views, done := make(chan Sight), make(chan struct{})
 		go func() { tb.run(ctx, views); close(done) }()
 		a.answer = func(name string) (route.Word, bool) { return primary(20 * time.Second), name == "a" }
 		views <- Sight{View: viewOf("a")}
 		synctest.Wait()
-		g, why := tb.take(route.ReadWrite)
+		g, why := taken(tb)
 		if g == nil {
 			t.Fatal(why)
 		}

@@ -7,25 +7,25 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/matriarch-ha/matriarch/route"
 )
 
 // maxCancels bounds the cancel requests under way: each costs connections, and
 // anybody may send one.
 const maxCancels = 64
 
-// cancels keeps the cancel keys that were issued to sessions. They are the entrypoint's
-// own: a server's key would say nothing of which server it belongs to, and would not
-// follow its session to another one.
+// cancels keeps the cancel keys that were issued to sessions. Their secrets are the
+// entrypoint's own: a server's key would say nothing of which server it belongs to, and
+// would not follow its session to another one. The process id stays the server's:
+// applications compare it with what the server tells of its processes.
 type cancels struct {
 	timeout time.Duration
 	slots   chan struct{}
 
 	mu   sync.Mutex
-	keys map[uint32]*issued // by process id: no two live sessions have the same
+	keys map[uint32][]*issued // by process id, of which each server may have the same
 }
 
 // issued is the key of one session.
@@ -38,40 +38,51 @@ type issued struct {
 }
 
 func newCancels(timeout time.Duration) *cancels {
-	return &cancels{timeout: timeout, slots: make(chan struct{}, maxCancels), keys: map[uint32]*issued{}}
+	return &cancels{timeout: timeout, slots: make(chan struct{}, maxCancels), keys: map[uint32][]*issued{}}
 }
 
 // issue makes a key of so many bytes, the process id's four among them.
-func (c *cancels) issue(size int) *issued {
-	k := make([]byte, size)
+func (c *cancels) issue(process uint32, size int) *issued {
+	k := binary.BigEndian.AppendUint32(make([]byte, 0, size), process)[:size]
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		rand.Read(k) // it does not fail
-		k[0] &= 0x7f // clients take the process id for a signed number
-		id := binary.BigEndian.Uint32(k)
-		if _, taken := c.keys[id]; id == 0 || taken {
-			continue
+		rand.Read(k[4:]) // it does not fail
+		if c.match(cancelKey(k)) == nil {
+			break
 		}
-		c.keys[id] = &issued{key: cancelKey(k)}
-		return c.keys[id]
 	}
+	is := &issued{key: cancelKey(k)}
+	c.keys[process] = append(c.keys[process], is)
+	return is
 }
 
 func (c *cancels) remove(k *issued) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.keys, k.key.id())
+	id := k.key.id()
+	left := slices.DeleteFunc(c.keys[id], func(is *issued) bool { return is == k })
+	if c.keys[id] = left; len(left) == 0 {
+		delete(c.keys, id)
+	}
 }
 
 // find returns the session's key that a request repeats, nil when it is none of ours.
 func (c *cancels) find(k cancelKey) *issued {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if is := c.keys[k.id()]; is != nil && subtle.ConstantTimeCompare([]byte(is.key), []byte(k)) == 1 {
-		return is
+	return c.match(k)
+}
+
+// match is find for who holds the lock. It looks at all that have the process id, so
+// that the time it takes tells nothing of the secrets.
+func (c *cancels) match(k cancelKey) (found *issued) {
+	for _, is := range c.keys[k.id()] {
+		if subtle.ConstantTimeCompare([]byte(is.key), []byte(k)) == 1 {
+			found = is
+		}
 	}
-	return nil
+	return found
 }
 
 // leads makes the key stand for what a server gave the session.
@@ -91,7 +102,7 @@ func (is *issued) target() (*gate, cancelKey) {
 // repeats. A key that was never issued may belong to a session whose encryption passes
 // through: then it goes to the backends that have such sessions, and the others'
 // servers ignore it.
-func (p *Proxy) cancel(ctx context.Context, a route.Access, pkt packet) {
+func (p *Proxy) cancel(ctx context.Context, pt *port, pkt packet) {
 	select {
 	case p.cancels.slots <- struct{}{}:
 		defer func() { <-p.cancels.slots }()
@@ -107,7 +118,7 @@ func (p *Proxy) cancel(ctx context.Context, a route.Access, pkt packet) {
 		return
 	}
 	var wg sync.WaitGroup
-	for _, g := range p.table.opaque(a) {
+	for _, g := range p.table.opaque(pt.reads()) {
 		wg.Go(func() { p.sendCancel(ctx, g, pkt.raw) })
 	}
 	wg.Wait()
@@ -138,8 +149,8 @@ func (p *Proxy) sendCancel(ctx context.Context, g *gate, raw []byte) {
 	io.Copy(io.Discard, io.LimitReader(c, 1))
 }
 
-// opaque lists the gates of a port that have encrypted sessions.
-func (t *table) opaque(a route.Access) []*gate {
+// opaque lists the gates that have encrypted sessions, those to replicas too if asked.
+func (t *table) opaque(replicas bool) []*gate {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []*gate
@@ -149,7 +160,7 @@ func (t *table) opaque(a route.Access) []*gate {
 		}
 	}
 	add(t.leader)
-	if a == route.ReadOnly {
+	if replicas {
 		for _, g := range t.replicas {
 			add(g)
 		}

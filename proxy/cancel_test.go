@@ -31,6 +31,9 @@ func TestCancelFindsItsBackend(t *testing.T) {
 	ca, cb := connect(t, p.ReplicasAddr()), connectTLS(t, p.ReplicasAddr())
 	ca.wantMember("a")
 	cb.wantMember("b") // least connections: the other one
+	if own := []byte{0, 0, 0, 7}; !bytes.HasPrefix(ca.key, own) || !bytes.HasPrefix(cb.key, own) {
+		t.Fatalf("keys %x and %x do not have the process id of the servers", ca.key, cb.key)
+	}
 	if len(ca.key) != 36 || len(cb.key) != 36 || bytes.Equal(ca.key, cb.key) || bytes.Contains(cb.key, []byte("ssss")) {
 		t.Fatalf("keys %x and %x", ca.key, cb.key)
 	}
@@ -71,26 +74,44 @@ func TestCancelWithoutABackend(t *testing.T) {
 	c := connect(t, p.Addr())
 	p.cancels.find(cancelKey(c.key)).leads(nil, "")
 	sendCancel(t, p.Addr(), c.key)
-	held := p.cancels.issue(8) // given, and no server yet
+	held := p.cancels.issue(7, 8) // given, and no server yet
 	sendCancel(t, p.Addr(), []byte(held.key))
 	if len(a.canceled) != 0 {
 		t.Fatal("a cancel request reached a server")
 	}
 }
 
+// Sessions with several servers may have the same process id.
 func TestIssuedKeysDiffer(t *testing.T) {
 	c := newCancels(time.Second)
-	seen := map[uint32]bool{}
-	for range 10000 {
-		id := c.issue(8).key.id()
-		if seen[id] || id == 0 || id > 1<<31-1 {
-			t.Fatalf("process id %d", id)
+	var keys []*issued
+	for n := range 500 {
+		k := c.issue(uint32(n%2), 8)
+		if k.key.id() != uint32(n%2) || len(k.key) != 8 {
+			t.Fatalf("key %x", k.key)
 		}
-		seen[id] = true
+		keys = append(keys, k)
+	}
+	for n, k := range keys {
+		if c.find(k.key) != k {
+			t.Fatalf("the key %x is another session's", k.key)
+		}
+		if n%2 == 0 {
+			c.remove(k)
+		}
+	}
+	for n, k := range keys {
+		if got := c.find(k.key); (got != nil) != (n%2 == 1) {
+			t.Fatalf("key %d: found %v", n, got)
+		}
+		c.remove(k)
+	}
+	if len(c.keys) != 0 {
+		t.Fatalf("%d process ids are left", len(c.keys))
 	}
 }
 
-// FuzzIntroduction: nothing but the key changes, however the stream is cut, and what the
+// FuzzIntroduction: nothing but the secret of the key changes, however the stream is cut, and what the
 // server gave is learnt.
 func FuzzIntroduction(f *testing.F) {
 	var stream []byte
@@ -100,6 +121,7 @@ func FuzzIntroduction(f *testing.F) {
 		stream, _ = m.Encode(stream)
 	}
 	f.Add(stream, uint8(3))
+	f.Add([]byte{'K', 0, 0, 0, 6, 1, 2, 'K', 0, 0, 0, 12, 3, 4, 5, 6, 7, 8, 9, 10}, uint8(2))
 	f.Add([]byte{'K', 0, 0, 0, 8, 1, 2, 3, 4, 'Z', 0, 0, 0, 4}, uint8(1))
 	f.Add(append([]byte{'K', 0, 0, 2, 4}, make([]byte, 600)...), uint8(8))
 	f.Fuzz(func(t *testing.T, b []byte, cut uint8) {
@@ -108,7 +130,7 @@ func FuzzIntroduction(f *testing.F) {
 		if !bytes.Equal(whole, parts) || key != again {
 			t.Fatalf("%q %q, cut %q %q", whole, key, parts, again)
 		}
-		if key != "" && !bytes.Contains(whole, bytes.Repeat([]byte{'#'}, len(key))) {
+		if key != "" && !bytes.Contains(whole, append([]byte(key[:4]), bytes.Repeat([]byte{'#'}, len(key)-4)...)) {
 			t.Fatalf("the key %q was learnt and not replaced", key)
 		}
 		for i := range b {
@@ -122,7 +144,7 @@ func FuzzIntroduction(f *testing.F) {
 // introduced is what a client gets of b, in pieces, and the key that was learnt.
 func introduced(t *testing.T, b []byte, piece int) (got []byte, learnt cancelKey) {
 	in := introduction{learn: func(k cancelKey) { learnt = k },
-		issue: func(size int) []byte { return bytes.Repeat([]byte{'#'}, size) }}
+		issue: func(_ uint32, size int) []byte { return bytes.Repeat([]byte{'#'}, size) }}
 	got = bytes.Clone(b)
 	for rest := got; len(rest) > 0; {
 		n := min(len(rest), piece)

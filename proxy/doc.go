@@ -1,5 +1,5 @@
 // Package proxy is the entrypoint: one port that always leads to the primary,
-// one that is balanced over the replicas.
+// one that is balanced over the replicas, and others as they are configured.
 //
 // How data passes. The caller feeds views of the cluster; a table keeps the
 // newest view and each member's last word (asked by this package over REST) and

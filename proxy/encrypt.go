@@ -10,14 +10,26 @@ import (
 // errInsecure: the client came without what proxy.tls.cafile asks for.
 var errInsecure = errors.New("connections without TLS and a client certificate are not accepted")
 
-// encrypt answers a request for encryption where TLS ends here; false when the
-// connection is over.
+// answers reports whether a request for encryption is answered here rather than by a
+// server: where TLS ends here, and with a denial where the startup packet must be read
+// in the clear, to know whom the client wants or to tell it that it is not let in.
+func (s *session) answers(pkt packet) bool {
+	switch pkt.kind {
+	case packetSSL, packetGSSENC:
+		return s.p.certs != nil || s.port.Access == BySession || s.over != nil
+	case packetDirectTLS:
+		return s.p.certs != nil
+	}
+	return false
+}
+
+// encrypt answers a request for encryption; false when the connection is over.
 func (s *session) encrypt(pkt packet) bool {
 	switch {
 	case s.secure != nil:
 		s.badStart(errors.New("a request for encryption inside of TLS"))
 		return false
-	case pkt.kind == packetGSSENC:
+	case pkt.kind == packetGSSENC, s.p.certs == nil:
 		_, err := s.client.Write([]byte{'N'})
 		return err == nil
 	case pkt.kind == packetSSL:

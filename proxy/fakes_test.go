@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -63,8 +64,11 @@ type fakeMember struct {
 	mu       sync.Mutex
 	role     string
 	lease    time.Duration
-	patroni  bool   // answers like another program
-	silent   bool   // does not answer at all
+	patroni  bool // answers like another program
+	silent   bool // does not answer at all
+	tags     map[string]any
+	state    string // empty: running
+	behind   int    // bytes that it received and did not replay
 	starting bool   // the server refuses with 57P03
 	tls      bool   // answers S and then echoes
 	mute     bool   // the server takes connections and says nothing
@@ -123,7 +127,7 @@ func (m *fakeMember) key() cluster.Member {
 
 func (m *fakeMember) answer(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
-	role, lease, patroni, silent := m.role, m.lease, m.patroni, m.silent
+	role, lease, patroni, silent, tags, behind, state := m.role, m.lease, m.patroni, m.silent, m.tags, m.behind, cmp.Or(m.state, "running")
 	m.asked++
 	m.announced = r.Header.Get("Matriarch-Entrypoint")
 	m.mu.Unlock()
@@ -139,8 +143,8 @@ func (m *fakeMember) answer(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/patroni" && (role != "primary" || lease == 0 || r.URL.Path != "/primary") {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	doc := map[string]any{"state": "running", "role": role, "timeline": 1, "replication_state": "streaming",
-		"xlog": map[string]any{"received_location": 1000, "replayed_location": 1000}, "patroni": map[string]any{"name": m.name}}
+	doc := map[string]any{"state": state, "role": role, "timeline": 1, "replication_state": "streaming",
+		"xlog": map[string]any{"received_location": 1000, "replayed_location": 1000 - behind}, "tags": tags, "patroni": map[string]any{"name": m.name}}
 	if !patroni {
 		doc["matriarch"] = map[string]any{"lease_remaining_ms": lease.Milliseconds()}
 	}

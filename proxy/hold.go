@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/matriarch-ha/matriarch/route"
 )
 
 // retryConnect is the pause between two attempts at a backend that is allowed
@@ -18,12 +16,16 @@ const retryConnect = 100 * time.Millisecond
 
 var (
 	errStopping = errors.New("the entrypoint is shutting down")
-	errTooMany  = errors.New("too many connections wait for a primary already")
+	errTooMany  = errors.New("too many connections wait for a server already")
 	errGone     = errors.New("the client hung up")
 )
 
-// noBackend is the end of a hold: nothing became available in time.
-type noBackend struct{ why string }
+// noBackend is the end of a hold: nothing became available in time; full says that
+// there was somebody, with all the sessions that the port allows.
+type noBackend struct {
+	why  string
+	full bool
+}
 
 func (e noBackend) Error() string { return e.why }
 
@@ -35,12 +37,15 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 	defer cancel()
 	held := false
 	var waited func(released bool)
+	tk := s.service.ticket()
+	defer s.p.table.quit(s.service, tk)
 	for {
 		news := s.p.table.news()
-		g, why := s.p.table.take(s.port.access)
+		got := s.p.table.take(s.service, tk)
+		g, why := got.gate, got.why
 		var retry <-chan time.Time
 		if g != nil {
-			err := s.connect(hold, g, pkt)
+			err := s.connect(hold, got, pkt)
 			if err == nil {
 				if waited != nil {
 					// Before the other waits end: it is the first proof.
@@ -58,12 +63,11 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 		if !held {
 			if s.p.held.Add(1) > int64(s.p.o.HoldLimit) {
 				s.p.held.Add(-1)
-				s.p.turnedAway(s.port.access)
+				s.p.turnedAway(s.service)
 				return errTooMany
 			}
 			held = true
 			defer s.port.holds(s.p.o.Clock)()
-			waited = s.p.waits(s.port.access, why)
 			defer s.p.held.Add(-1)
 			// Nobody waits for StartupTimeout any more but for us.
 			s.client.SetDeadline(time.Time{})
@@ -71,22 +75,26 @@ func (s *session) reach(ctx context.Context, pkt packet) error {
 			hold, gone = context.WithCancelCause(hold)
 			defer watchHangup(s.client, func() { gone(errGone) })()
 		}
+		if waited == nil && !got.full {
+			waited = s.p.waits(s.service, why)
+		}
 		select {
 		case <-news:
+		case <-tk.woken():
 		case <-retry:
 		case <-hold.Done():
 			if waited != nil {
 				waited(false)
 			}
-			return holdEnd(ctx, hold, why)
+			return holdEnd(ctx, hold, noBackend{why, got.full})
 		}
 	}
 }
 
 // waits notes that a client is held, and returns what to call at the end of that;
 // nil for a client that only reads: its port may lead to many servers.
-func (p *Proxy) waits(a route.Access, why string) (done func(released bool)) {
-	if a != route.ReadWrite {
+func (p *Proxy) waits(s *service, why string) (done func(released bool)) {
+	if !s.outage() {
 		return nil
 	}
 	p.table.without(why)
@@ -94,28 +102,29 @@ func (p *Proxy) waits(a route.Access, why string) (done func(released bool)) {
 }
 
 // turnedAway notes that there was no place for a client to wait.
-func (p *Proxy) turnedAway(a route.Access) {
-	if a == route.ReadWrite {
+func (p *Proxy) turnedAway(s *service) {
+	if s.outage() {
 		p.outages.turnedAway()
 	}
 }
 
 // holdEnd says why a hold ended.
-func holdEnd(ctx, hold context.Context, why string) error {
+func holdEnd(ctx, hold context.Context, none noBackend) error {
 	switch {
 	case ctx.Err() != nil:
 		return errStopping
 	case errors.Is(context.Cause(hold), errGone):
 		return errGone
 	default:
-		return noBackend{why}
+		return none
 	}
 }
 
 // connect dials the gate's backend and sends the packet through the gate. On
 // failure the gate is given back.
-func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
-	s.gate, s.account = g, s.p.table.enter(s.port.access, g.backend.Member)
+func (s *session) connect(ctx context.Context, got grant, pkt packet) error {
+	g := got.gate
+	s.gate, s.account = g, got.account
 	began := s.p.o.Clock.Now()
 	dial, cancel := context.WithTimeout(ctx, s.p.o.ConnectTimeout)
 	defer cancel()
@@ -131,7 +140,7 @@ func (s *session) connect(ctx context.Context, g *gate, pkt packet) error {
 	s.mu.Lock()
 	s.server = c.(*net.TCPConn)
 	s.mu.Unlock()
-	tune(s.server, serverKeepAlive, serverUserTimeout(g))
+	tune(s.server, s.p.o.TCP.Server, s.p.o.TCP.serverUserTimeout(g))
 	if err := s.deliver(ctx, pkt); err != nil {
 		return s.giveUp(ctx, err)
 	}
@@ -209,16 +218,22 @@ func (s *session) refuse(pkt packet, err error) {
 
 func (s *session) refusal(err error) []byte {
 	var none noBackend
+	var denied denial
 	switch {
+	case errors.As(err, &denied):
+		return errorResponse(denied.code, denied.message, denied.hint)
 	case errors.Is(err, errTooMany):
-		return errorResponse(stateTooMany, fmt.Sprintf("the entrypoint already holds %d connections that wait for a primary", s.p.o.HoldLimit),
+		return errorResponse(stateTooMany, fmt.Sprintf("the entrypoint already holds %d connections that wait for a server", s.p.o.HoldLimit),
 			"Try again later, or raise hold_limit.")
 	case errors.Is(err, errStopping):
 		return errorResponse(stateNoPrimary, errStopping.Error(), "Use another entrypoint, or try again.")
+	case errors.As(err, &none) && none.full:
+		return errorResponse(stateTooMany, fmt.Sprintf("every %s of the port %s has its %d sessions", s.service.wanted(), s.port.Name, s.service.policy.MaxConnections),
+			fmt.Sprintf("The entrypoint waited %s for one to end. Try again later, or raise max_connections of the port.", s.p.o.HoldTimeout))
 	case errors.Is(err, errInsecure):
 		return errorResponse(stateNoEntry, errInsecure.Error(), "Connect with sslmode=require or stricter, and with sslcert and sslkey.")
 	case errors.As(err, &none):
-		return errorResponse(stateNoPrimary, "the database system has no "+s.wanted()+" at the moment",
+		return errorResponse(stateNoPrimary, "the database system has no "+s.service.wanted()+" at the moment",
 			fmt.Sprintf("The entrypoint waited %s. Last seen: %s.", s.p.o.HoldTimeout, none.why))
 	default:
 		return errorResponse(stateTerminated, "terminating connection: "+err.Error(), "Connect again.")

@@ -15,7 +15,6 @@ import (
 	"github.com/matriarch-ha/matriarch/cluster"
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/journal"
-	"github.com/matriarch-ha/matriarch/route"
 )
 
 // Sight is what the store shows: a view of the cluster, or that it is lost.
@@ -36,21 +35,31 @@ type Options struct {
 	// Listen is the address of the read-write port, ListenReplicas of the
 	// read-only port, Stats of the statistics page: host:port, where host may be
 	// empty or "*" for all addresses. An empty string leaves the port out; at
-	// least one of the first two is needed.
+	// least one of the first two or one of Ports is needed.
 	Listen         string
 	ListenReplicas string
 	Stats          string
+	Ports          []Port // further ones
 
 	HoldTimeout    time.Duration // how long a connection may wait for a backend; 30 s
 	HoldLimit      int           // how many may wait at once; 1000
 	ConnectTimeout time.Duration // for one attempt to reach a backend; 4 s
-	StartupTimeout time.Duration // for a client to send its first packets; 60 s, as PostgreSQL's
+	StartupTimeout time.Duration // for a client until its startup packet is there, a TLS handshake included; 60 s, as PostgreSQL's
 	StartupLimit   int           // how many clients may be awaited at once to send them; 5000
+	TCP            TCP
 	DrainTimeout   time.Duration // how long Run lets sessions end by themselves; 5 s
 
 	Engine Engine // what forwards; EngineEvents
 
+	MaxClients           int // at each of the first two ports at once; 0 no limit
+	MaxClientsPerAddress int // at all ports at once; 0 no limit
+	LoginRatePerAddress  int // at all ports per second, on average; 0 no limit
+	MaxConnections       int // at each of the first two ports: sessions with one member at once; 0 no limit
+
 	MaxLag           uint64        // read-only port: limit of replay lag in bytes; 0 none
+	MaxLagTime       time.Duration // and in time
+	Zone             string        // read-only port: prefer members whose tag says so
+	SlowStart        time.Duration // read-only port: to a member's whole share, when it is back; 0: at once
 	NoLeaderFallback bool          // read-only port: refuse rather than use the leader
 	AskInterval      time.Duration // the longest interval between two questions to a member; 1 s
 
@@ -90,6 +99,7 @@ func (o Options) withDefaults() Options {
 	setDuration(&o.HoldTimeout, 30*time.Second)
 	setDuration(&o.ConnectTimeout, 4*time.Second)
 	setDuration(&o.StartupTimeout, 60*time.Second)
+	o.TCP = o.TCP.withDefaults()
 	setDuration(&o.DrainTimeout, 5*time.Second)
 	setDuration(&o.AskInterval, time.Second)
 	o.Name = cmp.Or(o.Name, "entrypoint")
@@ -121,19 +131,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// policies are those of the ports that there are.
-func (o Options) policies() []route.Policy {
-	var out []route.Policy
-	if o.Listen != "" {
-		out = append(out, route.Policy{Access: route.ReadWrite})
-	}
-	if o.ListenReplicas != "" {
-		out = append(out, route.Policy{Access: route.ReadOnly, MaxLag: o.MaxLag, NoFallback: o.NoLeaderFallback,
-			MaxWordAge: max(route.DefaultWordAge, 3*o.AskInterval)})
-	}
-	return out
-}
-
 func setDuration(d *time.Duration, def time.Duration) {
 	if *d == 0 {
 		*d = def
@@ -142,8 +139,8 @@ func setDuration(d *time.Duration, def time.Duration) {
 
 func (o Options) check() error {
 	var errs []error
-	if o.Listen == "" && o.ListenReplicas == "" {
-		errs = append(errs, errors.New("proxy: neither listen nor listen_replicas is set; set at least one, such as 0.0.0.0:5000"))
+	if o.Listen == "" && o.ListenReplicas == "" && len(o.Ports) == 0 {
+		errs = append(errs, errors.New("proxy: neither listen nor listen_replicas nor ports is set; set at least one, such as 0.0.0.0:5000"))
 	}
 	if o.Views == nil {
 		errs = append(errs, errors.New("proxy: no source of views"))
@@ -154,18 +151,21 @@ func (o Options) check() error {
 		}
 	}
 	for key, d := range map[string]time.Duration{"hold_timeout": o.HoldTimeout, "connect_timeout": o.ConnectTimeout,
-		"startup timeout": o.StartupTimeout, "drain timeout": o.DrainTimeout, "ask interval": o.AskInterval} {
+		"login_timeout": o.StartupTimeout, "drain timeout": o.DrainTimeout, "max_lag_time": o.MaxLagTime, "slow_start": o.SlowStart, "ask interval": o.AskInterval} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("proxy: %s %s is negative", key, d))
 		}
 	}
-	if o.HoldLimit < 0 {
-		errs = append(errs, fmt.Errorf("proxy: hold_limit %d is negative", o.HoldLimit))
+	for key, n := range map[string]int{"hold_limit": o.HoldLimit, "max_connections": o.MaxConnections,
+		"max_clients": o.MaxClients, "max_clients_per_address": o.MaxClientsPerAddress, "login_rate_per_address": o.LoginRatePerAddress} {
+		if n < 0 {
+			errs = append(errs, fmt.Errorf("proxy: %s %d is negative", key, n))
+		}
 	}
 	if o.StartupLimit < 0 {
 		errs = append(errs, fmt.Errorf("proxy: startup limit %d is negative", o.StartupLimit))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkPorts(o.Ports)...)...)
 }
 
 // listenAddr turns the field's "*:5000" into what net.Listen understands.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/route"
 )
 
@@ -94,11 +95,12 @@ func TestFramesTellOfAStandby(t *testing.T) {
 }
 
 func FuzzAnswers(f *testing.F) {
+	asker := &restAsker{clock: clock.Real{}}
 	f.Add(200, []byte(`{"name":"a","role":"primary","lease_remaining_ms":1500.5,"lease_session":"x","timeline":1,"state":"running"}`))
-	f.Add(200, []byte(`{"state":"running","role":"master","timeline":null,"tags":{"noloadbalance":true},"xlog":{"replayed_location":5}}`))
+	f.Add(200, []byte(`{"state":"running","role":"master","timeline":null,"tags":{"noloadbalance":true,"zone":1},"sync_standby":true,"xlog":{"replayed_location":5,"replayed_timestamp":"2024-01-02 03:04:05.678-01:00"}}`))
 	f.Add(503, []byte(`{"role":"primary","matriarch":{"lease_remaining_ms":1e308}}`))
 	f.Fuzz(func(t *testing.T, code int, b []byte) {
-		for _, parse := range []func(int, []byte) (route.Word, error){parseLease, parseStatus} {
+		for _, parse := range []func(int, []byte) (route.Word, error){parseLease, asker.parseStatus} {
 			w, err := parse(code, b)
 			if err != nil && (w.Leased || w.Locked) {
 				t.Fatal("an unreadable answer gives a permission")

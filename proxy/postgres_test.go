@@ -184,6 +184,10 @@ func TestPostgres(t *testing.T) {
 		p, f := start(t, nil)
 		f.send(t, "a", withServer(t, "a", "primary", long, addr))
 		c, watch := mustConnect(t, p, "sslmode=disable"), mustConnect(t, p, "sslmode=disable")
+		var process uint32
+		if err := c.QueryRow(t.Context(), "select pg_backend_pid()").Scan(&process); err != nil || process != c.PgConn().PID() {
+			t.Fatalf("the server's process is %d (%v), the client has heard of %d", process, err, c.PgConn().PID())
+		}
 		done := make(chan error, 1)
 		go func() { _, err := c.Exec(t.Context(), "select pg_sleep(100)"); done <- err }()
 		eventually(t, "the query runs", func() bool {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/matriarch-ha/matriarch/journal"
 	"github.com/matriarch-ha/matriarch/journal/rest"
-	"github.com/matriarch-ha/matriarch/route"
 )
 
 // Proxy is the entrypoint. Make it with New, then Start and Stop, or Run.
@@ -25,13 +24,15 @@ type Proxy struct {
 	asker   *restAsker
 	buffers *buffers
 	cancels *cancels
-	loops   []*loop // none: goroutines forward
+	door    *door
+	denials chan struct{} // places for clients that are told that they are not let in
+	loops   []*loop       // none: goroutines forward
 	looping sync.WaitGroup
 	certs   *certificates // nil: TLS does not end here
 	lobby   lobby
 	crowded atomic.Int64 // when it was last told that the lobby is full; a boot.Instant
 
-	ports   []*port
+	ports   []*port // all that are configured
 	stats   *statsServer
 	stop    context.CancelFunc // listeners, held clients and startups end
 	stopAll context.CancelFunc // the table shuts every gate
@@ -64,9 +65,15 @@ func New(o Options) (*Proxy, error) {
 	}
 	out := newOutages(o.Journal, o.Clock, o.Name)
 	asker := &restAsker{http: o.HTTP, clock: o.Clock}
+	ports := newPorts(o)
+	var services []*service
+	for _, pt := range ports {
+		services = append(services, pt.services...)
+	}
 	return &Proxy{
-		o: o, certs: certs, lobby: lobby{limit: o.StartupLimit}, outages: out, asker: asker, table: newTable(o, asker, out),
-		buffers: newBuffers(), cancels: newCancels(o.ConnectTimeout), reads: make(chan struct{}, rest.AtOnce),
+		o: o, certs: certs, lobby: lobby{limit: o.StartupLimit}, outages: out, asker: asker, ports: ports, table: newTable(o, services, asker, out),
+		buffers: newBuffers(), cancels: newCancels(o.ConnectTimeout),
+		door: newDoor(o.MaxClientsPerAddress, o.LoginRatePerAddress), denials: make(chan struct{}, maxDenied), reads: make(chan struct{}, rest.AtOnce),
 	}, nil
 }
 
@@ -100,9 +107,6 @@ func (p *Proxy) Start(ctx context.Context) error {
 func (p *Proxy) listen(ctx context.Context) error {
 	var errs []error
 	open := func(key, addr string) *net.TCPListener {
-		if addr == "" {
-			return nil
-		}
 		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", listenAddr(addr))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("proxy.%s %s: %w (stop what listens there, or give another port)", key, addr, err))
@@ -110,21 +114,22 @@ func (p *Proxy) listen(ctx context.Context) error {
 		}
 		return ln.(*net.TCPListener)
 	}
-	if ln := open("listen", p.o.Listen); ln != nil {
-		p.ports = append(p.ports, newPort(route.ReadWrite, ln))
+	for _, pt := range p.ports {
+		pt.ln = open(pt.setting, pt.Listen)
 	}
-	if ln := open("listen_replicas", p.o.ListenReplicas); ln != nil {
-		p.ports = append(p.ports, newPort(route.ReadOnly, ln))
-	}
-	if ln := open("stats", p.o.Stats); ln != nil {
-		p.stats = newStatsServer(ln, p)
+	if p.o.Stats != "" {
+		if ln := open("stats", p.o.Stats); ln != nil {
+			p.stats = newStatsServer(ln, p)
+		}
 	}
 	return errors.Join(errs...)
 }
 
 func (p *Proxy) closePorts() {
 	for _, pt := range p.ports {
-		pt.ln.Close()
+		if pt.ln != nil {
+			pt.ln.Close()
+		}
 	}
 	if p.stats != nil {
 		p.stats.ln.Close()
@@ -164,16 +169,14 @@ func (p *Proxy) Stop(ctx context.Context) error {
 
 // introduction says what serves from now on, and where.
 func (p *Proxy) introduction() string {
-	text := "version " + cmp.Or(p.o.Version, "unknown") + " serves"
-	for _, a := range []struct {
-		what string
-		addr net.Addr
-	}{{"read-write", p.Addr()}, {"read-only", p.ReplicasAddr()}, {"statistics", p.StatsAddr()}} {
-		if a.addr != nil {
-			text += " " + a.what + " at " + a.addr.String() + ","
-		}
+	var where []string
+	for _, pt := range p.ports {
+		where = append(where, pt.Name+" at "+pt.ln.Addr().String())
 	}
-	return strings.TrimSuffix(text, ",")
+	if addr := p.StatsAddr(); addr != nil {
+		where = append(where, "statistics at "+addr.String())
+	}
+	return "version " + cmp.Or(p.o.Version, "unknown") + " serves " + strings.Join(where, ", ")
 }
 
 // announcement is where members are told that this entrypoint's journal is.
@@ -207,14 +210,15 @@ func (p *Proxy) Run(ctx context.Context) error {
 }
 
 // Addr returns the address of the read-write port, nil when there is none.
-func (p *Proxy) Addr() net.Addr { return p.addr(route.ReadWrite) }
+func (p *Proxy) Addr() net.Addr { return p.PortAddr(portReadWrite) }
 
 // ReplicasAddr returns the address of the read-only port, nil when there is none.
-func (p *Proxy) ReplicasAddr() net.Addr { return p.addr(route.ReadOnly) }
+func (p *Proxy) ReplicasAddr() net.Addr { return p.PortAddr(portReadOnly) }
 
-func (p *Proxy) addr(a route.Access) net.Addr {
+// PortAddr returns the address of the port of that name, nil when there is none.
+func (p *Proxy) PortAddr(name string) net.Addr {
 	for _, pt := range p.ports {
-		if pt.access == a {
+		if pt.Name == name && pt.ln != nil {
 			return pt.ln.Addr()
 		}
 	}
@@ -242,8 +246,11 @@ func (p *Proxy) accept(ctx context.Context, pt *port) {
 			sleep(ctx, 100*time.Millisecond)
 			continue
 		}
+		s := &session{p: p, port: pt, service: pt.service, client: c, out: func() {}, patience: p.o.StartupTimeout}
+		if peer := c.RemoteAddr(); !p.o.trusts(peer) && !s.admit(addrOf(peer)) {
+			continue
+		}
 		pt.taken(p.o.Clock.Now())
-		s := &session{p: p, port: pt, client: c}
 		p.clients.Add(1)
 		go s.run(ctx)
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -127,19 +128,21 @@ func proxySource(family byte, body []byte) (none netip.AddrPort, err error) {
 	return netip.AddrPortFrom(a.Unmap(), binary.BigEndian.Uint16(body[2*length:])), nil
 }
 
-// introduced reads the header of a trusted balancer; false when the connection is over.
-// Others have no header: one of theirs is a startup packet that makes no sense.
-func (s *session) introduced() bool {
+// introduced reads the header of a trusted balancer, and lets its client in by the
+// address there; false when the connection is over. Others have no header, and were let
+// in before: a header of theirs is a startup packet that makes no sense.
+func (s *session) introduced(ctx context.Context) bool {
 	if !s.p.o.trusts(s.client.RemoteAddr()) {
 		return true
 	}
-	from, err := readProxyHeader(s.client)
-	if err != nil {
-		s.badStart(err)
-		return false
-	}
-	s.remote = from
-	return true
+	told := s.within(ctx, func() (ok bool) {
+		var err error
+		if s.remote, err = readProxyHeader(s.client); err != nil {
+			s.badStart(err)
+		}
+		return err == nil
+	})
+	return told && s.admit(s.remote.Addr())
 }
 
 // from is the client's address, as far as it is known.
@@ -152,11 +155,7 @@ func (s *session) from() string {
 
 // trusts reports whether a peer may tell, and must, for whom it connects.
 func (o Options) trusts(peer net.Addr) bool {
-	tcp, ok := peer.(*net.TCPAddr)
-	if !ok {
-		return false
-	}
-	a := tcp.AddrPort().Addr().Unmap().WithZone("")
+	a := addrOf(peer)
 	for _, p := range o.Trusted {
 		if p.Contains(a) {
 			return true

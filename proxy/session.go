@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/matriarch-ha/matriarch/boot"
-	"github.com/matriarch-ha/matriarch/route"
 )
 
 // How long a client may take for the last words said to it, and to hang up.
@@ -30,11 +29,15 @@ var longPast = time.Unix(1, 0)
 // session is one client and, once it has one, its backend. Its goroutine owns
 // all fields; interrupt, from elsewhere, touches only the connections.
 type session struct {
-	p      *Proxy
-	port   *port
-	client *net.TCPConn
-	secure *secured       // over client, when its TLS ends here
-	remote netip.AddrPort // of the client, by a trusted balancer; not valid: it told nothing
+	p        *Proxy
+	port     *port
+	service  *service // of the port
+	over     error    // why the client is not let in; it may only cancel
+	out      func()   // gives its place back
+	client   *net.TCPConn
+	secure   *secured       // over client, when its TLS ends here
+	remote   netip.AddrPort // of the client, by a trusted balancer; not valid: it told nothing
+	patience time.Duration  // how long the client may still be awaited before the session proper
 
 	server  *net.TCPConn
 	gate    *gate    // taken; nil before
@@ -60,7 +63,7 @@ func (s *session) run(ctx context.Context) {
 }
 
 func (s *session) serve(ctx context.Context) (handed bool) {
-	tune(s.client, clientKeepAlive, 0)
+	tune(s.client, s.p.o.TCP.Client, 0)
 	unwatch := context.AfterFunc(ctx, s.interrupt)
 	defer unwatch()
 	if !s.negotiate(ctx) {
@@ -85,34 +88,41 @@ func (s *session) done() {
 		s.client.Close()
 	}
 	s.port.clients.add(-1)
+	s.out()
 	s.p.clients.Done()
 }
 
 // negotiate brings the session to where both sides only exchange bytes; false
 // when it is over before.
 func (s *session) negotiate(ctx context.Context) bool {
-	for round := 0; round < maxRounds; round++ {
-		s.client.SetDeadline(time.Now().Add(s.p.o.StartupTimeout))
-		if ctx.Err() != nil {
-			return false
-		}
-		pkt, ok := s.hear(round)
+	if !s.introduced(ctx) {
+		return false
+	}
+	for range maxRounds {
+		pkt, ok := s.hear(ctx)
 		if !ok {
 			return false
 		}
 		if pkt.kind == packetCancel {
 			s.leave()
-			s.p.cancel(ctx, s.port.access, pkt)
+			s.p.cancel(ctx, s.port, pkt)
 			return false
 		}
-		if s.p.certs != nil && pkt.kind != packetStartup {
-			continue // answered
+		if s.answers(pkt) {
+			continue // it was
 		}
 		if s.secure == nil && s.p.o.TLS.wantsCertificates() {
 			s.refuse(pkt, errInsecure)
 			return false
 		}
-		if err := s.pass(ctx, pkt); err != nil {
+		err := s.over
+		if err == nil {
+			pkt, err = s.choose(pkt)
+		}
+		if err == nil {
+			err = s.pass(ctx, pkt)
+		}
+		if err != nil {
 			s.refuse(pkt, err)
 			return false
 		}
@@ -126,6 +136,7 @@ func (s *session) negotiate(ctx context.Context) bool {
 			s.opaque = true
 			return true
 		}
+		s.client.SetWriteDeadline(time.Now().Add(lastWords)) // the client's time may be over by now
 		if _, err := s.client.Write(s.greeting); err != nil {
 			return false
 		}
@@ -135,23 +146,32 @@ func (s *session) negotiate(ctx context.Context) bool {
 	return false
 }
 
-// hear reads the client's next packet, of a connection's first round after its balancer's
-// header. A request for encryption is answered where TLS ends here. False: the connection
-// is over.
-func (s *session) hear(round int) (pkt packet, ok bool) {
+// within runs a step that waits for the client, for as long as the client may still be
+// awaited: one bound holds for all of its packets and a handshake together. Waiting for
+// a server does not count.
+func (s *session) within(ctx context.Context, step func() bool) bool {
+	began := time.Now()
+	s.client.SetDeadline(began.Add(s.patience)) // before the lobby, which may put an end to it
+	if ctx.Err() != nil {
+		return false
+	}
+	defer func() { s.patience -= time.Since(began) }()
 	defer s.await()()
-	if round == 0 && !s.introduced() {
-		return packet{}, false
-	}
-	pkt, err := readPacket(s.reader())
-	if err != nil {
-		s.badStart(err)
-		return packet{}, false
-	}
-	if s.p.certs != nil && pkt.kind != packetStartup && pkt.kind != packetCancel {
-		return pkt, s.encrypt(pkt)
-	}
-	return pkt, true
+	return step()
+}
+
+// hear reads the client's next packet. A request for encryption that is not for the
+// server is answered. False: the connection is over.
+func (s *session) hear(ctx context.Context) (pkt packet, ok bool) {
+	ok = s.within(ctx, func() bool {
+		var err error
+		if pkt, err = readPacket(s.reader()); err != nil {
+			s.badStart(err)
+			return false
+		}
+		return !s.answers(pkt) || s.encrypt(pkt)
+	})
+	return pkt, ok
 }
 
 // pass sends a packet to the backend, finding one first if need be. A backend
@@ -224,9 +244,12 @@ func (s *session) forward() (handed bool) {
 // introduction is for the server that the session has.
 func (s *session) introduction() *introduction {
 	return &introduction{
-		primary: s.gate.primary && s.port.access == route.ReadWrite,
-		issue:   func(size int) []byte { s.key = s.p.cancels.issue(size); return []byte(s.key.key) },
-		learn:   func(k cancelKey) { s.key.leads(s.gate, k) },
+		primary: s.gate.primary && s.service.writes(),
+		issue: func(process uint32, size int) []byte {
+			s.key = s.p.cancels.issue(process, size)
+			return []byte(s.key.key)
+		},
+		learn: func(k cancelKey) { s.key.leads(s.gate, k) },
 	}
 }
 
@@ -331,8 +354,7 @@ func (s *session) dropServer() {
 	}
 	s.mu.Unlock()
 	if s.gate != nil {
-		s.gate.sessions.Add(-1)
-		s.account.sessions.add(-1)
+		s.p.table.give(s.service, s.gate, s.account)
 		s.gate, s.account = nil, nil
 	}
 }

@@ -101,6 +101,8 @@ const (
 	stateTooMany     = "53300" // too_many_connections
 	stateTerminated  = "57P01" // admin_shutdown
 	stateBadProtocol = "08P01" // protocol_violation
+	stateBadValue    = "22023" // invalid_parameter_value
+	stateUnsupported = "0A000" // feature_not_supported
 	stateNoEntry     = "28000" // invalid_authorization_specification
 )
 

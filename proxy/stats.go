@@ -39,7 +39,7 @@ type BackendStats struct {
 
 // PortStats are the numbers of one port.
 type PortStats struct {
-	Port       string        `json:"port"` // read-write, read-only
+	Port       string        `json:"port"` // its name: read-write, read-only and those of further ports
 	Address    string        `json:"address"`
 	Clients    Level         `json:"clients"`
 	Accepted   int64         `json:"accepted"`
@@ -111,10 +111,13 @@ func (p *Proxy) Stats() Stats {
 	s.Held, s.Ports = p.held.Load(), []PortStats{}
 	now := p.o.Clock.Now()
 	for _, pt := range p.ports {
-		ps := PortStats{Port: string(pt.access), Address: pt.ln.Addr().String(), Clients: pt.clients.level(),
+		if pt.ln == nil { // not started
+			continue
+		}
+		ps := PortStats{Port: pt.Name, Address: pt.ln.Addr().String(), Clients: pt.clients.level(),
 			Accepted: pt.accepted.Load(), Rate: pt.began.level(now), Held: pt.held.level(), Refused: pt.refused.Load(),
 			Malformed: pt.malformed.Load(), Terminated: pt.broken.Load(), Hold: timesOf(pt.hold), Delay: timesOf(pt.delay)}
-		p.table.fill(&ps, pt.access)
+		p.table.fill(&ps, pt.services)
 		s.Ports = append(s.Ports, ps)
 		s.Accepted += ps.Accepted
 		s.Refused += ps.Refused + ps.Malformed
@@ -165,21 +168,19 @@ func (t *table) stats() Stats {
 
 // fill tells of a port whether it serves, and the numbers of every member at it, also of
 // those whose key is gone.
-func (t *table) fill(ps *PortStats, port route.Access) {
+func (t *table) fill(ps *PortStats, services []*service) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, serving := t.clock.Now(), t.serving[port]
+	now := t.clock.Now()
+	serving, standings := whole(services)
 	ps.Serving, ps.Falls, ps.Members = serving.In, serving.falls, []MemberStats{}
 	if !serving.since.IsZero() {
 		ps.Since, ps.OutFor = now.Sub(serving.since).Seconds(), serving.outFor(now).Seconds()
 	}
-	for of, st := range t.standing {
-		if of.access != port {
-			continue
-		}
-		ms := MemberStats{Member: of.member, In: st.In, Spare: st.Spare, Why: st.Why, Falls: st.falls,
+	for member, st := range standings {
+		ms := MemberStats{Member: member, In: st.In, Spare: st.Spare, Why: st.Why, Falls: st.falls,
 			Since: now.Sub(st.since).Seconds(), OutFor: st.outFor(now).Seconds()}
-		if a := t.accounts[of]; a != nil {
+		if a := t.accounts[accountOf{ps.Port, member}]; a != nil {
 			ms.Sessions, ms.Served, ms.Rate, ms.Failed = a.sessions.level(), a.served.Load(), a.began.level(now), a.failed.Load()
 			ms.ToServer, ms.ToClient = a.toServer.Load(), a.toClient.Load()
 			ms.Connect, ms.Lasted = timesOf(a.connects), timesOf(a.lasted)
@@ -187,4 +188,21 @@ func (t *table) fill(ps *PortStats, port route.Access) {
 		ps.Members = append(ps.Members, ms)
 	}
 	slices.SortFunc(ps.Members, func(a, b MemberStats) int { return strings.Compare(a.Member, b.Member) })
+}
+
+// whole is what holds of a port by its services: it uses whom one of them does. The
+// caller holds the table's lock.
+func whole(services []*service) (serving standing, members map[string]standing) {
+	serving, members = services[0].serving, map[string]standing{}
+	for _, s := range services {
+		if s.serving.In && !serving.In {
+			serving = s.serving
+		}
+		for member, st := range s.standing {
+			if known, ok := members[member]; !ok || st.In && !known.In {
+				members[member] = st
+			}
+		}
+	}
+	return serving, members
 }

@@ -187,12 +187,16 @@ func TestMembersThatAreGone(t *testing.T) {
 	for n := range 3 * keptNames {
 		name := fmt.Sprint("gone", n)
 		p.table.failed[name]++
-		for _, of := range []accountOf{{route.ReadWrite, name}, {route.ReadOnly, name}} {
-			p.table.standing[of], p.table.accounts[of] = standing{since: 1}, newAccount()
+		for _, s := range p.table.services {
+			s.standing[name], p.table.accounts[accountOf{s.port, name}] = standing{since: 1}, newAccount()
 		}
 		p.table.judge()
 	}
-	if n := len(p.table.standing); n > 2*(1+keptNames) || len(p.table.accounts) > n || len(p.table.failed) > 1+keptNames {
+	n := 0
+	for _, s := range p.table.services {
+		n += len(s.standing)
+	}
+	if n > 2*(1+keptNames) || len(p.table.accounts) > n || len(p.table.failed) > 1+keptNames {
 		t.Errorf("%d standings, %d accounts and %d counts of failures are kept", n, len(p.table.accounts), len(p.table.failed))
 	}
 }

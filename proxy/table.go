@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,7 +32,8 @@ type table struct {
 	outages     *outages
 	interval    time.Duration
 	askReplicas bool
-	ports       []route.Policy // of the ports that there are
+	timesLag    bool       // some service limits lag in time
+	services    []*service // of the ports that there are
 
 	mu       sync.Mutex
 	view     cluster.View
@@ -39,23 +41,24 @@ type table struct {
 	blind    bool         // the store is lost; the view is how it was
 	since    boot.Instant // see route.Query
 	words    map[string]route.Word
+	history  route.History     // of the furthest position, if some service needs it
 	failures map[string]string // why the last question to a member failed
 	leader   *gate             // the one gate that allows writes; nil when nobody may
 	replicas map[string]*gate
 	down     map[string]boot.Instant
 	accounts map[accountOf]*account
-	standing map[accountOf]standing
-	serving  map[route.Access]standing // whether the port uses anybody
-	failed   map[string]int64          // questions to a member that had no answer
+	failed   map[string]int64 // questions to a member that had no answer
 	watchers map[string]*watcher
 	changed  chan struct{} // closed and replaced when a new choice may differ
 	wake     chan struct{} // tells expire that the next deadline moved
 }
 
-func newTable(o Options, a asker, out *outages) *table {
+func newTable(o Options, services []*service, a asker, out *outages) *table {
+	replicas := slices.ContainsFunc(services, func(s *service) bool { return !s.writes() })
 	return &table{
-		clock: o.Clock, asker: a, log: o.Logger, outages: out, interval: o.AskInterval, askReplicas: o.ListenReplicas != "",
-		ports: o.policies(), failed: map[string]int64{}, accounts: map[accountOf]*account{}, standing: map[accountOf]standing{}, serving: map[route.Access]standing{},
+		clock: o.Clock, asker: a, log: o.Logger, outages: out, interval: o.AskInterval, askReplicas: replicas,
+		timesLag: slices.ContainsFunc(services, func(s *service) bool { return s.policy.MaxLagTime > 0 }),
+		services: services, failed: map[string]int64{}, accounts: map[accountOf]*account{},
 		words: map[string]route.Word{}, failures: map[string]string{}, replicas: map[string]*gate{},
 		down: map[string]boot.Instant{}, watchers: map[string]*watcher{},
 		changed: make(chan struct{}), wake: make(chan struct{}, 1),
@@ -186,6 +189,7 @@ func (t *table) setWord(member string, w route.Word, err error) {
 
 // refresh derives the gates anew. The caller holds the lock.
 func (t *table) refresh() {
+	t.remember()
 	t.refreshLeader()
 	t.judge()
 	for name, g := range t.replicas {
@@ -201,6 +205,16 @@ func (t *table) refresh() {
 	select {
 	case t.wake <- struct{}{}:
 	default:
+	}
+}
+
+// remember notes how far the cluster is. The caller holds the lock.
+func (t *table) remember() {
+	if !t.timesLag || t.viewAt.IsZero() {
+		return
+	}
+	if far := route.Furthest(t.view, t.query(route.Policy{}).Words); far > 0 {
+		t.history = t.history.Add(far, t.clock.Now())
 	}
 }
 
@@ -291,7 +305,7 @@ func (t *table) expire(ctx context.Context) {
 
 // query gathers what a choice depends on. The caller holds the lock.
 func (t *table) query(p route.Policy) route.Query {
-	q := route.Query{Now: t.clock.Now(), View: t.view, Policy: p, Blind: t.blind, Since: t.since}
+	q := route.Query{Now: t.clock.Now(), View: t.view, Policy: p, Blind: t.blind, Since: t.since, History: t.history}
 	q.ViewAge = q.Now.Sub(t.viewAt)
 	for name, w := range t.watchers {
 		// Its key may have run out of the store; its own word still counts.
@@ -303,35 +317,82 @@ func (t *table) query(p route.Policy) route.Query {
 		if w, ok := t.words[m.Name]; ok {
 			q.Words = append(q.Words, w)
 		}
-		if p.Access == route.ReadOnly {
-			l := route.Load{Member: m.Name, Down: q.Now < t.down[m.Name]}
-			if g := t.replicas[m.Name]; g != nil {
-				l.Sessions = int(g.sessions.Load())
-			}
-			q.Loads = append(q.Loads, l)
-		}
 	}
 	return q
 }
 
-// take chooses a backend and counts one session on its gate, so that a burst
-// of connections spreads; release gives it back. Without a gate it says why.
-func (t *table) take(a route.Access) (*gate, string) {
+// queryFor is the query of a service. The caller holds the lock.
+func (t *table) queryFor(s *service) route.Query {
+	q := t.query(s.policy)
+	if s.writes() && s.policy.MaxConnections == 0 {
+		return q // there is nothing to choose
+	}
+	for _, m := range append(slices.Clone(t.view.Members), q.Members...) {
+		l := t.load(m.Name)
+		if a := t.accounts[accountOf{s.port, m.Name}]; a != nil {
+			l.AtPort = int(a.sessions.now.Load())
+		}
+		if st := s.standing[m.Name]; st.In {
+			l.Used = q.Now.Sub(st.since)
+		}
+		q.Loads = append(q.Loads, l)
+	}
+	return q
+}
+
+// load is what is known of a member by serving it. The caller holds the lock.
+func (t *table) load(member string) route.Load {
+	l := route.Load{Member: member, Down: t.clock.Now() < t.down[member]}
+	if g := t.replicas[member]; g != nil {
+		l.Sessions = int(g.sessions.Load())
+	}
+	if g := t.leader; g != nil && g.backend.Member == member {
+		l.Sessions += int(g.sessions.Load())
+	}
+	return l
+}
+
+// grant is a backend for a session, or why there is none.
+type grant struct {
+	gate    *gate // nil: none
+	account *account
+	why     string
+	full    bool // none only because of the limit of sessions
+}
+
+// take chooses a backend and counts one session on its gate and its account, so that a
+// burst of connections spreads; give gives it back. Where sessions are limited whoever
+// came first has its turn first.
+func (t *table) take(s *service, tk *ticket) grant {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.viewAt.IsZero() {
-		return nil, noView
+	if tk != nil && !s.enqueue(tk) {
+		return s.last
 	}
-	c := route.Pick(t.query(t.policy(a)))
+	g := t.choose(s)
+	if g.gate == nil {
+		s.last = g
+		return g
+	}
+	g.gate.sessions.Add(1)
+	g.account.sessions.add(1)
+	s.dequeue(tk)
+	return g
+}
+
+func (t *table) choose(s *service) grant {
+	if t.viewAt.IsZero() {
+		return grant{why: noView}
+	}
+	c := route.Pick(t.queryFor(s))
 	if !c.OK {
-		return nil, c.Why
+		return grant{why: c.Why, full: c.Full}
 	}
 	g := t.gateFor(c)
 	if g == nil || !g.open() {
-		return nil, "the permission for " + c.Backend.Member + " has just ended"
+		return grant{why: "the permission for " + c.Backend.Member + " has just ended"}
 	}
-	g.sessions.Add(1)
-	return g, ""
+	return grant{gate: g, account: t.accountFor(s.port, c.Backend.Member)}
 }
 
 func (t *table) gateFor(c route.Choice) *gate {

@@ -61,6 +61,15 @@ func (a *scriptAsker) status(ctx context.Context, m cluster.Member) (route.Word,
 	return a.lease(ctx, m)
 }
 
+// toPrimary is the service of a read-write port.
+var toPrimary = newService(portReadWrite, route.Policy{Access: route.ReadWrite})
+
+// taken is what a client of that port gets.
+func taken(tb *table) (*gate, string) {
+	got := tb.take(toPrimary, nil)
+	return got.gate, got.why
+}
+
 func primary(left time.Duration) route.Word {
 	return route.Word{Role: cluster.RolePrimary, State: cluster.StateRunning, Leased: true, Remaining: left}
 }
@@ -69,7 +78,7 @@ func primary(left time.Duration) route.Word {
 func inBubble(t *testing.T, f func(t *testing.T, tb *table, a *scriptAsker, views chan<- Sight)) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &scriptAsker{clock: bubbleClock{time.Now()}}
-		tb := newTable(Options{Clock: a.clock}.withDefaults(), a, quietOutages(t))
+		tb := newTable(Options{Clock: a.clock}.withDefaults(), nil, a, quietOutages(t))
 		ctx, cancel := context.WithCancel(t.Context())
 		views, done := make(chan Sight), make(chan struct{})
 		go func() { tb.run(ctx, views); close(done) }()
@@ -96,7 +105,7 @@ func TestLeaseCountsFromBeforeAsking(t *testing.T) {
 		views <- Sight{View: viewOf("a")}
 		time.Sleep(a.delay)
 		synctest.Wait()
-		g, why := tb.take(route.ReadWrite)
+		g, why := taken(tb)
 		if g == nil {
 			t.Fatal(why)
 		}
@@ -132,7 +141,7 @@ func TestAnotherHolderShutsTheGateAtOnce(t *testing.T) {
 		a.answer = func(name string) (route.Word, bool) { return primary(time.Hour), name == "a" }
 		views <- Sight{View: viewOf("a")}
 		synctest.Wait()
-		g, why := tb.take(route.ReadWrite)
+		g, why := taken(tb)
 		if g == nil {
 			t.Fatal(why)
 		}
@@ -141,14 +150,14 @@ func TestAnotherHolderShutsTheGateAtOnce(t *testing.T) {
 		if g.open() || g.ctx.Err() == nil {
 			t.Fatal("the former leader's gate is still open")
 		}
-		if g, _ := tb.take(route.ReadWrite); g != nil {
+		if g, _ := taken(tb); g != nil {
 			t.Fatal("served without the new leader's word")
 		}
 		// Back again: only a word from after the change counts.
 		a.answer = func(string) (route.Word, bool) { return route.Word{}, false }
 		views <- Sight{View: viewOf("a")}
 		synctest.Wait()
-		if g, _ := tb.take(route.ReadWrite); g != nil {
+		if g, _ := taken(tb); g != nil {
 			t.Fatal("served on a word of an earlier term")
 		}
 	})
@@ -160,7 +169,7 @@ func TestGoesOnWithoutViews(t *testing.T) {
 		a.answer = func(string) (route.Word, bool) { return primary(20 * time.Second), true }
 		views <- Sight{View: viewOf("a")}
 		synctest.Wait()
-		g, why := tb.take(route.ReadWrite)
+		g, why := taken(tb)
 		if g == nil {
 			t.Fatal(why)
 		}
@@ -182,12 +191,12 @@ func TestOldTermsAnswerIsAbandoned(t *testing.T) {
 		views <- Sight{View: viewOf("a")}
 		time.Sleep(600 * time.Millisecond) // when its answer would have come
 		synctest.Wait()
-		if g, _ := tb.take(route.ReadWrite); g != nil {
+		if g, _ := taken(tb); g != nil {
 			t.Fatal("an answer to a question from before the change counts")
 		}
 		time.Sleep(500 * time.Millisecond)
 		synctest.Wait()
-		if g, why := tb.take(route.ReadWrite); g == nil {
+		if g, why := taken(tb); g == nil {
 			t.Fatal(why)
 		}
 	})
@@ -208,7 +217,7 @@ func TestOldTermsAnswerIsDropped(t *testing.T) {
 		}
 		views <- Sight{View: viewOf("a")}
 		synctest.Wait()
-		if g, _ := tb.take(route.ReadWrite); g != nil {
+		if g, _ := taken(tb); g != nil {
 			t.Fatal("an answer to a question from before the change counts")
 		}
 	})
@@ -235,7 +244,7 @@ func TestChangedTTLDoesNotStretchAWord(t *testing.T) {
 			}
 			views <- Sight{View: view(c.before)}
 			synctest.Wait()
-			g, why := tb.take(route.ReadWrite)
+			g, why := taken(tb)
 			if g == nil {
 				t.Fatal(why)
 			}

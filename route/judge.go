@@ -11,17 +11,24 @@ type Verdict struct {
 }
 
 // Judge is Pick, and says of every member of the view whether the port uses it: what
-// Pick chooses is one of those.
+// Pick chooses is one of those. A member that has all the sessions that it may have is
+// used.
 func Judge(q Query) (chosen Choice, out map[string]Verdict) {
+	q.Policy.MaxConnections = 0
 	chosen, out = Pick(q), make(map[string]Verdict, len(q.View.Members))
+	lead, reads := pickLeader(q), q.Policy.reads()
 	for _, m := range q.View.Members {
+		is := chosen.OK && m.Name == chosen.Backend.Member
 		switch {
-		case q.Policy.Access == ReadOnly && m.Name != chosen.Backend.Member:
-			_, why := q.replica(m)
-			out[m.Name] = Verdict{In: why == "", Why: describe(m, why)}
-		case chosen.OK && m.Name == chosen.Backend.Member:
-			_, why := q.replica(m)
-			out[m.Name] = Verdict{In: true, Spare: q.Policy.Access == ReadOnly && why != "", Why: chosen.Why}
+		case reads:
+			c := q.candidate(m, lead)
+			v := Verdict{In: is || c.why == "", Spare: is && c.why != "", Why: q.describe(c)}
+			if is {
+				v.Why = chosen.Why
+			}
+			out[m.Name] = v
+		case is:
+			out[m.Name] = Verdict{In: true, Why: chosen.Why}
 		case m.Name == q.View.Leader.Name:
 			out[m.Name] = Verdict{Why: chosen.Why}
 		default:
@@ -31,9 +38,20 @@ func Judge(q Query) (chosen Choice, out map[string]Verdict) {
 	return chosen, out
 }
 
-func describe(m cluster.Member, why string) string {
-	if why == "" {
-		return m.Name + " is an eligible replica"
+// describe says of a candidate that was not chosen what it is.
+func (q Query) describe(c candidate) string {
+	switch {
+	case c.why != "":
+		return c.member + " " + c.why
+	case q.Policy.Zone != "" && !c.home:
+		return c.member + " is " + c.what + " of another zone"
 	}
-	return m.Name + " " + why
+	return c.member + " is " + c.what
+}
+
+// member returns a member of the view; one that is not in it has a name only.
+func (q Query) member(name string) cluster.Member {
+	m, _ := q.View.Member(name)
+	m.Name = name
+	return m
 }

@@ -7,16 +7,17 @@ import (
 
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/cluster"
-	"github.com/matriarch-ha/matriarch/wal"
 )
 
 // Access is what a connection may do.
 type Access string
 
-// The two kinds of access, one per port of the entrypoint.
+// The kinds of access.
 const (
-	ReadWrite Access = "read-write"
-	ReadOnly  Access = "read-only"
+	ReadWrite Access = "read-write" // the primary
+	ReadOnly  Access = "read-only"  // replicas
+	Any       Access = "any"        // all that can be read, the primary too
+	Sync      Access = "sync"       // synchronous standbys
 )
 
 // DefaultWordAge is how old a replica's word may be.
@@ -25,21 +26,39 @@ const DefaultWordAge = 5 * time.Second
 // Policy says what a port of the entrypoint wants.
 type Policy struct {
 	Access Access
+	// Member is the only one to use, if it is fit for the access; empty: all are.
+	Member string
+	// Zone is preferred: members whose tag says another are used when none of it can be.
+	Zone string
+	// MaxLagTime bounds how long a replica may have not replayed what was known; 0
+	// sets no limit.
+	MaxLagTime time.Duration
 	// MaxLag in bytes: a replica that has replayed less than this short of the
 	// furthest known position is not used. 0 sets no limit.
 	MaxLag uint64
-	// NoFallback refuses read-only connections when no replica is eligible,
-	// instead of sending them to the leader.
+	// NoFallback refuses connections when no member is eligible, instead of sending
+	// them to the leader.
 	NoFallback bool
+	// MaxConnections is how many sessions of the port one member serves at once; 0
+	// sets no limit.
+	MaxConnections int
+	// SlowStart is how long a member that the port uses again takes to come to its whole
+	// share of the sessions; 0: at once.
+	SlowStart time.Duration
 	// MaxWordAge bounds the age of a replica's word; 0 means DefaultWordAge.
 	MaxWordAge time.Duration
 }
+
+// reads: whoever comes may be led to a server that only reads.
+func (p Policy) reads() bool { return p.Access == ReadOnly || p.Access == Any || p.Access == Sync }
 
 // Load is what the entrypoint knows about a member by serving it.
 type Load struct {
 	Member   string
 	Sessions int
-	Down     bool // a connection to it failed just now
+	AtPort   int           // of the sessions those of the port that asks
+	Used     time.Duration // for which the port has used it; 0: not yet
+	Down     bool          // a connection to it failed just now
 }
 
 // Query is all that a choice depends on.
@@ -50,6 +69,7 @@ type Query struct {
 	Words   []Word        // at most one per member
 	Loads   []Load
 	Policy  Policy
+	History History // of the furthest position, for a limit of lag in time
 
 	// Members are known besides the view's: they had a key in it until the store
 	// lost that.
@@ -73,6 +93,9 @@ type Backend struct {
 type Choice struct {
 	OK      bool
 	Backend Backend
+	// Full refuses for the time being: whoever could serve has all the sessions that
+	// the port allows it.
+	Full bool
 	// Until is when the permission ends; zero for a replica, whose own server
 	// refuses writes.
 	Until boot.Instant
@@ -83,11 +106,30 @@ type Choice struct {
 // Pick chooses a backend. It is total and pure; the same query gives the same
 // choice, equal candidates are split by name.
 func Pick(q Query) Choice {
-	if q.Policy.Access == ReadOnly {
-		return pickReplica(q)
+	if q.Policy.reads() {
+		return pickReader(q)
 	}
-	return pickPrimary(q)
+	c := pickPrimary(q)
+	if c.OK && !q.Policy.serves(c.Backend.Member) {
+		return refuse("%s leads, and this port is for %s", c.Backend.Member, q.Policy.Member)
+	}
+	return q.limited(c)
 }
+
+// limited refuses a choice that has all the sessions that it may have.
+func (q Query) limited(c Choice) Choice {
+	if c.OK && q.full(c.Backend.Member) {
+		return Choice{Full: true, Why: fmt.Sprintf("%s has %d sessions of this port, limit %d", c.Backend.Member, q.load(c.Backend.Member).AtPort, q.Policy.MaxConnections)}
+	}
+	return c
+}
+
+func (q Query) full(member string) bool {
+	return q.Policy.MaxConnections > 0 && q.load(member).AtPort >= q.Policy.MaxConnections
+}
+
+// serves reports whether a port may use a member at all.
+func (p Policy) serves(name string) bool { return p.Member == "" || p.Member == name }
 
 func refuse(format string, args ...any) Choice { return Choice{Why: fmt.Sprintf(format, args...)} }
 
@@ -149,97 +191,6 @@ func pickHolder(q Query) Choice {
 	}
 	return Choice{OK: true, Backend: b, Until: until,
 		Why: fmt.Sprintf("%s leads, its lease is good for %s", name, until.Sub(q.Now).Round(time.Millisecond))}
-}
-
-// pickReplica takes the least loaded eligible replica, then the leader.
-func pickReplica(q Query) Choice {
-	var best *candidate
-	var why []string
-	for _, m := range q.View.Members {
-		c, reason := q.replica(m)
-		if reason != "" {
-			why = append(why, m.Name+" "+reason)
-			continue
-		}
-		if best == nil || c.sessions < best.sessions ||
-			c.sessions == best.sessions && c.backend.Member < best.backend.Member {
-			best = &c
-		}
-	}
-	if best != nil {
-		return Choice{OK: true, Backend: best.backend,
-			Why: fmt.Sprintf("%s is an eligible replica with %d sessions", best.backend.Member, best.sessions)}
-	}
-	reason := "no replica is eligible"
-	if len(why) > 0 {
-		reason += ": " + strings.Join(why, ", ")
-	}
-	if q.Policy.NoFallback {
-		return refuse("%s", reason)
-	}
-	c := pickLeader(q)
-	c.Why = reason + "; " + c.Why
-	return c
-}
-
-// pickLeader is the fallback for reading: the primary, or the leader of a
-// standby cluster, which is read-only by itself and needs no permission.
-func pickLeader(q Query) Choice {
-	w, _ := q.word(q.View.Leader.Name)
-	if w.Role == cluster.RoleStandbyLeader && w.State == cluster.StateRunning && q.fresh(w) {
-		if b, ok := q.backend(w.Member); ok {
-			return Choice{OK: true, Backend: b, Why: b.Member + " leads the standby cluster"}
-		}
-	}
-	return pickPrimary(q)
-}
-
-type candidate struct {
-	backend  Backend
-	sessions int
-}
-
-// replica says whether a member may serve reads, or why it may not.
-func (q Query) replica(m cluster.Member) (candidate, string) {
-	b, ok := q.backend(m.Name)
-	w, _ := q.word(m.Name)
-	load := q.load(m.Name)
-	switch {
-	case m.Name == q.View.Leader.Name:
-		return candidate{}, "is the leader"
-	case !ok:
-		return candidate{}, "has published no usable address"
-	case w.Asked.IsZero():
-		return candidate{}, "has not answered"
-	case !q.fresh(w):
-		return candidate{}, fmt.Sprintf("answered last %s ago", q.age(w))
-	case w.Name != "" && w.Name != m.Name:
-		return candidate{}, "is answered for by " + w.Name
-	case w.Role != cluster.RoleReplica:
-		return candidate{}, "says it is " + orUnknown(string(w.Role))
-	case w.State != cluster.StateRunning:
-		return candidate{}, "is " + orUnknown(string(w.State))
-	case w.ReplicationState != "streaming":
-		return candidate{}, "is not streaming"
-	case w.NoLoadBalance || m.Tags.NoLoadBalance:
-		return candidate{}, "is tagged noloadbalance"
-	case load.Down:
-		return candidate{}, "did not accept a connection just now"
-	}
-	if lag := q.furthest().Sub(w.Replayed); q.Policy.MaxLag > 0 && lag > q.Policy.MaxLag {
-		return candidate{}, fmt.Sprintf("lags %d bytes, limit %d", lag, q.Policy.MaxLag)
-	}
-	return candidate{b, load.Sessions}, ""
-}
-
-// furthest is the furthest position that anybody has told of. The leader's own
-// is as old as its last publication; what a replica has received may be newer.
-func (q Query) furthest() wal.LSN {
-	out := q.View.Status.Optime
-	for _, w := range q.Words {
-		out = max(out, w.Received, w.Replayed)
-	}
-	return out
 }
 
 func (q Query) backend(name string) (Backend, bool) {

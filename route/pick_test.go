@@ -127,7 +127,9 @@ func TestPickNeverWritesWithoutLease(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		names := rapid.SampledFrom([]string{"", "n1", "n2", "n3", "n9"})
 		q := Query{Now: now, View: view(names.Draw(t, "leader")),
-			Policy: Policy{Access: rapid.SampledFrom([]Access{ReadWrite, ReadOnly}).Draw(t, "access"), NoFallback: rapid.Bool().Draw(t, "nofallback")}}
+			Policy: Policy{Access: rapid.SampledFrom([]Access{ReadWrite, ReadOnly, Any, Sync}).Draw(t, "access"), NoFallback: rapid.Bool().Draw(t, "nofallback"),
+				Member: names.Draw(t, "member"), Zone: rapid.SampledFrom([]string{"", "a"}).Draw(t, "zone")}}
+		q.View.Sync = cluster.SyncState{Leader: q.View.Leader.Name, Standbys: []string{"n2"}}
 		for i := range rapid.IntRange(0, 3).Draw(t, "words") {
 			q.Words = append(q.Words, Word{
 				Member: fmt.Sprintf("n%d", i+1), Name: names.Draw(t, "name"),
@@ -137,6 +139,7 @@ func TestPickNeverWritesWithoutLease(t *testing.T) {
 				Leased: rapid.Bool().Draw(t, "leased"), Locked: rapid.Bool().Draw(t, "locked"),
 				TTL:              time.Duration(rapid.Int64Range(0, 90e9).Draw(t, "ttl")),
 				Remaining:        time.Duration(rapid.Int64Range(-1e9, 60e9).Draw(t, "left")),
+				Zone:             rapid.SampledFrom([]string{"", "a"}).Draw(t, "its zone"),
 				ReplicationState: rapid.SampledFrom([]string{"", "streaming"}).Draw(t, "replication"),
 			})
 		}
@@ -152,12 +155,12 @@ func TestPickNeverWritesWithoutLease(t *testing.T) {
 			t.Fatalf("chose %+v by %+v", c, w)
 		}
 		if w.Role != cluster.RolePrimary {
-			if q.Policy.Access == ReadWrite {
+			if q.Policy.Access == ReadWrite || w.Role == cluster.RoleReplica && !q.Policy.serves(c.Backend.Member) {
 				t.Fatalf("writes to a %s", w.Role)
 			}
 			return
 		}
-		if c.Until <= now || c.Backend.Member != q.View.Leader.Name || w.Authority(30*time.Second) != c.Until {
+		if c.Until <= now || q.View.Leader.Held() && c.Backend.Member != q.View.Leader.Name || w.Authority(30*time.Second) != c.Until {
 			t.Fatalf("chose the primary %+v by %+v", c, w)
 		}
 		limit := min(w.TTL/3, 10*time.Second)

@@ -39,6 +39,11 @@ type Word struct {
 	Received         wal.LSN `json:"received,omitempty"`
 	Replayed         wal.LSN `json:"replayed,omitempty"`
 	NoLoadBalance    bool    `json:"noloadbalance,omitempty"`
+	// ReplayedAge is how old the last transaction was that it had replayed, by the
+	// clocks of two hosts; zero: not known.
+	ReplayedAge time.Duration `json:"replayed_age,omitempty"`
+	Synchronous bool          `json:"synchronous,omitempty"` // says that it is a synchronous standby
+	Zone        string        `json:"zone,omitempty"`        // its tag
 }
 
 // rateDivisor bounds how far the clocks of two hosts may differ in rate, 0.5 %:

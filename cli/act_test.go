@@ -54,6 +54,7 @@ func TestReload(t *testing.T) {
 
 func TestRestartDialog(t *testing.T) {
 	w := newWorld(t, demo())
+	w.opts.timing.every = time.Hour // the answer comes first, however slow the machine
 	w.reply("n1 POST /restart", 200, "restarted successfully")
 	w.reply("n2 POST /restart", 200, "restarted successfully")
 	when := "When should the restart take place (e.g. 2026-11-23T00:05)  [now]: "
@@ -75,6 +76,7 @@ func TestRestartDialog(t *testing.T) {
 
 func TestRestartChoosesMembers(t *testing.T) {
 	w := newWorld(t, three())
+	w.opts.timing.every = time.Hour // the answer comes first, however slow the machine
 	for _, n := range []string{"n1", "n2", "n3"} {
 		w.reply(n+" POST /restart", 200, "restarted successfully")
 	}
@@ -92,6 +94,7 @@ func TestRestartChoosesMembers(t *testing.T) {
 // the others; under the old name it is.
 func TestRestartStopsAtAFailure(t *testing.T) {
 	w := newWorld(t, three())
+	w.opts.timing.every = time.Hour // the answer comes first, however slow the machine
 	w.reply("n1 POST /restart", 200, "restarted successfully")
 	w.reply("n2 POST /restart", 503, "restart failed")
 	w.reply("n3 POST /restart", 200, "restarted successfully")

@@ -252,7 +252,7 @@ func TestRestartThatGoesOn(t *testing.T) {
 			s.Server.Started = s.Server.Started.Add(time.Hour)
 		}
 	})
-	w.run("", "restart", "lab", "n2", "--force").want(t, 0, "Success: restart on member n2\n", "")
+	w.run("", "restart", "lab", "n2", "--force").contains(t, 0, "Success: restart on member n2\n")
 }
 
 // TestRestartOfAHungMember: it hangs when it has the request; or before, and
@@ -304,7 +304,7 @@ func TestRestartWhoseAnswerIsLost(t *testing.T) {
 			s.Server.Started = s.Server.Started.Add(time.Hour)
 		}
 	})
-	w.run("", "restart", "lab", "n2", "--force").want(t, 0, "Success: restart on member n2\n", "")
+	w.run("", "restart", "lab", "n2", "--force").contains(t, 0, "Success: restart on member n2\n")
 }
 
 // copied makes a member report a copy and then another server.

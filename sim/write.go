@@ -124,7 +124,8 @@ func (a *agent) operation(x ha.Action) func(*store, *cluster.View) error {
 // statusWrite publishes the leader's position, or what is the least.
 func (a *agent) statusWrite(least wal.LSN) func(*store, *cluster.View) error {
 	srv := a.m.server
-	if srv.proc != ha.ProcessRunning || !a.keeper.held || !a.keeper.term.Until().Live(a.now()) {
+	lead := a.keeper.held && a.keeper.term.Until().Live(a.now()) || a.m.w.opt.Mutant == Unlocked
+	if srv.proc != ha.ProcessRunning || !lead {
 		return nil
 	}
 	if srv.still() {

@@ -156,11 +156,11 @@ func (p *pipe) seal() error {
 			return errShut
 		}
 		part := p.data[:min(len(p.data), maxRecord)]
-		p.to.waited = false
+		p.to.waited.Store(false)
 		if _, err := p.to.tls.Write(part); err != nil {
 			return err
 		}
-		p.waited = p.waited || p.to.waited
+		p.waited = p.waited || p.to.waited.Load()
 		p.went(part)
 		p.data = p.data[len(part):]
 	}

@@ -83,3 +83,51 @@ func queued(t *testing.T, c *net.TCPConn) int {
 	}
 	return n
 }
+
+// A connection to a primary that is closed with something unacknowledged does not live
+// on in the system for longer than its gate.
+func TestClosedConnectionsEndWithTheirGate(t *testing.T) {
+	clk := &shiftClock{}
+	for name, c := range map[string]struct {
+		until time.Duration // 0: a replica's gate
+		shift time.Duration
+		reset bool
+	}{
+		"primary": {until: 10 * time.Second},
+		"replica": {},
+		"over":    {until: 10 * time.Second, shift: time.Minute, reset: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clk.shift.Store(0)
+			until := noDeadline
+			if c.until > 0 {
+				until = clk.Now().Add(c.until)
+			}
+			g := newGate(route.Backend{}, clk, until)
+			clk.shift.Store(int64(c.shift))
+			conn, _ := tcpPair(t)
+			raw, err := conn.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var limit int
+			var linger *unix.Linger
+			raw.Control(func(fd uintptr) {
+				g.bound(int(fd))
+				limit, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+				var more error
+				linger, more = unix.GetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER)
+				err = errors.Join(err, more)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bounded := limit > 0 && limit <= int(c.until.Milliseconds()); bounded != (c.until > 0 && !c.reset) {
+				t.Errorf("the system gives up after %d ms", limit)
+			}
+			if reset := linger.Onoff != 0 && linger.Linger == 0; reset != c.reset {
+				t.Errorf("it is closed with a reset: %t", reset)
+			}
+		})
+	}
+}

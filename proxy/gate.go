@@ -7,6 +7,8 @@ import (
 	"math"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/matriarch-ha/matriarch/boot"
 	"github.com/matriarch-ha/matriarch/internal/clock"
 	"github.com/matriarch-ha/matriarch/route"
@@ -56,6 +58,21 @@ func (g *gate) pass() (boot.Instant, bool) {
 	}
 	now := g.clock.Now()
 	return now, now < d
+}
+
+// bound is called before a backend's connection is closed: what was given to the
+// system and is not acknowledged would be sent again for minutes, with nobody left to
+// end that when the time of the gate is over. Then the system gives it up, too; past
+// that time it is thrown away with a reset at once.
+func (g *gate) bound(fd int) {
+	now, open := g.pass()
+	switch {
+	case !open || g.ctx.Err() != nil:
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	case g.primary:
+		left := boot.Instant(g.deadline.Load()).Sub(now)
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(max(left.Milliseconds(), 1)))
+	}
 }
 
 // close shuts the gate; only the first reason counts.

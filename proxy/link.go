@@ -239,10 +239,7 @@ func (k *link) finish(err error) {
 		}
 	}
 	k.loop.links.Add(-1)
-	if k.s.gate.ctx.Err() != nil || errors.Is(err, errShut) {
-		// What waits for the server is thrown away with a reset, whatever comes next.
-		unix.SetsockoptLinger(k.server.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	}
+	k.s.gate.bound(k.server.fd)
 	unix.Close(k.server.fd)
 	go k.s.unlinked(k, err)
 }

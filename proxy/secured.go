@@ -27,7 +27,7 @@ type secured struct {
 	// engine is the descriptor while the engine reads, and -1 otherwise. It belongs to
 	// whoever reads.
 	engine int
-	waited bool // to write; belongs to whoever writes data
+	waited atomic.Bool // to write; crypto/tls may write while it reads
 }
 
 // newSecured makes the server's side of TLS over c, of which first was read already.
@@ -82,7 +82,7 @@ func (s *secured) Write(b []byte) (int, error) {
 			}
 			n, err := ignoringEINTR(unix.Write, int(fd), b[sent:])
 			if err == unix.EAGAIN {
-				s.waited = true
+				s.waited.Store(true)
 				return false
 			}
 			if err != nil {

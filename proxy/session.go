@@ -349,6 +349,9 @@ func (s *session) leave() {
 func (s *session) dropServer() {
 	s.mu.Lock()
 	if s.server != nil {
+		if raw, err := s.server.SyscallConn(); err == nil && s.gate != nil {
+			raw.Control(func(fd uintptr) { s.gate.bound(int(fd)) })
+		}
 		s.server.Close()
 		s.server = nil
 	}

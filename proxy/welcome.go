@@ -23,9 +23,9 @@ var errNotReady = errors.New("the server does not accept connections yet")
 // like none at all: the client is held instead of refused. What was read is
 // passed on later, through the gate.
 func (s *session) welcome(ctx context.Context, kind packetKind) error {
+	s.server.SetReadDeadline(time.Now().Add(s.p.o.StartupTimeout)) // before it can be woken
 	defer context.AfterFunc(ctx, s.wakeServer)()
 	defer context.AfterFunc(s.gate.ctx, s.wakeServer)()
-	s.server.SetReadDeadline(time.Now().Add(s.p.o.StartupTimeout))
 	read := readMessage
 	if kind != packetStartup {
 		read = readByte

@@ -6,7 +6,7 @@ GO ?= go
 BIN := bin/matriarch
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: up lab build deps test test-slow sim lint fmt clean
+.PHONY: up lab build deps test test-slow sim bench-proxy lint fmt clean
 
 up: deps build
 	$(BIN) up $(ARGS)
@@ -43,6 +43,12 @@ test-slow: build
 # bounds it.
 sim:
 	$(GO) run ./sim/cmd/forever $(ARGS)
+
+# The entrypoint beside HAProxy, and PgBouncer where it is installed.
+# ARGS="-clients 1,16 -modes prepared" bounds it, ARGS="-idle 1000" measures memory.
+bench-proxy: build
+	scripts/deps.sh test
+	$(GO) run ./test/proxybench $(ARGS)
 
 lint:
 	scripts/lint.sh

@@ -65,7 +65,7 @@ type bench struct {
 }
 
 func (b *bench) run(ctx context.Context, modes []string, clients []int, idle int) error {
-	l, err := startLab(ctx, b.port, max(400, idle+50))
+	l, err := startLab(ctx, b.port, max(800, idle+50)) // those of the round before may not be gone yet
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,6 +62,13 @@ func startLab(ctx context.Context, port, connections int) (*lab, error) {
 func (l *lab) startAll(ctx context.Context, connections int) error {
 	if err := os.Chmod(l.dir, 0o755); err != nil { // the server is another user's
 		return err
+	}
+	for offset := range portEntry + len(engines) {
+		ln, err := net.Listen("tcp", l.address(offset))
+		if err != nil {
+			return fmt.Errorf("%w (give another -base-port, or stop what listens there)", err)
+		}
+		ln.Close()
 	}
 	for _, start := range []func(context.Context, int) error{l.server, l.haproxy, l.pgbouncer} {
 		if err := start(ctx, connections); err != nil {
@@ -124,7 +132,7 @@ func (l *lab) start(ctx context.Context, t target, argv ...string) error {
 	}
 	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		out, err := l.client(ctx, "psql", t.port, "-XAtc", "select 1").CombinedOutput()
-		if err == nil {
+		if err == nil && l.leads() {
 			return nil
 		}
 		if ctx.Err() != nil || time.Now().After(end) {
@@ -132,6 +140,16 @@ func (l *lab) start(ctx context.Context, t target, argv ...string) error {
 			return fmt.Errorf("%s does not serve at port %d: %s\n%s", t.name, t.port, bytes.TrimSpace(out), text)
 		}
 	}
+}
+
+// leads: the member is the primary, and not only makes its database.
+func (l *lab) leads() bool {
+	resp, err := http.Get("http://" + l.address(portREST) + "/primary")
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 func (l *lab) client(ctx context.Context, program string, port int, args ...string) *exec.Cmd {

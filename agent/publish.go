@@ -174,19 +174,12 @@ func (a *Agent) publishStatus(ctx context.Context, o ha.Observation, least wal.L
 		return errMoved
 	}
 	st := cluster.Status{Optime: max(o.Server.Position.LSN, least)}
-	own := cluster.SlotName(a.opt.Name)
-	for _, s := range o.Server.Slots {
-		st.Slots = append(st.Slots, s)
-		st.Retain = append(st.Retain, s.Name)
-	}
-	if o.Settings.UseSlots {
-		st.Slots = insertSlot(st.Slots, cluster.SlotState{Name: own, LSN: o.Server.Position.LSN})
-		st.Retain = insertName(st.Retain, own)
-	}
 	// Before a promotion it is always written: what the former leader still sends is
-	// refused from then on. What it kept for others is not known to be done with.
+	// refused from then on. What that one kept for others is not known to be done with.
 	leads := o.Server.Role == ha.ServerPrimary
-	if !leads {
+	if leads {
+		st.Slots, st.Retain = a.slots(o)
+	} else {
 		st.Slots, st.Retain = o.Store.View.Status.Slots, o.Store.View.Status.Retain
 	}
 	text := layout.EncodeStatus(st)
@@ -207,6 +200,19 @@ func (a *Agent) publishStatus(ctx context.Context, o ha.Observation, least wal.L
 	}
 	p.status, p.statusAt = text, o.Now
 	return nil
+}
+
+// slots are those that the server keeps, and that of this member, which its successor
+// is to keep.
+func (a *Agent) slots(o ha.Observation) (all []cluster.SlotState, retain []string) {
+	for _, s := range o.Server.Slots {
+		all, retain = append(all, s), append(retain, s.Name)
+	}
+	if own := cluster.SlotName(a.opt.Name); o.Settings.UseSlots {
+		all = insertSlot(all, cluster.SlotState{Name: own, LSN: o.Server.Position.LSN})
+		retain = insertName(retain, own)
+	}
+	return all, retain
 }
 
 func insertSlot(list []cluster.SlotState, s cluster.SlotState) []cluster.SlotState {

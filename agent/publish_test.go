@@ -153,13 +153,14 @@ func TestStatusOfAFormerLeaderIsRefused(t *testing.T) {
 }
 
 // Who is about to be promoted writes the published position again, though it is not
-// as far: what the former leader still sends is refused from then on, and the position
-// is not lowered.
+// as far: what the former leader still sends is refused from then on, the position is
+// not lowered, and the slots that the former leader kept stay listed.
 func TestStatusBeforeAPromotion(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		r.startKeeper()
 		r.pg.set(standby())
-		former := layout.EncodeStatus(cluster.Status{Optime: 1 << 40})
+		former := layout.EncodeStatus(cluster.Status{Optime: 1 << 40,
+			Slots: []cluster.SlotState{{Name: "c", LSN: 9}}, Retain: []string{"c"}})
 		if _, err := r.store.Put(t.Context(), layout.KeyStatus, former, dcs.Always()); err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +174,7 @@ func TestStatusBeforeAPromotion(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if now := r.view().Status; now.Optime != 1<<40 || now.Version == before.Version {
+		if now := r.view().Status; now.Optime != 1<<40 || now.Version == before.Version || len(now.Slots) != 1 || len(now.Retain) != 1 || now.Retain[0] != "c" {
 			t.Errorf("%+v was made of %+v", now, before)
 		}
 		if _, err := r.store.Put(t.Context(), layout.KeyStatus, former, dcs.Unchanged(before.Version)); !errors.Is(err, dcs.ErrConflict) {

@@ -61,8 +61,9 @@ const (
 	// PublishIdentity writes Claim (with its identity) over the entry of the
 	// same timeline if the register still has Version, or adds it.
 	PublishIdentity ActionKind = "publish-identity"
-	// PublishStatus writes the server's position and slots to status if they
-	// changed. Only after the lease was live in this turn.
+	// PublishStatus writes the server's position, or Optime if that is further, and
+	// slots to status if they changed; before a promotion in any case, with the slots
+	// that stand there. Only after the lease was live in this turn.
 	PublishStatus ActionKind = "publish-status"
 
 	// AskPeers asks each of Names for its word, all at once, and does not wait:

@@ -400,8 +400,7 @@ func (t *turn) takeOver() bool {
 	if g := t.ground(); g.Optime.Sub(t.o.Server.Position.LSN) > g.MaxLag {
 		publish.Optime = 0
 	}
-	acts = append(acts, publish)
-	acts = append(acts,
+	acts = append(acts, publish,
 		Action{Kind: ClaimTimeline, Session: t.o.Lease.Session, Version: t.view.Timelines.Version,
 			Claim: cluster.TimelineClaim{Timeline: next, Winner: t.o.Self.Name}},
 		Action{Kind: Promote, Session: t.o.Lease.Session, Timeline: next})

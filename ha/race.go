@@ -67,7 +67,7 @@ func (t *turn) whyNotByHand(f cluster.Failover) string {
 	case t.unlisted():
 		return whyUnlisted
 	}
-	return election.DivergedFromPublished(st, t.ground())
+	return election.DivergedFrom(st, t.ground())
 }
 
 // whyBackoff: see backOff. A person's word does not make a promotion succeed either.

@@ -212,6 +212,6 @@ func editPeer(w *world, a args) error {
 	return a.rest(1).each(join(tagFields(&p.Tags), fields{
 		"lsn": lsn(&p.Position.LSN), "tl": number(&p.Position.Timeline), "voting": yes(&p.Voting),
 		"eligible": func(v string) error { p.EligibleKnown = v != "_"; return yes(&p.Eligible)(v) },
-		"recovery": yes(&p.InRecovery), "watchdog_failed": yes(&p.WatchdogFailed),
+		"recovery": yes(&p.InRecovery), "watchdog_failed": yes(&p.WatchdogFailed), "agent_silent": yes(&p.AgentSilent),
 	}))
 }

@@ -63,6 +63,9 @@ func Reasons(s Standing, g Ground) []string {
 	if why := DivergedFrom(s, g); why != "" {
 		out = append(out, why)
 	}
+	if why := pastNewest(s, g.Timelines); why != "" {
+		out = append(out, why)
+	}
 	if tl := Current(g.History, g.Timelines); g.CheckTimeline && s.Position.Timeline < tl {
 		out = append(out, fmt.Sprintf("it is on timeline %d and the cluster on %d", s.Position.Timeline, tl))
 	}
@@ -128,15 +131,6 @@ func has(s Standing, g Ground) bool {
 // DivergedFrom says why s cannot be on the cluster's line of descent, and
 // nothing when it is, or when that cannot be known.
 func DivergedFrom(s Standing, g Ground) string {
-	if why := DivergedFromPublished(s, g); why != "" {
-		return why
-	}
-	return pastNewest(s, g.Timelines)
-}
-
-// DivergedFromPublished is DivergedFrom by the history that the cluster published. A
-// branch without one may never have been followed by anybody.
-func DivergedFromPublished(s Standing, g Ground) string {
 	d := Descent{Timeline: Current(g.History, g.Timelines), History: g.History.WAL(), Claims: g.Timelines}
 	if d.Timeline == 0 {
 		d.Timeline = s.Position.Timeline // no history published: only identities can speak
@@ -159,7 +153,8 @@ func DivergedFromPublished(s Standing, g Ground) string {
 // pastNewest: the newest branch that is known began before where s has come to on an
 // older timeline. That branch is the cluster's line, and where it begins is registered
 // before its history is published. Of older branches it is not known whether the line
-// runs through them.
+// runs through them. It is no divergence that holds a person's failover back: such a
+// branch may have been lost with its disk before anybody followed it.
 func pastNewest(s Standing, t cluster.Timelines) string {
 	for _, c := range slices.Backward(t.Claims) {
 		if !c.Identity.Known() {

@@ -33,6 +33,7 @@ type world struct {
 	idle    bool // nobody takes over, and writes go on
 	agent   string
 	stuck   bool // one client is never served again after the fault
+	lags    int  // looks for which n2 is too far behind
 
 	log []string
 	// itself is what was not as before when the drill ended, before the second
@@ -83,6 +84,9 @@ func (w *world) picture() Picture {
 		}
 		m.Leads, m.Primary = name == w.leader, name == w.leader
 		m.Streaming = !m.Leads
+		if name == "n2" && w.lags > 0 {
+			m.Lag = 2 * p.MaxLag
+		}
 		if name == "n1" && len(w.broken) > 0 {
 			m.Answers, m.Silent = false, "down"
 		}
@@ -106,7 +110,9 @@ func (w *world) Look(ctx context.Context) (Picture, error) {
 			w.leader, w.acks = "n2", true
 		}
 	}
-	return w.picture(), nil
+	p := w.picture()
+	w.lags = max(w.lags-1, 0)
+	return p, nil
 }
 
 func (w *world) struck() bool { return w.late > 0 || len(w.broken) > 0 }

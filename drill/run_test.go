@@ -212,6 +212,35 @@ func TestNothingBeforeHealth(t *testing.T) {
 	})
 }
 
+// TestReplicaThatLags: one that is behind for a moment is waited for, and nothing is
+// done before it has caught up, or if it does not.
+func TestReplicaThatLags(t *testing.T) {
+	looks := int(UsualTiming(30*time.Second).Fit / UsualTiming(30*time.Second).Look)
+	for name, lags := range map[string]int{"for a moment": looks / 2, "for good": 10 * looks} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.before = func(_ int, what string) error {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					if what == "make the table" {
+						w.lags = lags // it kept up when the drill was confirmed
+					}
+					if strings.HasPrefix(what, "break") && w.lags > 0 {
+						t.Errorf("%s while n2 is behind", what)
+					}
+					return nil
+				}
+				r := practise(w, PowerOff, t.Context(), t.Context())
+				given := strings.Contains(r.Failed, "not healthy any more, nothing was done to it: n2 is 2097152 bytes behind")
+				if lags > looks != given || given != r.Fault.IsZero() {
+					t.Errorf("%+v", r)
+				}
+			})
+		})
+	}
+}
+
 // TestHonest: lost rows and writes that do not come back are told.
 func TestHonest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

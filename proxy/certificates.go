@@ -41,7 +41,8 @@ type certificates struct {
 
 	mu     sync.Mutex
 	conf   *tls.Config
-	seen   [3]fileState
+	seen   [3]fileState // of what is shown
+	failed [3]fileState // of what could not be used, last
 	looked boot.Instant
 }
 
@@ -77,13 +78,16 @@ func (cs *certificates) look() {
 	if states == cs.seen {
 		return
 	}
-	cs.seen = states
 	conf, err := cs.files.config()
 	if err != nil {
-		cs.log.Warn("the new certificate files cannot be used: the former certificate is kept", "error", err)
+		// It is tried again, whatever it was, and told once.
+		if states != cs.failed {
+			cs.log.Warn("the new certificate files cannot be used: the former certificate is kept", "error", err)
+		}
+		cs.failed = states
 		return
 	}
-	cs.conf = conf
+	cs.seen, cs.conf = states, conf
 	cs.log.Info("the certificate files were read again")
 }
 

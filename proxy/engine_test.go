@@ -50,14 +50,7 @@ func TestBlockedWriteStopsAtTheDeadline(t *testing.T) {
 	go source.Write(make([]byte, 64<<20))
 	done := make(chan error, 1)
 	go func() { done <- p.run() }()
-	for last := -1; ; time.Sleep(20 * time.Millisecond) {
-		// Stuck when bytes wait in the sender's queue and none leave it.
-		n := queued(t, dst)
-		if n > 0 && n == last {
-			break
-		}
-		last = n
-	}
+	blocked(t, dst)
 	stuck := sent.Load()
 	clk.shift.Store(int64(2 * time.Minute))
 	go io.Copy(io.Discard, sink)
@@ -66,6 +59,19 @@ func TestBlockedWriteStopsAtTheDeadline(t *testing.T) {
 	}
 	if n := sent.Load(); n != stuck {
 		t.Fatalf("%d bytes were sent after the deadline", n-stuck)
+	}
+}
+
+// blocked waits until bytes wait in a connection's send queue and none leave it. The
+// system tells of no such moment, so it is looked at.
+func blocked(t *testing.T, c *net.TCPConn) {
+	t.Helper()
+	for last := -1; ; time.Sleep(20 * time.Millisecond) {
+		n := queued(t, c)
+		if n > 0 && n == last {
+			return
+		}
+		last = n
 	}
 }
 

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -170,9 +169,6 @@ func rawWrite(fd int, b []byte) (int, error) {
 }
 
 func rawCall(call uintptr, fd int, b []byte) (int, error) {
-	if len(b) == 0 {
-		return 0, errors.New("nothing to transfer")
-	}
 	for {
 		n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
 		switch errno {

@@ -58,18 +58,6 @@ var (
 	ready         = []byte{'Z', 0, 0, 0, 5, 'I'}
 )
 
-// blocked waits until nothing more can be written to a connection.
-func blocked(t *testing.T, c *net.TCPConn) {
-	t.Helper()
-	for last := -1; ; time.Sleep(50 * time.Millisecond) {
-		n := queued(t, c)
-		if n > 0 && n == last {
-			return
-		}
-		last = n
-	}
-}
-
 // A client sends much before its session has begun, and the server reads none of it
 // before somebody reads its answer: both directions are full when the session changes
 // hands.

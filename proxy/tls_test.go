@@ -287,13 +287,7 @@ func TestBlockedRecordStopsAtTheDeadline(t *testing.T) {
 	go source.Write(make([]byte, 64<<20))
 	done := make(chan error, 1)
 	go func() { done <- p.run() }()
-	for last := -1; ; time.Sleep(20 * time.Millisecond) {
-		n := queued(t, dst)
-		if n > 0 && n == last {
-			break
-		}
-		last = n
-	}
+	blocked(t, dst)
 	stuck := p.count.Load()
 	clk.shift.Store(int64(2 * time.Minute))
 	got := make(chan int64, 1)
@@ -355,6 +349,13 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	text, _ := os.ReadFile(other.CertFile)
 	if b, _ := pem.Decode(text); shown() != string(b.Bytes) {
 		t.Fatalf("the new certificate is not shown: %s", log)
+	}
+	// One that could not be read for a while is tried again although it did not change.
+	move(other.CertFile, own.CertFile)
+	again := shown()
+	cs.failed, cs.seen = cs.states(), [3]fileState{}
+	if cs.conf = nil; shown() != again {
+		t.Fatal("it was not tried again")
 	}
 	os.Remove(own.KeyFile)
 	if shown() == "" || strings.Contains(log.String(), "PRIVATE") {
